@@ -1,0 +1,43 @@
+// One sequence of tasks, run one at a time, in order.
+
+#ifndef MUSTER_LIBPROTOCOL_BASE_EVENT_LOOP_H_
+#define MUSTER_LIBPROTOCOL_BASE_EVENT_LOOP_H_
+
+#include <cstdint>
+
+#include "absl/functional/any_invocable.h"
+#include "libprotocol/base/clock.h"
+
+namespace muster {
+
+// EventLoop is where the domain lives: objects owned by a loop are touched only
+// from tasks running on that loop and therefore need no lock.
+//
+// Post*() and Cancel() are thread-safe. Tasks must not block.
+class EventLoop {
+ public:
+  using Task = absl::AnyInvocable<void()>;
+  enum class TimerId : uint64_t {};
+
+  virtual ~EventLoop() = default;
+
+  // Runs `task` after every task posted before it. Returns false, and drops
+  // `task`, once the loop is shutting down.
+  virtual bool Post(Task task) = 0;
+
+  // Runs `task` on the loop once `clock().Now()` has reached `when`. Timers
+  // that fall due together run in order of `when`, then in order of creation.
+  virtual TimerId PostAt(Instant when, Task task) = 0;
+
+  // Forgets a timer. A no-op for a timer that has already run.
+  virtual void Cancel(TimerId id) = 0;
+
+  // True when called from a task of this loop. For assertions only.
+  virtual bool IsCurrent() const = 0;
+
+  virtual const Clock& clock() const = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_LIBPROTOCOL_BASE_EVENT_LOOP_H_

@@ -1,0 +1,55 @@
+#ifndef MUSTER_LIBPROTOCOL_BASE_THREAD_EVENT_LOOP_H_
+#define MUSTER_LIBPROTOCOL_BASE_THREAD_EVENT_LOOP_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "libprotocol/base/event_loop.h"
+#include "libprotocol/base/mutex.h"
+
+namespace muster {
+
+// ThreadEventLoop is an EventLoop on a thread of its own. The destructor runs
+// every task already posted, drops timers that are not yet due, and joins.
+class ThreadEventLoop final : public EventLoop {
+ public:
+  // `clock` must outlive the loop.
+  explicit ThreadEventLoop(const Clock& clock)
+      : clock_(clock), thread_([this] { Run(); }) {}
+  ~ThreadEventLoop() override;
+
+  bool Post(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
+  TimerId PostAt(Instant when, Task task) override ABSL_LOCKS_EXCLUDED(mu_);
+  void Cancel(TimerId id) override ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsCurrent() const override {
+    return std::this_thread::get_id() == thread_.get_id();
+  }
+  const Clock& clock() const override { return clock_; }
+
+ private:
+  void Run() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  const Clock& clock_;
+
+  Mutex mu_;
+  CondVar wake_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t last_timer_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<Task> ready_ ABSL_GUARDED_BY(mu_);
+  std::map<std::pair<Instant, uint64_t>, Task> timers_ ABSL_GUARDED_BY(mu_);
+  // When each timer in timers_ is due, so that Cancel() need not search.
+  absl::flat_hash_map<uint64_t, Instant> due_ ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;  // Last: starts when everything above exists.
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_LIBPROTOCOL_BASE_THREAD_EVENT_LOOP_H_
