@@ -1,0 +1,263 @@
+// The nouns of the fleet, as the rules see them and the store keeps them.
+//
+// Plain data, no behaviour. Enum values are stored and equal those of
+// proto/muster/v1 (a test compares them); never renumber.
+
+#ifndef MUSTER_GATEWAY_FLEET_RECORDS_H_
+#define MUSTER_GATEWAY_FLEET_RECORDS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "libprotocol/base/ids.h"
+
+namespace muster::gateway {
+
+enum class Status : uint8_t { kOnline = 1, kStale = 2, kOffline = 3 };
+
+enum class Domain : uint8_t {
+  kGateway = 1,
+  kNetwork = 2,
+  kHost = 3,
+  kAgent = 4,
+  kIdentity = 5,
+  kUnknown = 6,
+};
+
+enum class Confidence : uint8_t {
+  kProven = 1,
+  kLikely = 2,
+  kUndetermined = 3,
+};
+
+enum class Cause : uint8_t {
+  kUndetermined = 1,
+  kNeverConnected = 2,
+  kNetworkInterrupted = 10,
+  kNetworkOneWay = 11,
+  kNetworkGroup = 12,
+  kAgentStopped = 20,
+  kAgentRestarted = 21,
+  kAgentCrashed = 22,
+  kAgentUpgrading = 23,
+  kAgentHung = 24,
+  kAgentOomKilled = 25,
+  kHostShutdown = 30,
+  kHostRebooted = 31,
+  kHostCrashed = 32,
+  kHostSuspended = 33,
+  kGatewayDrift = 40,
+  kGatewayRestarted = 41,
+  kGatewayBlind = 42,
+  kCredentialRevoked = 50,
+  kCredentialExpired = 51,
+  kClockWrong = 52,
+  kVersionRefused = 53,
+  kDuplicateIdentity = 54,
+  kNotRegistered = 55,
+};
+
+// Why a machine is not online, in short.
+struct Verdict {
+  Domain domain = Domain::kUnknown;
+  Cause cause = Cause::kUndetermined;
+  Confidence confidence = Confidence::kUndetermined;
+  std::string summary;  // At most 48 characters.
+
+  friend bool operator==(const Verdict&, const Verdict&) = default;
+};
+
+using Labels = std::map<std::string, std::string>;
+
+enum class RuntimeKind : uint8_t {
+  kUnspecified = 0,
+  kProcess = 1,
+  kSystemd = 2,
+  kContainer = 3,
+};
+
+// What a machine says of itself. Validated at the wire; data, never proof.
+struct Facts {
+  std::string hostname;
+  std::string machine_id;
+  std::string os;
+  std::string kernel;
+  std::string architecture;
+  std::string agent_version;
+  RuntimeKind runtime = RuntimeKind::kUnspecified;
+  std::string runtime_name;
+
+  friend bool operator==(const Facts&, const Facts&) = default;
+};
+
+// One machine, alive or deleted (a tombstone: `deleted_at` is set).
+struct MachineRecord {
+  AgentId id;
+  OrgId org;
+  Facts facts;
+  Labels labels;
+  std::string key_pin;  // "sha256//…" of the key it registered.
+  absl::Time registered_at;
+
+  Status status = Status::kStale;
+  absl::Time status_since;
+  std::optional<Verdict> verdict;  // Absent while online.
+  // Age decides nothing after a restart; shown only. Kept in a table of its
+  // own.
+  std::optional<absl::Time> last_heard;
+  // Wall-clock end of the promise made with a goodbye.
+  std::optional<absl::Time> promised_back;
+
+  uint64_t epoch = 0;  // Of the newest accepted link; 0: none ever.
+  uint64_t transition_sequence = 0;  // Of the newest transition.
+  // Highest dispatch_seq ever given to a command of this machine.
+  uint64_t dispatch_high = 0;
+  std::string address;  // Where the newest link came from.
+  std::optional<AgentId> replaced_by;
+  std::optional<absl::Time> deleted_at;
+
+  friend bool operator==(const MachineRecord&, const MachineRecord&) = default;
+};
+
+// One change of status. Append-only; `sequence` counts 1, 2, … per machine and
+// `from` equals the previous `to`.
+struct TransitionRecord {
+  AgentId agent;
+  uint64_t sequence = 0;
+  Status from = Status::kStale;
+  Status to = Status::kStale;
+  absl::Time at;
+  uint64_t epoch = 0;
+  std::optional<Verdict> verdict;
+
+  friend bool operator==(const TransitionRecord&,
+                         const TransitionRecord&) = default;
+};
+
+enum class LinkEnd : uint8_t {
+  kOpen = 0,
+  kGoodbye = 1,
+  kClosedByPeer = 2,
+  kClosedByGateway = 3,
+  kSilence = 4,
+  kSuperseded = 5,
+  // The gateway's process ended first; found at start-up.
+  kGatewayStopped = 6,
+};
+
+// One accepted link.
+struct LinkRecord {
+  AgentId agent;
+  uint64_t epoch = 0;
+  std::string boot_id;
+  std::string process_start_id;
+  std::string address;
+  absl::Time opened_at;
+  std::optional<absl::Time> closed_at;
+  LinkEnd end = LinkEnd::kOpen;
+
+  friend bool operator==(const LinkRecord&, const LinkRecord&) = default;
+};
+
+enum class CommandState : uint8_t {
+  kQueued = 1,
+  kDispatched = 2,
+  kReceived = 3,
+  kRunning = 4,
+  kSucceeded = 5,
+  kFailed = 6,
+  kSignaled = 7,
+  kTimedOut = 8,
+  kCancelled = 9,
+  kExpired = 10,
+  kRejected = 11,
+  kOutcomeUnknown = 12,
+};
+
+enum class Shell : uint8_t {
+  kBash = 1,
+  kSh = 2,
+  kZsh = 3,
+  kPython3 = 4,
+  kPwsh = 5,
+  kExec = 6,
+};
+
+enum class Stream : uint8_t { kStdout = 1, kStderr = 2 };
+
+// What to execute and under which limits. Never changes after submission.
+struct CommandSpec {
+  Shell shell = Shell::kBash;
+  std::string text;               // Empty for kExec.
+  std::vector<std::string> argv;  // For kExec only.
+  absl::Duration timeout;
+  absl::Duration delivery_timeout;
+  absl::Duration kill_grace;
+  uint64_t output_bytes_max = 0;  // Per stream.
+
+  friend bool operator==(const CommandSpec&, const CommandSpec&) = default;
+};
+
+struct CommandRecord {
+  CommandId id;
+  AgentId agent;
+  OrgId org;
+  CommandSpec spec;
+  std::string issued_by;
+  std::string idempotency_key;  // Empty: none was given.
+  absl::Time created_at;
+
+  CommandState state = CommandState::kQueued;
+  uint64_t dispatch_seq = 0;  // 0: never dispatched.
+  std::optional<absl::Time> dispatched_at;
+  std::optional<absl::Time> started_at;
+  std::optional<absl::Time> finished_at;
+  std::optional<int32_t> exit_code;
+  std::optional<int32_t> signal;
+  std::string reason;
+  bool cancel_requested = false;
+
+  uint64_t stdout_bytes = 0;  // Stored here so far.
+  uint64_t stderr_bytes = 0;
+  // What the agent will have sent in the end; known with the terminal state.
+  std::optional<uint64_t> stdout_total;
+  std::optional<uint64_t> stderr_total;
+  uint64_t output_dropped_bytes = 0;
+
+  friend bool operator==(const CommandRecord&, const CommandRecord&) = default;
+};
+
+// A registration token. The secret itself is never stored.
+struct TokenRecord {
+  TokenId id;
+  OrgId org;
+  std::string secret_sha256;  // 32 raw bytes.
+  std::string description;
+  Labels labels;
+  std::string created_by;
+  absl::Time created_at;
+  absl::Time expires_at;
+  uint32_t uses = 0;
+  uint32_t uses_max = 1;
+  std::optional<absl::Time> revoked_at;
+
+  friend bool operator==(const TokenRecord&, const TokenRecord&) = default;
+};
+
+// Bytes of one stream of one command, in the order they arrived.
+struct OutputRecord {
+  CommandId command;
+  Stream stream = Stream::kStdout;
+  uint64_t offset = 0;
+  std::string data;
+
+  friend bool operator==(const OutputRecord&, const OutputRecord&) = default;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_RECORDS_H_

@@ -1,0 +1,159 @@
+// What the gateway remembers across restarts: the seam.
+
+#ifndef MUSTER_GATEWAY_STORE_FLEET_STORE_H_
+#define MUSTER_GATEWAY_STORE_FLEET_STORE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gateway/fleet/records.h"
+
+namespace muster::gateway {
+
+// A machine that asks to be let in with a registration token.
+struct EnrollmentRequest {
+  std::string token_sha256;  // 32 raw bytes.
+  std::string key_pin;       // Of the key in its certificate request.
+  Facts facts;
+  Labels labels;         // Its own; the token's labels win.
+  AgentId candidate_id;  // Used if this is a new machine.
+  std::string address;
+  absl::Time now;
+};
+
+struct Enrollment {
+  MachineRecord machine;
+  // The same token and key were here before: nothing was used up or changed.
+  bool repeated = false;
+};
+
+// Which commands to list. Empty fields select everything.
+struct CommandFilter {
+  OrgId org;
+  std::optional<AgentId> agent;
+  std::vector<CommandState> states;
+  // Only commands with a smaller id: ids sort by time of creation.
+  std::optional<CommandId> before;
+};
+
+// How long each kind is kept; see DESIGN "Storage".
+struct Retention {
+  absl::Duration transitions = absl::Hours(24 * 90);
+  absl::Duration links = absl::Hours(24 * 90);
+  absl::Duration commands = absl::Hours(24 * 90);
+  absl::Duration output = absl::Hours(24 * 30);
+  absl::Duration idempotency_keys = absl::Hours(24);
+};
+
+// FleetStore is durable storage for one gateway.
+//
+// Threading: not thread-safe and may block on disk. Called only from the store
+// thread or, for a read-only instance, from one reader thread; everyone else
+// goes through StoreClient.
+//
+// Atomicity: every method is all or nothing. Between Begin() and Commit() many
+// calls become one durable transaction; a method that fails in between undoes
+// its own changes only.
+//
+// Errors, for every method: Unavailable when the database is locked,
+// ResourceExhausted when the disk is full (retrying may help), DataLoss when
+// the file is corrupt (it will not). Methods list only the errors they add.
+class FleetStore {
+ public:
+  virtual ~FleetStore() = default;
+
+  // --- Transactions -------------------------------------------------------
+  virtual absl::Status Begin() = 0;
+  // Durable (fsync) on success. On failure nothing since Begin() happened.
+  virtual absl::Status Commit() = 0;
+  virtual void Rollback() = 0;
+
+  // --- Start --------------------------------------------------------------
+  // Raises the gateway's run number and returns it: at least `at_least`, larger
+  // than every one returned before. Closes links left open by the previous run
+  // (kGatewayStopped at `now`).
+  virtual absl::StatusOr<uint64_t> BeginRun(uint64_t at_least,
+                                            absl::Time now) = 0;
+  // All machines, tombstones included, in order of id.
+  virtual absl::StatusOr<std::vector<MachineRecord>> LoadMachines() = 0;
+  // Commands that are not in a terminal state or whose output is incomplete, in
+  // order of id.
+  virtual absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() = 0;
+
+  // --- Machines -----------------------------------------------------------
+  // Checks the token and admits the machine:
+  //   same token, same key     → the machine it made before, `repeated`
+  //   known key, another token → that machine again (same id), one use counted;
+  //                              a tombstone is not revived: AlreadyExists
+  //   otherwise                → a new machine with `candidate_id`, kStale with
+  //                              cause kNeverConnected, one use counted
+  // PermissionDenied with one of the texts "unknown token", "token expired",
+  // "token revoked", "token used up" otherwise.
+  virtual absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest&) = 0;
+  // Inserts or replaces, except last_heard.
+  virtual absl::Status PutMachine(const MachineRecord&) = 0;
+  virtual absl::Status PutLastHeard(
+      std::span<const std::pair<AgentId, absl::Time>>) = 0;
+  // AlreadyExists if that sequence exists: history is never rewritten.
+  virtual absl::Status AddTransition(const TransitionRecord&) = 0;
+  // Newest first, at most `limit`.
+  virtual absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
+      const AgentId& agent, size_t limit) = 0;
+  // Inserts or replaces by (agent, epoch).
+  virtual absl::Status PutLink(const LinkRecord&) = 0;
+  virtual absl::StatusOr<std::vector<LinkRecord>> ListLinks(
+      const AgentId& agent, size_t limit) = 0;
+
+  // --- Commands -----------------------------------------------------------
+  // Adds a queued command. If its org already used the same idempotency key:
+  // returns the stored command when agent and spec are equal, else
+  // AlreadyExists and nothing is added.
+  virtual absl::StatusOr<CommandRecord> AddCommand(const CommandRecord&) = 0;
+  // Replaces the mutable part. NotFound if it was never added.
+  virtual absl::Status PutCommand(const CommandRecord&) = 0;
+  virtual absl::StatusOr<CommandRecord> GetCommand(const CommandId&) = 0;
+  // Newest first, at most `limit`.
+  virtual absl::StatusOr<std::vector<CommandRecord>> ListCommands(
+      const CommandFilter&, size_t limit) = 0;
+  // Appends; bytes before the stored end are skipped (a repeated transfer).
+  // Returns the stored end. OutOfRange if it would leave a hole, NotFound for
+  // an unknown command.
+  virtual absl::StatusOr<uint64_t> AppendOutput(const OutputRecord&) = 0;
+  // In order of arrival, starting at the given offset of each stream, until
+  // about `bytes_max` bytes are collected.
+  virtual absl::StatusOr<std::vector<OutputRecord>> ReadOutput(
+      const CommandId&, uint64_t stdout_offset, uint64_t stderr_offset,
+      size_t bytes_max) = 0;
+
+  // --- Registration tokens ------------------------------------------------
+  virtual absl::Status AddToken(const TokenRecord&) = 0;
+  // Newest first.
+  virtual absl::StatusOr<std::vector<TokenRecord>> ListTokens(const OrgId&) = 0;
+  // NotFound if unknown in that org. Idempotent: the first revocation counts.
+  virtual absl::StatusOr<TokenRecord> RevokeToken(const OrgId&, const TokenId&,
+                                                  absl::Time now) = 0;
+
+  // --- Care ---------------------------------------------------------------
+  // Deletes at most `rows_max` rows that are older than their retention;
+  // returns how many. Call again until it returns 0.
+  virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
+                                               size_t rows_max) = 0;
+  // Bytes per kind: "machines", "commands", "output", …, "file".
+  virtual absl::StatusOr<std::map<std::string, uint64_t>> StoredBytes() = 0;
+  // Writes a consistent copy while others go on. AlreadyExists if `path` does.
+  virtual absl::Status BackupTo(const std::string& path) = 0;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_STORE_FLEET_STORE_H_
