@@ -1,0 +1,82 @@
+// Every size limit of what comes from outside, each with its reason.
+
+#ifndef MUSTER_LIBPROTOCOL_WIRE_LIMITS_H_
+#define MUSTER_LIBPROTOCOL_WIRE_LIMITS_H_
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+
+namespace muster::wire {
+
+// JSON ----------------------------------------------------------------------
+
+// The contract nests five levels; the rest is room for newer versions. Bounds
+// the reader's recursion.
+inline constexpr size_t kJsonDepthMax = 16;
+
+// One HTTP request body. Four times the longest command, since JSON may write a
+// byte as up to six.
+inline constexpr size_t kHttpBodyBytesMax = 1 << 20;
+
+// Request line and header fields together; a token and a browser's cookies fit.
+inline constexpr size_t kHttpHeaderBytesMax = 16 << 10;
+
+// Machines ------------------------------------------------------------------
+
+// HOST_NAME_MAX of Linux.
+inline constexpr size_t kHostnameBytesMax = 64;
+
+// Any other fact. 12 facts of 2 000 machines stay below 7 MiB.
+inline constexpr size_t kFactBytesMax = 255;
+
+// A PKCS #10 request for a P-256 key is below 1 KiB.
+inline constexpr size_t kCsrBytesMax = 8 << 10;
+
+// A registration token is below 100 bytes; longer ones are not even looked up.
+inline constexpr size_t kTokenBytesMax = 256;
+
+// Ids are UUIDs; room for other kinds.
+inline constexpr size_t kIdBytesMax = 64;
+
+// The last part of a Kubernetes label plus its separator; fits a table column.
+inline constexpr size_t kLabelKeyBytesMax = 63;
+inline constexpr size_t kLabelValueBytesMax = 255;
+inline constexpr size_t kLabelsMax = 64;
+
+// Commands ------------------------------------------------------------------
+
+// Larger scripts are files. One link message stays well below gRPC's 4 MiB.
+inline constexpr size_t kCommandBytesMax = 256 << 10;
+
+// argv: the sum of all arguments has the same bound as a command.
+inline constexpr size_t kArgvMax = 1024;
+
+inline constexpr size_t kIdempotencyKeyBytesMax = 128;
+
+inline constexpr absl::Duration kCommandTimeoutMin = absl::Seconds(1);
+inline constexpr absl::Duration kCommandTimeoutMax = absl::Hours(7 * 24);
+inline constexpr absl::Duration kKillGraceMax = absl::Minutes(10);
+
+// Tokens --------------------------------------------------------------------
+
+inline constexpr size_t kTokenDescriptionBytesMax = 200;
+inline constexpr absl::Duration kTokenTtlMin = absl::Minutes(1);
+inline constexpr absl::Duration kTokenTtlMax = absl::Hours(90 * 24);
+inline constexpr unsigned kTokenUsesMax = 10'000;
+
+// Questions -----------------------------------------------------------------
+
+// Of a long poll: below the idle time of common proxies.
+inline constexpr absl::Duration kWaitMax = absl::Seconds(60);
+
+inline constexpr unsigned kPageSizeDefault = 100;
+inline constexpr unsigned kPageSizeMax = 1000;
+
+// Of GetOutput and ReadOutput: one answer.
+inline constexpr unsigned kOutputBytesDefault = 256 << 10;
+inline constexpr unsigned kOutputBytesMax = 1 << 20;
+
+}  // namespace muster::wire
+
+#endif  // MUSTER_LIBPROTOCOL_WIRE_LIMITS_H_
