@@ -29,10 +29,11 @@ TEST(ThreadEventLoopTest, RunsEveryPostedTaskBeforeItEnds) {
 
 TEST(ThreadEventLoopTest, AFloodOfTasksDoesNotStarveATimer) {
   SystemClock clock;
-  ThreadEventLoop loop(clock);
   std::promise<void> fired;
   bool stop = false;
-  std::function<void()> flood = [&] {
+  std::function<void()> flood;
+  ThreadEventLoop loop(clock);  // Last: its destructor runs what is left.
+  flood = [&] {
     if (!stop) loop.Post([&flood] { flood(); });
   };
   loop.Post([&flood] { flood(); });
@@ -46,9 +47,9 @@ TEST(ThreadEventLoopTest, AFloodOfTasksDoesNotStarveATimer) {
 
 TEST(ThreadEventLoopTest, ACancelledTimerNeverRuns) {
   SystemClock clock;
-  ThreadEventLoop loop(clock);
   std::promise<int> order;
   int seen = 0;
+  ThreadEventLoop loop(clock);
   const auto id =
       loop.PostAt(clock.Now() + absl::Milliseconds(1), [&seen] { seen = 1; });
   loop.Cancel(id);
