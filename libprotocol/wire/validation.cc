@@ -1,0 +1,258 @@
+#include "libprotocol/wire/validation.h"
+
+#include <algorithm>
+
+#include "absl/time/time.h"
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/utf8.h"
+
+namespace muster::wire {
+namespace {
+
+template <typename... Args>
+absl::Status Invalid(fmt::format_string<Args...> text, Args&&... args) {
+  return absl::InvalidArgumentError(
+      fmt::format(text, std::forward<Args>(args)...));
+}
+
+// What an error quotes of a name: short, printable, valid UTF-8.
+std::string Shown(std::string_view text) {
+  std::string out;
+  AppendJsonString(ClipUtf8(text, kLabelKeyBytesMax), out);
+  return out;
+}
+
+// Control characters forge log lines and drive terminals.
+bool HasControl(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f) return true;
+    const bool c1 = c == 0xc2 && i + 1 < text.size() &&
+                    static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (c1) return true;
+  }
+  return false;
+}
+
+absl::Status ValidateDuration(std::string_view field,
+                              const google::protobuf::Duration& value,
+                              absl::Duration min, absl::Duration max) {
+  const absl::Duration d = FromProto(value);
+  if (d >= min && d <= max) return absl::OkStatus();
+  return Invalid("{}: must be {} to {}, got {}", field, min, max, d);
+}
+
+absl::Status ValidateId(std::string_view field, std::string_view id) {
+  return ValidateText(field, id, kIdBytesMax);
+}
+
+bool IsLabelEnd(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+bool IsLabelMiddle(char c) {
+  return IsLabelEnd(c) || c == '.' || c == '_' || c == '/' || c == '-';
+}
+
+absl::Status ValidateScript(const v1::SubmitCommandRequest& request) {
+  const std::string& command = request.command();
+  if (command.empty() || command.size() > kCommandBytesMax) {
+    return Invalid("command: must be 1 to {} bytes, got {}", kCommandBytesMax,
+                   command.size());
+  }
+  if (const size_t nul = command.find('\0'); nul != command.npos) {
+    return Invalid("command: must not contain NUL, got one at byte {}", nul);
+  }
+  if (request.argv_size() > 0) {
+    return Invalid(
+        "argv: only for shell_type exec, got {} with {} arguments",
+        request.shell_type() == v1::SHELL_TYPE_UNSPECIFIED
+            ? "bash"
+            : EnumText(*v1::ShellType_descriptor()->FindValueByNumber(
+                  request.shell_type())),
+        request.argv_size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateArgv(const v1::SubmitCommandRequest& request) {
+  if (!request.command().empty()) {
+    return Invalid("command: must be empty for shell_type exec, got {} bytes",
+                   request.command().size());
+  }
+  const size_t count = request.argv().size();
+  if (count == 0 || count > kArgvMax) {
+    return Invalid("argv: must have 1 to {} arguments, got {}", kArgvMax,
+                   count);
+  }
+  if (request.argv(0).empty()) {
+    return Invalid("argv[0]: must name a program, got \"\"");
+  }
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string& argument = request.argv(static_cast<int>(i));
+    bytes += argument.size() + 1;  // As execve(2) counts them.
+    if (const size_t nul = argument.find('\0'); nul != argument.npos) {
+      return Invalid("argv[{}]: must not contain NUL, got one at byte {}", i,
+                     nul);
+    }
+  }
+  if (bytes > kCommandBytesMax) {
+    return Invalid("argv: must be at most {} bytes in all, got {}",
+                   kCommandBytesMax, bytes);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ValidateText(std::string_view field, std::string_view text,
+                          size_t bytes_max) {
+  if (text.size() > bytes_max) {
+    return Invalid("{}: must be at most {} bytes, got {}", field, bytes_max,
+                   text.size());
+  }
+  if (!IsUtf8(text)) return Invalid("{}: must be valid UTF-8", field);
+  if (HasControl(text)) {
+    return Invalid("{}: must not contain control characters", field);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateLabelKey(std::string_view key) {
+  const bool good = !key.empty() && key.size() <= kLabelKeyBytesMax &&
+                    IsLabelEnd(key.front()) && IsLabelEnd(key.back()) &&
+                    std::ranges::all_of(key, IsLabelMiddle);
+  if (good) return absl::OkStatus();
+  return Invalid(
+      "label key: must be 1 to {} of a-z 0-9 . _ / - that begin and end with a "
+      "letter or digit, got {}",
+      kLabelKeyBytesMax, Shown(key));
+}
+
+absl::Status ValidateLabels(std::string_view field, const LabelMap& labels) {
+  if (labels.size() > kLabelsMax) {
+    return Invalid("{}: at most {} labels, got {}", field, kLabelsMax,
+                   labels.size());
+  }
+  for (const auto& [key, value] : labels) {
+    if (absl::Status s = ValidateLabelKey(key); !s.ok()) {
+      return Invalid("{}: {}", field, ToStd(s.message()));
+    }
+    RETURN_IF_ERROR(ValidateText(fmt::format("{}.{}", field, key), value,
+                                 kLabelValueBytesMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateFacts(const v1::AgentFacts& facts) {
+  if (facts.hostname().empty()) {
+    return Invalid("facts.hostname: must be 1 to {} bytes, got 0",
+                   kHostnameBytesMax);
+  }
+  RETURN_IF_ERROR(
+      ValidateText("facts.hostname", facts.hostname(), kHostnameBytesMax));
+  const std::pair<std::string_view, const std::string&> others[] = {
+      {"facts.machine_id", facts.machine_id()},
+      {"facts.os", facts.os()},
+      {"facts.kernel", facts.kernel()},
+      {"facts.architecture", facts.architecture()},
+      {"facts.agent_version", facts.agent_version()},
+      {"facts.runtime_name", facts.runtime_name()}};
+  for (const auto& [field, text] : others) {
+    RETURN_IF_ERROR(ValidateText(field, text, kFactBytesMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateRegister(const v1::RegisterRequest& request) {
+  if (request.token().empty() || request.token().size() > kTokenBytesMax) {
+    return Invalid("token: must be 1 to {} bytes, got {}", kTokenBytesMax,
+                   request.token().size());
+  }
+  if (request.csr_pem().empty() || request.csr_pem().size() > kCsrBytesMax) {
+    return Invalid("csr_pem: must be 1 to {} bytes, got {}", kCsrBytesMax,
+                   request.csr_pem().size());
+  }
+  RETURN_IF_ERROR(ValidateFacts(request.facts()));
+  RETURN_IF_ERROR(ValidateLabels("labels", request.labels()));
+  return ValidateId("replaces_agent_id", request.replaces_agent_id());
+}
+
+absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request) {
+  RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
+  if (request.set().empty() && request.remove().empty()) {
+    return Invalid("set, remove: at least one label must be named");
+  }
+  RETURN_IF_ERROR(ValidateLabels("set", request.set()));
+  for (const std::string& key : request.remove()) {
+    if (absl::Status s = ValidateLabelKey(key); !s.ok()) {
+      return Invalid("remove: {}", ToStd(s.message()));
+    }
+    if (request.set().contains(key)) {
+      return Invalid("remove: {} is also in set", Shown(key));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
+  RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
+  if (!v1::ShellType_IsValid(request.shell_type())) {
+    return Invalid("shell_type: unknown value {}",
+                   static_cast<int>(request.shell_type()));
+  }
+  if (!v1::IfOffline_IsValid(request.if_offline())) {
+    return Invalid("if_offline: unknown value {}",
+                   static_cast<int>(request.if_offline()));
+  }
+  RETURN_IF_ERROR(request.shell_type() == v1::SHELL_TYPE_EXEC
+                      ? ValidateArgv(request)
+                      : ValidateScript(request));
+  if (request.has_timeout()) {
+    RETURN_IF_ERROR(ValidateDuration("timeout", request.timeout(),
+                                     kCommandTimeoutMin, kCommandTimeoutMax));
+  }
+  if (request.has_delivery_timeout()) {
+    RETURN_IF_ERROR(ValidateDuration("delivery_timeout",
+                                     request.delivery_timeout(),
+                                     kCommandTimeoutMin, kCommandTimeoutMax));
+  }
+  if (request.has_kill_grace()) {
+    RETURN_IF_ERROR(ValidateDuration("kill_grace", request.kill_grace(),
+                                     absl::ZeroDuration(), kKillGraceMax));
+  }
+  return ValidateText("idempotency_key", request.idempotency_key(),
+                      kIdempotencyKeyBytesMax);
+}
+
+absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request) {
+  RETURN_IF_ERROR(ValidateText("description", request.description(),
+                               kTokenDescriptionBytesMax));
+  if (request.has_ttl()) {
+    RETURN_IF_ERROR(
+        ValidateDuration("ttl", request.ttl(), kTokenTtlMin, kTokenTtlMax));
+  }
+  if (request.has_uses_max() &&
+      (request.uses_max() == 0 || request.uses_max() > kTokenUsesMax)) {
+    return Invalid("uses_max: must be 1 to {}, got {}", kTokenUsesMax,
+                   request.uses_max());
+  }
+  return ValidateLabels("labels", request.labels());
+}
+
+absl::Status ValidatePageSize(uint32_t limit) {
+  if (limit <= kPageSizeMax) return absl::OkStatus();
+  return Invalid("limit: must be 1 to {}, or 0 for {}, got {}", kPageSizeMax,
+                 kPageSizeDefault, limit);
+}
+
+absl::Status ValidateWait(const google::protobuf::Duration& wait) {
+  return ValidateDuration("wait", wait, absl::ZeroDuration(), kWaitMax);
+}
+
+}  // namespace muster::wire

@@ -1,0 +1,51 @@
+// Is what came from outside within the contract?
+//
+// Types and encoding are the readers' business (proto_json.h, protobuf); here
+// are the bounds of limits.h. Every error is InvalidArgument and names field,
+// bound and value: "hostname: must be 1 to 64 bytes, got 65". Values that may
+// be secret are never quoted. All functions are pure and thread-safe.
+
+#ifndef MUSTER_LIBPROTOCOL_WIRE_VALIDATION_H_
+#define MUSTER_LIBPROTOCOL_WIRE_VALIDATION_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/map.h"
+#include "muster/v1/agent_link.pb.h"
+#include "muster/v1/fleet_admin.pb.h"
+
+namespace muster::wire {
+
+using LabelMap = google::protobuf::Map<std::string, std::string>;
+
+// Valid UTF-8 without control characters (C0, DEL, C1), at most `bytes_max`
+// bytes. `field` names it in the error.
+absl::Status ValidateText(std::string_view field, std::string_view text,
+                          size_t bytes_max);
+
+// [a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?
+absl::Status ValidateLabelKey(std::string_view key);
+
+// Keys as above, values as ValidateText, at most kLabelsMax of them. `field`
+// is the path in errors: "labels".
+absl::Status ValidateLabels(std::string_view field, const LabelMap& labels);
+
+absl::Status ValidateFacts(const v1::AgentFacts& facts);
+absl::Status ValidateRegister(const v1::RegisterRequest& request);
+absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request);
+absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request);
+absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
+
+// The limit of a list: 0 … kPageSizeMax.
+absl::Status ValidatePageSize(uint32_t limit);
+
+// The `wait` of a long poll: 0 … kWaitMax.
+absl::Status ValidateWait(const google::protobuf::Duration& wait);
+
+}  // namespace muster::wire
+
+#endif  // MUSTER_LIBPROTOCOL_WIRE_VALIDATION_H_
