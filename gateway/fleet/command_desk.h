@@ -1,0 +1,140 @@
+// Every open command: queued, sent, answered, ended; each exactly once.
+
+#ifndef MUSTER_GATEWAY_FLEET_COMMAND_DESK_H_
+#define MUSTER_GATEWAY_FLEET_COMMAND_DESK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/deadlines.h"
+#include "gateway/fleet/journal.h"
+#include "gateway/fleet/machines.h"
+#include "libprotocol/base/event_loop.h"
+
+namespace muster::gateway {
+
+// CommandDesk holds the commands that are not finished and moves them along.
+// Nothing is told to anyone, caller or agent, before it is durable.
+//
+// Lives on the fleet loop. `loop`, `journal` and `machines` must outlive it.
+class CommandDesk {
+ public:
+  struct Options {
+    // Commands of one machine that are not finished. 20 KiB each at most, but
+    // for the text (256 KiB).
+    size_t open_per_machine_max = 1000;
+    // Callers waiting for one command to change.
+    size_t watchers_per_command_max = 64;
+    // Pause before a write that failed is tried again.
+    absl::Duration retry_after = absl::Seconds(1);
+  };
+  using Submitted = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
+  using Changed = absl::AnyInvocable<void()>;
+
+  CommandDesk(EventLoop& loop, Journal& journal, Machines& machines,
+              PresencePolicy policy, Options options)
+      : loop_(loop),
+        journal_(journal),
+        machines_(machines),
+        policy_(policy),
+        options_(options) {}
+
+  // Takes back what the store still held open. Patience starts anew at `now`.
+  void Restore(std::vector<CommandRecord> commands, Instant now);
+
+  // Queues a command for a machine; `submitted` hears the stored record once it
+  // is durable: the new one, or the earlier one with the same idempotency key.
+  // ResourceExhausted if the machine has too many open commands.
+  void Submit(CommandRecord command, Submitted submitted);
+
+  // Cancels: a queued command at once, a dispatched one by asking the agent.
+  // `cancelled` hears the record once the request is durable. A command that
+  // has ended is returned as it is. NotFound if it is not open.
+  void Cancel(const CommandId& id, Submitted cancelled);
+
+  // The machine can be sent commands now: sends what is queued.
+  void Dispatch(Machine& machine, Instant now);
+
+  // A link was accepted. Compares what the agent has durably seen with what was
+  // sent: sends again what never arrived, and admits what nobody can know when
+  // one side was restored from an older copy.
+  void Reconcile(Machine& machine, uint64_t seen_high,
+                 const std::vector<CommandId>& open_at_agent, Instant now);
+
+  // The agent's word. It is acknowledged over the machine's link once durable;
+  // so is a word that changes nothing. Other machines' commands are ignored.
+  void TakeWord(Machine& machine, CommandWord word, Instant now);
+
+  // Output of a command of this machine. `stored` hears the end up to which the
+  // stream is durable. Output of a command that nobody remembers is accepted
+  // and dropped, so that the agent can forget it.
+  void TakeOutput(Machine& machine, OutputRecord output,
+                  absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
+
+  // Ends what has waited too long at `now`.
+  void Sweep(Instant now);
+  Instant NextDeadline() const { return deadlines_.Earliest(); }
+
+  // An open command, or nullptr: ask the store.
+  const CommandRecord* Find(const CommandId& id) const;
+  size_t open() const { return open_.size(); }
+
+  // Calls `changed` once: at the next change of the command, or at once
+  // (posted) if it is not open or already watched by too many.
+  void Watch(const CommandId& id, Changed changed);
+
+ private:
+  struct Open {
+    CommandRecord record;
+    Instant since;         // When it got into its state.
+    bool writing = false;  // A write of it is under way.
+    bool dirty = false;    // Changed since that write began.
+    // The agent awaits an acknowledgement of its word.
+    bool word_unanswered = false;
+    std::vector<Submitted> on_saved;
+    std::vector<Changed> watchers;
+  };
+
+  Open& Add(CommandRecord record, Instant now);
+  Open* FindOpen(const CommandId& id);
+  void Remove(Open& open);
+  // The state is new: patience starts again.
+  void Moved(Open& open, Instant now);
+  // Writes the record as it is, then does what had to wait for that. One write
+  // at a time; changes meanwhile make another.
+  void Save(Open& open);
+  void Saved(const CommandRecord& written, const absl::Status& status);
+  void SaveFailed(Open& open, const CommandRecord& written,
+                  const absl::Status& status);
+  // Tells the agent what is now durable.
+  void Tell(const Open& open, const CommandRecord& written);
+  static void Notify(Open& open);
+  void TakeStoredWord(Machine& machine, const CommandWord& word,
+                      absl::StatusOr<CommandRecord> stored);
+  void AppendOutput(OutputRecord output,
+                    absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
+  absl::Duration Lease() const {
+    return policy_.OfflineLease(policy_.heartbeat_interval);
+  }
+
+  // Constant after construction.
+  EventLoop& loop_;
+  Journal& journal_;
+  Machines& machines_;
+  const PresencePolicy policy_;
+  const Options options_;
+
+  absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;
+  Deadlines<CommandId> deadlines_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_COMMAND_DESK_H_

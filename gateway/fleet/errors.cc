@@ -1,0 +1,40 @@
+#include "gateway/fleet/errors.h"
+
+#include "absl/strings/cord.h"
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+
+namespace muster::gateway {
+namespace {
+constexpr char kCodePayload[] = "muster/code";
+}  // namespace
+
+absl::Status WithCode(absl::Status status, std::string_view code) {
+  status.SetPayload(kCodePayload, absl::Cord(ToAbsl(code)));
+  return status;
+}
+
+std::string ErrorCode(const absl::Status& status) {
+  const auto payload = status.GetPayload(kCodePayload);
+  return payload.has_value() ? std::string(*payload) : "";
+}
+
+absl::Status NotFound(std::string_view kind, std::string_view id) {
+  return WithCode(
+      absl::NotFoundError(fmt::format("{} \"{}\" not found", kind, id)),
+      "not_found");
+}
+
+absl::Status AgentUnreachable(std::string_view why) {
+  return WithCode(absl::FailedPreconditionError(ToAbsl(why)),
+                  "agent_unreachable");
+}
+
+absl::Status IdempotencyConflict(std::string_view key) {
+  return WithCode(
+      absl::AlreadyExistsError(fmt::format(
+          "idempotency_key \"{}\" was used for a different command", key)),
+      "idempotency_conflict");
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,34 @@
+// The errors that a caller may meet, by name.
+//
+// Each is an absl::Status whose text can be shown as it is, and which carries
+// the `code` of the API's problem document.
+
+#ifndef MUSTER_GATEWAY_FLEET_ERRORS_H_
+#define MUSTER_GATEWAY_FLEET_ERRORS_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace muster::gateway {
+
+// `status` with a code of our own, as ErrorCode() returns it.
+absl::Status WithCode(absl::Status status, std::string_view code);
+
+// The code given by WithCode(), or "" if there is none.
+std::string ErrorCode(const absl::Status& status);
+
+// 404 not_found: `kind` is "agent", "command", "token".
+absl::Status NotFound(std::string_view kind, std::string_view id);
+
+// 400 agent_unreachable: the machine is known and not online. `why` says its
+// status, since when, and when it was last heard.
+absl::Status AgentUnreachable(std::string_view why);
+
+// 409 idempotency_conflict: the key was used for a different command.
+absl::Status IdempotencyConflict(std::string_view key);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_ERRORS_H_

@@ -1,0 +1,443 @@
+#include "gateway/fleet/fleet.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/fleet/errors.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/log.h"
+
+namespace muster::gateway {
+namespace {
+
+// Epochs are the run number, then a counter: a new run is always newer.
+constexpr int kLinkBits = 32;
+
+std::string_view Name(Status status) {
+  switch (status) {
+    case Status::kOnline:
+      return "online";
+    case Status::kStale:
+      return "stale";
+    case Status::kOffline:
+      return "offline";
+  }
+  return "unknown";
+}
+
+// "6 min", "3 d": what a person says.
+std::string Spoken(absl::Duration d) {
+  if (d < absl::Minutes(2)) return fmt::format("{} s", absl::ToInt64Seconds(d));
+  if (d < absl::Hours(2)) return fmt::format("{} min", absl::ToInt64Minutes(d));
+  if (d < absl::Hours(48)) return fmt::format("{} h", absl::ToInt64Hours(d));
+  return fmt::format("{} d", absl::ToInt64Hours(d) / 24);
+}
+
+std::string Stamp(absl::Time t) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", t, absl::UTCTimeZone());
+}
+
+}  // namespace
+
+Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
+    : loop_(loop),
+      journal_(journal),
+      options_(options),
+      commands_(loop, journal, machines_, options_.presence,
+                options_.commands) {}
+
+Fleet::~Fleet() {
+  loop_.Cancel(turn_timer_);
+  loop_.Cancel(flush_timer_);
+}
+
+// --- Start -----------------------------------------------------------------
+
+void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
+                    std::vector<CommandRecord> open_commands) {
+  run_ = run;
+  const Instant now = loop_.clock().Now();
+  const absl::Time wall = loop_.clock().Wall();
+  for (MachineRecord& record : machines) {
+    std::optional<Instant> promise;
+    if (record.status == Status::kStale && record.promised_back) {
+      promise = now + std::max(*record.promised_back - wall,
+                               options_.presence.reconnect_grace);
+    }
+    Presence presence = Presence::Restored(options_.presence, record.status,
+                                           record.verdict, promise, now);
+    machines_.Add(std::move(record), std::move(presence));
+  }
+  commands_.Restore(std::move(open_commands), now);
+}
+
+void Fleet::Open() {
+  const Instant now = loop_.clock().Now();
+  open_ = true;
+  last_turn_ = now;
+  trust_links_from_ = now;
+  machines_.ForEachLiving([&](Machine& machine) {
+    // Until now nobody could have been heard.
+    machine.presence.Blind(Instant(), now);
+    Schedule(machine);
+  });
+  Turn();
+  FlushEvery();
+}
+
+// --- Links -----------------------------------------------------------------
+
+std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
+                                            HelloNotice hello, LinkPort& port) {
+  Machine* machine = machines_.Find(agent);
+  if (machine == nullptr) {
+    return Disconnect{DisconnectReason::kNotRegistered,
+                      "this gateway does not know this machine",
+                      absl::Minutes(5)};
+  }
+  if (machine->record.deleted_at) {
+    return Disconnect{DisconnectReason::kDeregistered,
+                      "this machine was deleted; join again with a new token",
+                      absl::ZeroDuration()};
+  }
+  if (machine->link != nullptr) {
+    LinkPort* older = std::exchange(machine->link, nullptr);
+    CloseLinkRecord(*machine, LinkEnd::kSuperseded);
+    older->Close({DisconnectReason::kSuperseded,
+                  "a newer link of this machine was accepted",
+                  {}});
+  }
+  const Instant now = loop_.clock().Now();
+  MachineRecord& record = machine->record;
+  record.epoch = NextEpoch(*machine, hello.last_epoch);
+  record.address = hello.address;
+  record.promised_back.reset();
+  if (record.facts.hostname != hello.facts.hostname) {
+    machines_.SetHostname(*machine, hello.facts.hostname);
+  }
+  record.facts = std::move(hello.facts);
+  machine->link = &port;
+  machine->link_record = {.agent = agent,
+                          .epoch = record.epoch,
+                          .boot_id = std::move(hello.boot_id),
+                          .process_start_id = std::move(hello.process_start_id),
+                          .address = record.address,
+                          .opened_at = loop_.clock().Wall(),
+                          .closed_at = std::nullopt,
+                          .end = LinkEnd::kOpen};
+  machine->acknowledgement_sent = 1;
+  machine->acknowledgement_echoed = 0;
+  ++open_links_;
+  machine->presence.LinkOpened(now);
+  Heard(*machine, now);
+  journal_.Put({record, machine->link_record}, [](const absl::Status&) {
+    // Accepting a link waits for no disk; the next write brings it along.
+  });
+  Log(kInfo, "link opened",
+      {{"agent_id", agent.str()},
+       {"hostname", record.facts.hostname},
+       {"epoch", record.epoch},
+       {"address", record.address}});
+  port.SendWelcome(
+      {record.epoch, machine->acknowledgement_sent, HeartbeatInterval()});
+  commands_.Reconcile(*machine, hello.seen_high, hello.open_commands, now);
+  commands_.Dispatch(*machine, now);
+  return std::nullopt;
+}
+
+std::optional<AcknowledgementNotice> Fleet::Heartbeat(
+    const AgentId& agent, uint64_t epoch, const HeartbeatNotice& heartbeat) {
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr) return std::nullopt;
+  const Instant now = loop_.clock().Now();
+  Heard(*machine, now);
+  if (heartbeat.round_trip) machine->round_trip = heartbeat.round_trip;
+  if (heartbeat.sent_at) {
+    machine->clock_skew = *heartbeat.sent_at - loop_.clock().Wall();
+  }
+  // An echo must be newer than the last, and of something that was said.
+  if (heartbeat.acknowledged > machine->acknowledgement_echoed &&
+      heartbeat.acknowledged <= machine->acknowledgement_sent) {
+    machine->acknowledgement_echoed = heartbeat.acknowledged;
+    if (const auto change = machine->presence.Echoed(now)) {
+      Record(*machine, *change);
+      commands_.Dispatch(*machine, now);
+    }
+    Schedule(*machine);
+  }
+  return AcknowledgementNotice{++machine->acknowledgement_sent,
+                               HeartbeatInterval()};
+}
+
+void Fleet::TakeWord(const AgentId& agent, uint64_t epoch, CommandWord word) {
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr) return;
+  const Instant now = loop_.clock().Now();
+  Heard(*machine, now);
+  commands_.TakeWord(*machine, std::move(word), now);
+}
+
+void Fleet::TakeOutput(
+    const AgentId& agent, OutputRecord output,
+    absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored) {
+  Machine* machine = machines_.Find(agent);
+  if (machine == nullptr || machine->record.deleted_at) {
+    stored(NotFound("agent", agent.str()));
+    return;
+  }
+  commands_.TakeOutput(*machine, std::move(output), std::move(stored));
+}
+
+void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
+                    GoodbyeNotice notice) {
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr) return;
+  const Instant now = loop_.clock().Now();
+  Heard(*machine, now);
+  machine->record.promised_back = loop_.clock().Wall() + notice.back_within;
+  if (const auto change = machine->presence.Goodbye(now, std::move(notice))) {
+    Record(*machine, *change);
+  }
+  Schedule(*machine);
+}
+
+void Fleet::Leave(const AgentId& agent, uint64_t epoch) {
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr) return;
+  Bury(*machine, [](const absl::Status&) {});
+}
+
+void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
+  --open_links_;
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr || machine->link == nullptr) return;
+  const Instant now = loop_.clock().Now();
+  NoteBlindness(now);
+  machine->link = nullptr;
+  CloseLinkRecord(*machine, end);
+  machine->presence.LinkLost(now, /*whole_lease=*/now <= trust_links_from_ ||
+                                      end == LinkEnd::kClosedByGateway);
+  Schedule(*machine);
+}
+
+// --- Operators -------------------------------------------------------------
+
+void Fleet::Admit(const MachineRecord& machine) {
+  Machine& added = machines_.Add(
+      machine, Presence::Newborn(options_.presence, loop_.clock().Now()));
+  Schedule(added);
+}
+
+void Fleet::Delete(const OrgId& org, const AgentId& agent,
+                   absl::AnyInvocable<void(absl::Status)> done) {
+  Machine* machine = machines_.FindLiving(org, agent);
+  if (machine == nullptr) {
+    done(NotFound("agent", agent.str()));
+    return;
+  }
+  Bury(*machine, std::move(done));
+}
+
+void Fleet::SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
+                      absl::AnyInvocable<void(absl::Status)> done) {
+  Machine* machine = machines_.FindLiving(org, agent);
+  if (machine == nullptr) {
+    done(NotFound("agent", agent.str()));
+    return;
+  }
+  machine->record.labels = std::move(labels);
+  journal_.Put({machine->record}, std::move(done));
+}
+
+void Fleet::Bury(Machine& machine,
+                 absl::AnyInvocable<void(absl::Status)> done) {
+  machines_.Bury(machine, loop_.clock().Wall());
+  deadlines_.Remove(machine.record.id);
+  heard_since_flush_.erase(machine.record.id);
+  Log(kInfo, "machine deleted",
+      {{"agent_id", machine.record.id.str()},
+       {"hostname", machine.record.facts.hostname}});
+  journal_.Put({machine.record}, std::move(done));
+  if (machine.link != nullptr) {
+    LinkPort* link = std::exchange(machine.link, nullptr);
+    CloseLinkRecord(machine, LinkEnd::kClosedByGateway);
+    link->Close({DisconnectReason::kDeregistered,
+                 "this machine was deleted; join again with a new token",
+                 {}});
+  }
+}
+
+std::string Fleet::Why(const Machine& machine) const {
+  const MachineRecord& record = machine.record;
+  const absl::Time now = loop_.clock().Wall();
+  const std::string heard =
+      record.last_heard
+          ? fmt::format("last heartbeat {}", Stamp(*record.last_heard))
+          : "never heard";
+  std::string text =
+      fmt::format("{} is {} for {}, since {} ({})", record.facts.hostname,
+                  Name(record.status), Spoken(now - record.status_since),
+                  Stamp(record.status_since), heard);
+  if (record.verdict && !record.verdict->summary.empty()) {
+    text += ": " + record.verdict->summary;
+  }
+  return text;
+}
+
+absl::Duration Fleet::HeartbeatInterval() const {
+  const absl::Duration scaled = absl::Seconds(
+      static_cast<double>(open_links_) / options_.heartbeats_per_second_max);
+  return std::max(options_.presence.heartbeat_interval, scaled);
+}
+
+void Fleet::CloseAllLinks(const Disconnect& why) {
+  machines_.ForEachLiving([&](Machine& machine) {
+    if (machine.link != nullptr) machine.link->Close(why);
+  });
+}
+
+// --- Judging ---------------------------------------------------------------
+
+Machine* Fleet::Current(const AgentId& agent, uint64_t epoch) {
+  Machine* machine = machines_.Find(agent);
+  if (machine == nullptr || machine->record.deleted_at) return nullptr;
+  return machine->record.epoch == epoch ? machine : nullptr;
+}
+
+uint64_t Fleet::NextEpoch(const Machine& machine, uint64_t last_epoch) {
+  // A larger number comes from a life of this gateway that it has forgotten
+  // (a restored copy): begin a run after that one.
+  const uint64_t seen = std::max(machine.record.epoch, last_epoch);
+  if ((seen >> kLinkBits) > run_) {
+    run_ = (seen >> kLinkBits) + 1;
+    links_this_run_ = 0;
+  }
+  return run_ << kLinkBits | ++links_this_run_;
+}
+
+void Fleet::Heard(Machine& machine, Instant now) {
+  machine.record.last_heard = loop_.clock().Wall();
+  machine.presence.Heard(now, HeartbeatInterval());
+  heard_since_flush_.insert(machine.record.id);
+}
+
+void Fleet::Schedule(Machine& machine) {
+  if (!open_) return;
+  const Instant due = machine.presence.NextDeadline();
+  const bool sooner = due < deadlines_.Earliest();
+  deadlines_.Schedule(machine.record.id, due);
+  if (sooner) Arm();
+}
+
+void Fleet::Record(Machine& machine, const StatusChange& change) {
+  machines_.SetStatus(machine, loop_.clock().Wall());
+  MachineRecord& record = machine.record;
+  if (change.to == Status::kOnline) record.promised_back.reset();
+  const TransitionRecord transition{.agent = record.id,
+                                    .sequence = ++record.transition_sequence,
+                                    .from = change.from,
+                                    .to = change.to,
+                                    .at = record.status_since,
+                                    .epoch = record.epoch,
+                                    .verdict = change.verdict};
+  Log(change.to == Status::kOnline ? kInfo : kWarning,
+      fmt::format("machine {}", Name(change.to)),
+      {{"agent_id", record.id.str()},
+       {"hostname", record.facts.hostname},
+       {"from", Name(change.from)},
+       {"last_heartbeat",
+        record.last_heard ? Stamp(*record.last_heard) : "never"},
+       {"summary", change.verdict ? change.verdict->summary : ""}});
+  journal_.Put({record, transition}, [id = record.id](const absl::Status& s) {
+    if (s.ok()) return;
+    Log(kError, "transition not stored",
+        {{"agent_id", id.str()}, {"error", s}});
+  });
+}
+
+void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
+  machine.link_record.closed_at = loop_.clock().Wall();
+  machine.link_record.end = end;
+  journal_.Put({machine.link_record}, [](const absl::Status&) {
+    // Found open at the next start, and closed then.
+  });
+  Log(kInfo, "link closed",
+      {{"agent_id", machine.record.id.str()},
+       {"hostname", machine.record.facts.hostname},
+       {"epoch", machine.link_record.epoch},
+       {"end", static_cast<int>(end)}});
+}
+
+void Fleet::Turn() {
+  const Instant now = loop_.clock().Now();
+  NoteBlindness(now);
+  Judge(now);
+  commands_.Sweep(now);
+  turn_timer_ = {};
+  Arm();
+}
+
+void Fleet::NoteBlindness(Instant now) {
+  const Instant from = std::exchange(last_turn_, now);
+  const absl::Duration gap = now - from;
+  if (gap <= options_.presence.blind_gap) return;
+  // Links that broke meanwhile are reported in the next moments.
+  trust_links_from_ = now + options_.presence.blind_gap;
+  Log(kWarning, "this gateway stood still: nobody is judged for that time",
+      {{"for", gap}});
+  machines_.ForEachLiving(
+      [&](Machine& machine) { machine.presence.Blind(from, now); });
+}
+
+void Fleet::Judge(Instant now) {
+  std::vector<const Machine*> offline;
+  while (const std::optional<AgentId> id = deadlines_.PopDue(now)) {
+    Machine* machine = machines_.Find(*id);
+    if (machine == nullptr || machine->record.deleted_at) continue;
+    while (const auto change = machine->presence.Tick(now)) {
+      Record(*machine, *change);
+      if (change->to == Status::kOffline) offline.push_back(machine);
+    }
+    if (machine->presence.status() == Status::kOffline &&
+        machine->link != nullptr) {
+      machine->link->Close(
+          {DisconnectReason::kSilent, "nothing was heard for too long", {}});
+    }
+    deadlines_.Schedule(*id, machine->presence.NextDeadline());
+  }
+  if (!offline.empty()) {
+    Log(kWarning, fmt::format("marked {} agents as offline", offline.size()));
+  }
+}
+
+void Fleet::Arm() {
+  loop_.Cancel(turn_timer_);
+  const Instant next =
+      std::min({deadlines_.Earliest(), commands_.NextDeadline(),
+                loop_.clock().Now() + options_.watch_every});
+  turn_timer_ = loop_.PostAt(next, [this] { Turn(); });
+}
+
+void Fleet::FlushLastHeard() {
+  LastHeard batch;
+  for (const AgentId& id : heard_since_flush_) {
+    const Machine* machine = machines_.Find(id);
+    batch.at.emplace_back(id, *machine->record.last_heard);
+  }
+  heard_since_flush_.clear();
+  if (batch.at.empty()) return;
+  std::sort(batch.at.begin(), batch.at.end());
+  journal_.Put({std::move(batch)}, [](const absl::Status&) {
+    // Shown only; the next batch repeats what matters.
+  });
+}
+
+void Fleet::FlushEvery() {
+  FlushLastHeard();
+  flush_timer_ = loop_.PostAt(loop_.clock().Now() + options_.last_heard_every,
+                              [this] { FlushEvery(); });
+}
+
+}  // namespace muster::gateway

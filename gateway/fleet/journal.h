@@ -1,0 +1,56 @@
+// How the rules ask for something to be remembered.
+
+#ifndef MUSTER_GATEWAY_FLEET_JOURNAL_H_
+#define MUSTER_GATEWAY_FLEET_JOURNAL_H_
+
+#include <cstdint>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/fleet/records.h"
+
+namespace muster::gateway {
+
+struct LastHeard {
+  std::vector<std::pair<AgentId, absl::Time>> at;
+};
+
+// One thing to remember. Several make one transaction.
+using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
+                            CommandRecord, LastHeard>;
+
+// Journal writes in the order of its calls. Called on the fleet loop; never
+// blocks; every `done` runs once, later, on that loop, after the write is
+// durable or has failed. Unavailable and ResourceExhausted may pass.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+
+  // All of `changes` or none.
+  virtual void Put(std::vector<Change> changes,
+                   absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // Adds a queued command, or finds the one that the same idempotency key made
+  // before. AlreadyExists if that one is different.
+  virtual void AddCommand(
+      CommandRecord command,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) = 0;
+
+  // NotFound if there is none.
+  virtual void LoadCommand(
+      CommandId id,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) = 0;
+
+  // Appends output and returns the stored end of that stream.
+  virtual void AppendOutput(
+      OutputRecord output,
+      absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) = 0;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_JOURNAL_H_

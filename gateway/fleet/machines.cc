@@ -1,0 +1,234 @@
+#include "gateway/fleet/machines.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "fmt/format.h"
+
+namespace muster::gateway {
+namespace {
+
+// Offline machines are shown first.
+uint8_t Rank(Status status) {
+  switch (status) {
+    case Status::kOffline:
+      return 0;
+    case Status::kStale:
+      return 1;
+    case Status::kOnline:
+      return 3;  // 2 is for degraded machines.
+  }
+  return 3;
+}
+
+uint32_t& CountOf(StatusCounts& counts, Status status) {
+  switch (status) {
+    case Status::kOnline:
+      return counts.online;
+    case Status::kStale:
+      return counts.stale;
+    case Status::kOffline:
+      return counts.offline;
+  }
+  return counts.offline;
+}
+
+constexpr size_t kSuggestionsMax = 3;
+constexpr size_t kSuggestionEditsMax = 2;
+// A typo is looked for among this many names at most: 1 µs each.
+constexpr size_t kSuggestionNamesMax = 2000;
+
+}  // namespace
+
+absl::StatusOr<LabelTerm> LabelTerm::Parse(std::string_view text) {
+  LabelTerm term;
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos) {
+    term.key = text;
+  } else {
+    const bool differs = equals > 0 && text[equals - 1] == '!';
+    term.kind = differs ? Kind::kDiffers : Kind::kEquals;
+    term.key = text.substr(0, differs ? equals - 1 : equals);
+    term.value = text.substr(equals + 1);
+  }
+  if (term.key.empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "label: expected key=value, key!=value or key; got \"{}\"", text));
+  }
+  return term;
+}
+
+bool LabelTerm::Holds(const Labels& labels) const {
+  const auto it = labels.find(key);
+  switch (kind) {
+    case Kind::kEquals:
+      return it != labels.end() && it->second == value;
+    case Kind::kDiffers:
+      return it == labels.end() || it->second != value;
+    case Kind::kPresent:
+      return it != labels.end();
+  }
+  return false;
+}
+
+bool MachineFilter::Selects(const MachineRecord& record) const {
+  if (record.org != org) return false;
+  if (!statuses.empty() && std::find(statuses.begin(), statuses.end(),
+                                     record.status) == statuses.end()) {
+    return false;
+  }
+  if (!hostname_glob.empty() &&
+      fnmatch(hostname_glob.c_str(), record.facts.hostname.c_str(),
+              FNM_NOESCAPE) != 0) {
+    return false;
+  }
+  return std::all_of(
+      labels.begin(), labels.end(),
+      [&record](const LabelTerm& term) { return term.Holds(record.labels); });
+}
+
+ListPosition Machines::PositionOf(const MachineRecord& record) {
+  return {Rank(record.status), record.facts.hostname, record.id};
+}
+
+void Machines::Enter(const MachineRecord& record) {
+  if (record.deleted_at) return;
+  listed_.insert(PositionOf(record));
+  by_hostname_.insert({record.facts.hostname, record.id});
+  ++CountOf(CountsOf(record.org), record.status);
+}
+
+void Machines::Withdraw(const MachineRecord& record) {
+  if (record.deleted_at) return;
+  listed_.erase(PositionOf(record));
+  by_hostname_.erase({record.facts.hostname, record.id});
+  --CountOf(CountsOf(record.org), record.status);
+}
+
+Machine& Machines::Add(MachineRecord record, Presence presence) {
+  std::unique_ptr<Machine>& slot = by_id_[record.id];
+  if (!slot) {
+    slot = std::make_unique<Machine>(
+        Machine{.record = std::move(record), .presence = std::move(presence)});
+    Enter(slot->record);
+  }
+  return *slot;
+}
+
+Machine* Machines::Find(const AgentId& id) {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second.get();
+}
+
+Machine* Machines::FindLiving(const OrgId& org, const AgentId& id) {
+  Machine* machine = Find(id);
+  if (machine == nullptr || machine->record.deleted_at) return nullptr;
+  return machine->record.org == org ? machine : nullptr;
+}
+
+void Machines::SetStatus(Machine& machine, absl::Time now) {
+  Withdraw(machine.record);
+  machine.record.status = machine.presence.status();
+  machine.record.verdict = machine.presence.verdict();
+  machine.record.status_since = now;
+  Enter(machine.record);
+}
+
+void Machines::SetHostname(Machine& machine, std::string hostname) {
+  Withdraw(machine.record);
+  machine.record.facts.hostname = std::move(hostname);
+  Enter(machine.record);
+}
+
+void Machines::Bury(Machine& machine, absl::Time now) {
+  Withdraw(machine.record);
+  machine.record.deleted_at = now;
+}
+
+Machines::Page Machines::List(const MachineFilter& filter,
+                              const std::optional<ListPosition>& after,
+                              size_t limit) const {
+  Page page;
+  const ListPosition* last = nullptr;
+  for (const ListPosition& position : listed_) {
+    const Machine& machine = *by_id_.at(position.id);
+    if (!filter.Selects(machine.record)) continue;
+    ++page.matched;
+    if (after && position <= *after) continue;
+    if (page.machines.size() < limit) {
+      page.machines.push_back(&machine);
+      last = &position;
+    } else if (!page.next) {
+      page.next = *last;
+    }
+  }
+  return page;
+}
+
+StatusCounts Machines::Counts(const OrgId& org) const {
+  const auto it = counts_.find(org);
+  return it == counts_.end() ? StatusCounts{} : it->second;
+}
+
+Machines::Resolution Machines::Resolve(const OrgId& org,
+                                       std::string_view name) const {
+  Resolution out;
+  if (const auto it = by_id_.find(AgentId(std::string(name)));
+      it != by_id_.end() && !it->second->record.deleted_at &&
+      it->second->record.org == org) {
+    out.matches.push_back(it->second.get());
+    return out;
+  }
+  const size_t tilde = name.rfind('~');
+  const std::string hostname(name.substr(0, tilde));
+  const std::string_view suffix =
+      tilde == std::string_view::npos ? "" : name.substr(tilde + 1);
+  for (auto it = by_hostname_.lower_bound({hostname, AgentId()});
+       it != by_hostname_.end() && it->first == hostname; ++it) {
+    const Machine& machine = *by_id_.at(it->second);
+    if (machine.record.org != org) continue;
+    if (suffix.empty() || it->second.suffix() == suffix) {
+      out.matches.push_back(&machine);
+    }
+  }
+  if (!out.matches.empty()) return out;
+
+  std::vector<std::pair<size_t, std::string>> near;
+  size_t looked_at = 0;
+  for (const auto& [other, id] : by_hostname_) {
+    if (++looked_at > kSuggestionNamesMax) break;
+    if (by_id_.at(id)->record.org != org) continue;
+    const size_t edits = EditDistance(hostname, other, kSuggestionEditsMax);
+    if (edits <= kSuggestionEditsMax) near.emplace_back(edits, other);
+  }
+  std::sort(near.begin(), near.end());
+  near.erase(std::unique(near.begin(), near.end()), near.end());
+  for (auto& [edits, other] : near) {
+    if (out.nearest.size() == kSuggestionsMax) break;
+    out.nearest.push_back(std::move(other));
+  }
+  return out;
+}
+
+size_t EditDistance(std::string_view a, std::string_view b, size_t bound) {
+  if (a.size() > b.size() + bound || b.size() > a.size() + bound) {
+    return bound + 1;
+  }
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return std::min(row[b.size()], bound + 1);
+}
+
+}  // namespace muster::gateway

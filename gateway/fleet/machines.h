@@ -1,0 +1,145 @@
+// Who is in the fleet: every machine, found by id or name, listed in the order
+// in which an operator wants to see them.
+
+#ifndef MUSTER_GATEWAY_FLEET_MACHINES_H_
+#define MUSTER_GATEWAY_FLEET_MACHINES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "gateway/fleet/link_port.h"
+#include "gateway/fleet/presence.h"
+#include "gateway/fleet/records.h"
+
+namespace muster::gateway {
+
+// One machine in memory: what is stored, and what only lives.
+struct Machine {
+  MachineRecord record;
+  Presence presence;
+
+  // The newest accepted link, while it is open.
+  LinkPort* link = nullptr;
+  LinkRecord link_record = {};
+  uint64_t acknowledgement_sent = 0;
+  uint64_t acknowledgement_echoed = 0;
+  std::optional<absl::Duration> round_trip = {};
+  std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
+
+  // Commands that are not finished, oldest first.
+  std::vector<CommandId> open_commands = {};
+};
+
+// Place in the list: problems first, then by name, then by id.
+struct ListPosition {
+  uint8_t rank = 0;
+  std::string hostname;
+  AgentId id;
+
+  friend bool operator==(const ListPosition&, const ListPosition&) = default;
+  friend auto operator<=>(const ListPosition&, const ListPosition&) = default;
+};
+
+// "key=value", "key!=value" or "key".
+struct LabelTerm {
+  enum class Kind { kEquals, kDiffers, kPresent };
+  Kind kind = Kind::kPresent;
+  std::string key;
+  std::string value;
+
+  // InvalidArgument if the key is empty.
+  static absl::StatusOr<LabelTerm> Parse(std::string_view text);
+  bool Holds(const Labels& labels) const;
+};
+
+struct MachineFilter {
+  OrgId org;
+  std::vector<Status> statuses;   // Any of them; none: all.
+  std::string hostname_glob;      // `*` and `?`; empty: all.
+  std::vector<LabelTerm> labels;  // All must hold.
+
+  bool Selects(const MachineRecord& record) const;
+};
+
+struct StatusCounts {
+  uint32_t online = 0;
+  uint32_t stale = 0;
+  uint32_t offline = 0;
+
+  friend bool operator==(const StatusCounts&, const StatusCounts&) = default;
+};
+
+// Machines owns all of them, tombstones included. Not thread-safe: it lives on
+// the fleet loop. A Machine* stays valid while Machines lives.
+class Machines {
+ public:
+  // Adds a machine, or returns the existing one unchanged.
+  Machine& Add(MachineRecord record, Presence presence);
+
+  // Includes tombstones; nullptr if the id was never registered.
+  Machine* Find(const AgentId& id);
+
+  // Like Find(), but only a living machine of `org`.
+  Machine* FindLiving(const OrgId& org, const AgentId& id);
+
+  // Changes that move a machine in the list. Status and status_since follow
+  // `machine.presence`; the rest of the record is the caller's.
+  void SetStatus(Machine& machine, absl::Time now);
+  void SetHostname(Machine& machine, std::string hostname);
+  // Makes it a tombstone: not listed, not counted, not found by name.
+  void Bury(Machine& machine, absl::Time now);
+
+  // At most `limit` machines after `after`, in list order.
+  struct Page {
+    std::vector<const Machine*> machines;
+    std::optional<ListPosition> next;  // Absent: that was all.
+    uint32_t matched = 0;
+  };
+  Page List(const MachineFilter& filter,
+            const std::optional<ListPosition>& after, size_t limit) const;
+
+  StatusCounts Counts(const OrgId& org) const;
+
+  // What a person typed: full id, hostname, or name~suffix.
+  struct Resolution {
+    std::vector<const Machine*> matches;
+    std::vector<std::string> nearest;  // Hostnames, if nothing matches.
+  };
+  Resolution Resolve(const OrgId& org, std::string_view name) const;
+
+  template <typename F>
+  void ForEachLiving(F f) {
+    for (auto& [id, machine] : by_id_) {
+      if (!machine->record.deleted_at) f(*machine);
+    }
+  }
+  size_t size() const { return by_id_.size(); }
+
+ private:
+  static ListPosition PositionOf(const MachineRecord& record);
+  StatusCounts& CountsOf(const OrgId& org) { return counts_[org]; }
+  void Enter(const MachineRecord& record);
+  void Withdraw(const MachineRecord& record);
+
+  absl::flat_hash_map<AgentId, std::unique_ptr<Machine>> by_id_;
+  // Living machines only.
+  absl::btree_set<ListPosition> listed_;
+  absl::btree_set<std::pair<std::string, AgentId>> by_hostname_;
+  absl::flat_hash_map<OrgId, StatusCounts> counts_;
+};
+
+// Number of edits between two names, at most `bound` + 1. For suggestions.
+size_t EditDistance(std::string_view a, std::string_view b, size_t bound);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_MACHINES_H_

@@ -1,0 +1,209 @@
+#include "gateway/fleet/presence.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+
+namespace muster::gateway {
+namespace {
+
+absl::Status OutOfBounds(std::string_view field, std::string_view bound,
+                         absl::Duration value) {
+  return absl::InvalidArgumentError(
+      fmt::format("{} must be {}, got {}", field, bound, value));
+}
+
+Verdict Undetermined(std::string summary) {
+  return {Domain::kUnknown, Cause::kUndetermined, Confidence::kUndetermined,
+          std::move(summary)};
+}
+
+}  // namespace
+
+absl::Status PresencePolicy::Validate() const {
+  if (heartbeat_interval < absl::Milliseconds(100) ||
+      heartbeat_interval > absl::Hours(1)) {
+    return OutOfBounds("heartbeat_interval", "100ms … 1h", heartbeat_interval);
+  }
+  if (stale_after <= 2.2 * heartbeat_interval) {
+    return OutOfBounds("stale_after",
+                       fmt::format("larger than 2.2 × heartbeat_interval = {}",
+                                   2.2 * heartbeat_interval),
+                       stale_after);
+  }
+  if (offline_after <= stale_after) {
+    return OutOfBounds("offline_after",
+                       fmt::format("larger than stale_after = {}", stale_after),
+                       offline_after);
+  }
+  if (reconnect_grace <= absl::ZeroDuration() ||
+      reconnect_grace >= stale_after) {
+    return OutOfBounds(
+        "reconnect_grace",
+        fmt::format("positive and less than stale_after = {}", stale_after),
+        reconnect_grace);
+  }
+  const absl::Duration margin = (offline_after - stale_after) / 2;
+  if (blind_gap <= absl::ZeroDuration() || blind_gap >= margin) {
+    return OutOfBounds(
+        "blind_gap",
+        fmt::format(
+            "positive and less than (offline_after - stale_after) / 2 = {}",
+            margin),
+        blind_gap);
+  }
+  if (blind_restart < blind_gap) {
+    return OutOfBounds("blind_restart",
+                       fmt::format("at least blind_gap = {}", blind_gap),
+                       blind_restart);
+  }
+  return absl::OkStatus();
+}
+
+absl::Duration PresencePolicy::StaleLease(absl::Duration interval) const {
+  if (offline_after == absl::InfiniteDuration()) return offline_after;
+  return std::max(stale_after, 2.5 * interval);
+}
+
+absl::Duration PresencePolicy::OfflineLease(absl::Duration interval) const {
+  return std::max(offline_after, 4 * interval);
+}
+
+Presence Presence::Newborn(const PresencePolicy& policy, Instant now) {
+  Presence p(policy, Status::kStale, now);
+  p.verdict_ = Verdict{Domain::kUnknown, Cause::kNeverConnected,
+                       Confidence::kProven, "registered, never connected"};
+  return p;
+}
+
+Presence Presence::Restored(const PresencePolicy& policy, Status status,
+                            std::optional<Verdict> verdict,
+                            std::optional<Instant> promise_end, Instant now) {
+  Presence p(policy, status, now);
+  p.verdict_ = std::move(verdict);
+  p.promise_end_ = promise_end;
+  p.ever_linked_ = !p.verdict_ || p.verdict_->cause != Cause::kNeverConnected;
+  return p;
+}
+
+void Presence::LinkOpened(Instant now) {
+  link_open_ = true;
+  ever_linked_ = true;
+  heard_from_ = now;
+  grace_end_.reset();
+  promise_end_.reset();
+}
+
+void Presence::LinkLost(Instant now, bool whole_lease) {
+  if (!link_open_) return;
+  link_open_ = false;
+  if (promise_end_) return;  // It said goodbye first.
+  if (whole_lease) {
+    heard_from_ = echoed_from_ = now;
+  } else {
+    grace_end_ = now + policy_->reconnect_grace;
+  }
+}
+
+void Presence::Heard(Instant now, absl::Duration told_interval) {
+  heard_from_ = now;
+  told_interval_ = told_interval;
+}
+
+std::optional<StatusChange> Presence::Echoed(Instant now) {
+  echoed_from_ = now;
+  return MoveTo(Status::kOnline, std::nullopt);
+}
+
+std::optional<StatusChange> Presence::Goodbye(Instant now,
+                                              GoodbyeNotice notice) {
+  promise_end_ = now + std::max(notice.back_within, policy_->reconnect_grace);
+  grace_end_.reset();
+  Verdict verdict{notice.domain, notice.cause, Confidence::kProven,
+                  std::move(notice.summary)};
+  if (status_ == Status::kOffline) return std::nullopt;
+  return MoveTo(Status::kStale, std::move(verdict));
+}
+
+std::optional<StatusChange> Presence::Tick(Instant now) {
+  if (status_ == Status::kOnline && now >= StaleDeadline()) {
+    return MoveTo(Status::kStale, SilenceVerdict(now));
+  }
+  if (status_ == Status::kStale && now >= OfflineDeadline()) {
+    // What is known stays known: time alone adds no cause.
+    return MoveTo(Status::kOffline, verdict_);
+  }
+  return std::nullopt;
+}
+
+void Presence::Blind(Instant from, Instant now) {
+  const absl::Duration gap = now - from;
+  const auto give_back = [&](Instant& since) {
+    since = gap >= policy_->blind_restart ? now : since + gap;
+  };
+  give_back(heard_from_);
+  give_back(echoed_from_);
+  if (grace_end_) *grace_end_ += gap;
+  if (promise_end_) {
+    // A promise runs on the machine's own time; it only may not lapse while
+    // nobody could have heard it being kept.
+    promise_end_ = std::max(*promise_end_, now + policy_->reconnect_grace);
+  }
+}
+
+Instant Presence::NextDeadline() const {
+  switch (status_) {
+    case Status::kOnline:
+      return StaleDeadline();
+    case Status::kStale:
+      return OfflineDeadline();
+    case Status::kOffline:
+      return Instant::Never();
+  }
+  return Instant::Never();
+}
+
+absl::Duration Presence::StaleLease() const {
+  return policy_->StaleLease(told_interval_);
+}
+
+absl::Duration Presence::OfflineLease() const {
+  return policy_->OfflineLease(told_interval_);
+}
+
+Instant Presence::StaleDeadline() const {
+  const Instant lease = std::min(heard_from_, echoed_from_) + StaleLease();
+  if (policy_->offline_after == absl::InfiniteDuration()) return lease;
+  return grace_end_ ? std::min(*grace_end_, lease) : lease;
+}
+
+Instant Presence::OfflineDeadline() const {
+  if (promise_end_) return *promise_end_;
+  return heard_from_ + OfflineLease();
+}
+
+Verdict Presence::SilenceVerdict(Instant now) const {
+  if (grace_end_ && now >= *grace_end_) {
+    return Undetermined("link closed, no goodbye");
+  }
+  if (now < heard_from_ + StaleLease()) {
+    return {Domain::kNetwork, Cause::kNetworkOneWay, Confidence::kLikely,
+            "heard, but does not hear this gateway"};
+  }
+  return Undetermined(link_open_ ? "silent, link not closed"
+                                 : "silent, no link");
+}
+
+std::optional<StatusChange> Presence::MoveTo(Status to,
+                                             std::optional<Verdict> verdict) {
+  if (to == status_) return std::nullopt;
+  const StatusChange change{status_, to, verdict};
+  status_ = to;
+  verdict_ = std::move(verdict);
+  return change;
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,159 @@
+// Decides whether one machine is online, stale or offline.
+//
+//                    silence, link lost, goodbye
+//          ┌────────────────────────────────────────────┐
+//          │                                            ▼
+//      ┌────────┐     echoed heartbeat          ┌────────────┐
+//      │ online │ ◀──────────────────────────── │   stale    │ ◀── born here
+//      └────────┘                               └────────────┘
+//          ▲                                            │ silence of a whole
+//          │ echoed heartbeat    ┌─────────┐            │ offline lease, or a
+//          └──────────────────── │ offline │ ◀──────────┘ promise that lapsed
+//                                └─────────┘
+//
+// Two ages are judged. *Heard*: since the last message. *Echoed*: since the
+// last heartbeat that brought back an acknowledgement of ours; it proves the
+// way that commands take. Both run on the gateway's own clock, and only through
+// time in which the gateway could hear: Blind() gives back the rest.
+//
+// This file knows nothing of gRPC, storage or threads, and never reads a clock.
+
+#ifndef MUSTER_GATEWAY_FLEET_PRESENCE_H_
+#define MUSTER_GATEWAY_FLEET_PRESENCE_H_
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "gateway/fleet/records.h"
+#include "libprotocol/base/clock.h"
+
+namespace muster::gateway {
+
+// When silence becomes news. Figures: DESIGN "Presence".
+struct PresencePolicy {
+  // How often agents are told to speak.
+  absl::Duration heartbeat_interval = absl::Seconds(30);
+  // Both limits are inclusive. Infinite `offline_after`: silence and link loss
+  // change nothing.
+  absl::Duration stale_after = absl::Seconds(75);
+  absl::Duration offline_after = absl::Seconds(120);
+  // How long a lost link may be replaced unnoticed.
+  absl::Duration reconnect_grace = absl::Seconds(5);
+  // A pause of our own loop longer than this is our blindness, not the fleet's
+  // silence.
+  absl::Duration blind_gap = absl::Seconds(2);
+  // A blind interval this long restarts every lease; a shorter one moves them.
+  absl::Duration blind_restart = absl::Seconds(10);
+
+  // InvalidArgument naming the first field out of bounds, the bound and the
+  // value: 2.2 × heartbeat_interval < stale_after < offline_after,
+  // blind_gap < (offline_after − stale_after) / 2, everything positive.
+  absl::Status Validate() const;
+
+  // How long a machine that was told `interval` may be silent.
+  absl::Duration StaleLease(absl::Duration interval) const;
+  absl::Duration OfflineLease(absl::Duration interval) const;
+};
+
+// What a machine said when it left.
+struct GoodbyeNotice {
+  Cause cause = Cause::kAgentStopped;
+  Domain domain = Domain::kAgent;
+  std::string summary;
+  // Expected back within this time; zero: no promise, only the grace.
+  absl::Duration back_within;
+};
+
+// What Presence returns when the status changes.
+struct StatusChange {
+  Status from;
+  Status to;
+  std::optional<Verdict> verdict;  // Absent when `to` is online.
+
+  friend bool operator==(const StatusChange&, const StatusChange&) = default;
+};
+
+// Presence is the state machine of one machine. Not thread-safe: it belongs to
+// whoever owns the machine. `policy` must be valid and outlive it. Instants
+// given to it never decrease.
+class Presence {
+ public:
+  // A machine registered just now: stale, never connected.
+  static Presence Newborn(const PresencePolicy& policy, Instant now);
+
+  // A machine known from the store when the gateway starts at `now`: keeps its
+  // status and gets a whole lease, whatever happened meanwhile. `promise_end`
+  // is the end of a goodbye's promise, if one still runs.
+  static Presence Restored(const PresencePolicy& policy, Status status,
+                           std::optional<Verdict> verdict,
+                           std::optional<Instant> promise_end, Instant now);
+
+  // A new link was accepted. Changes no status: the first echo does.
+  void LinkOpened(Instant now);
+
+  // The link ended without a goodbye. `whole_lease`: it was found lost when the
+  // gateway itself could not be trusted (after a blind interval, at start-up),
+  // so silence is judged by the lease, not by the grace.
+  void LinkLost(Instant now, bool whole_lease);
+
+  // Any message of the current link. `told_interval` is what the agent will be
+  // told in answer.
+  void Heard(Instant now, absl::Duration told_interval);
+
+  // The heartbeat just heard brought back a newer acknowledgement.
+  [[nodiscard]] std::optional<StatusChange> Echoed(Instant now);
+
+  [[nodiscard]] std::optional<StatusChange> Goodbye(Instant now,
+                                                    GoodbyeNotice notice);
+
+  // Time has passed. Idempotent. Returns at most one change: call again until
+  // it returns none.
+  [[nodiscard]] std::optional<StatusChange> Tick(Instant now);
+
+  // The gateway could not hear from `from` to `now`: gives the machine that
+  // time back, or a whole lease if it was long.
+  void Blind(Instant from, Instant now);
+
+  // The next instant at which Tick() could change the status without further
+  // messages; Never() when none.
+  Instant NextDeadline() const;
+
+  Status status() const { return status_; }
+  const std::optional<Verdict>& verdict() const { return verdict_; }
+  bool link_open() const { return link_open_; }
+  std::optional<Instant> promise_end() const { return promise_end_; }
+
+ private:
+  Presence(const PresencePolicy& policy, Status status, Instant now)
+      : policy_(&policy),
+        status_(status),
+        told_interval_(policy.heartbeat_interval),
+        heard_from_(now),
+        echoed_from_(now) {}
+
+  absl::Duration StaleLease() const;
+  absl::Duration OfflineLease() const;
+  Instant StaleDeadline() const;
+  Instant OfflineDeadline() const;
+  Verdict SilenceVerdict(Instant now) const;
+  std::optional<StatusChange> MoveTo(Status to, std::optional<Verdict> verdict);
+
+  const PresencePolicy* policy_;
+  Status status_;
+  std::optional<Verdict> verdict_;
+  absl::Duration told_interval_;
+  // Leases run from these: the last message (echo), moved by blind intervals.
+  Instant heard_from_;
+  Instant echoed_from_;
+  bool link_open_ = false;
+  bool ever_linked_ = false;
+  // Set while the grace of a lost link runs.
+  std::optional<Instant> grace_end_;
+  // Set while a goodbye holds: offline then, whatever the leases say.
+  std::optional<Instant> promise_end_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_PRESENCE_H_
