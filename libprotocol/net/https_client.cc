@@ -237,8 +237,10 @@ class HttpsClient::Impl {
       while (!pending.empty() && !parser.is_done()) {
         const size_t used = parser.put(boost::asio::buffer(pending), error);
         pending.erase(0, used);
-        if (error == http::error::need_more || used == 0) break;
-        if (error) return ParseFailure(error, options_.response_bytes_max);
+        if (error && error != http::error::need_more) {
+          return ParseFailure(error, options_.response_bytes_max);
+        }
+        if (error || used == 0) break;
       }
       if (parser.is_done()) return absl::OkStatus();
       ASSIGN_OR_RETURN(const size_t n,
