@@ -1,0 +1,101 @@
+#include "agent/link/output_sender.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace muster::agent {
+namespace {
+
+// Shorter samples measure the scheduler, not the path.
+constexpr absl::Duration kSampleMin = absl::Milliseconds(200);
+
+}  // namespace
+
+void OutputSender::Grew(const OutputKey& key, uint64_t bytes) {
+  Progress& p = streams_[key];
+  p.known = std::max(p.known, bytes);
+}
+
+void OutputSender::Forget(const CommandId& command) {
+  std::erase_if(streams_, [&](const auto& entry) {
+    if (entry.first.command != command) return false;
+    unacknowledged_ -= entry.second.sent - entry.second.acknowledged;
+    return true;
+  });
+}
+
+std::optional<OutputSender::Slice> OutputSender::Next() const {
+  if (unacknowledged_ >= window_ || streams_.empty()) return std::nullopt;
+  auto it =
+      last_served_ ? streams_.upper_bound(*last_served_) : streams_.begin();
+  for (size_t looked_at = 0; looked_at < streams_.size(); ++looked_at, ++it) {
+    if (it == streams_.end()) it = streams_.begin();
+    const Progress& p = it->second;
+    if (p.sent >= p.known) continue;
+    return Slice{it->first, p.sent,
+                 std::min({p.known - p.sent, options_.chunk_bytes_max,
+                           window_ - unacknowledged_})};
+  }
+  return std::nullopt;
+}
+
+void OutputSender::Sent(const Slice& slice, uint64_t bytes, Instant now) {
+  const auto it = streams_.find(slice.key);
+  if (it == streams_.end()) return;
+  if (unacknowledged_ == 0) {  // Was idle: idle time says nothing of the path.
+    sample_start_ = now;
+    sample_bytes_ = 0;
+  }
+  it->second.sent += bytes;
+  unacknowledged_ += bytes;
+  last_served_ = slice.key;
+}
+
+void OutputSender::Acknowledged(const OutputKey& key, uint64_t offset,
+                                Instant now) {
+  const auto it = streams_.find(key);
+  if (it == streams_.end()) return;
+  Progress& p = it->second;
+  if (offset <= p.acknowledged || offset > p.known) return;
+  // After a reconnect the gateway may have more than we know that we sent.
+  if (offset > p.sent) {
+    unacknowledged_ += offset - p.sent;
+    p.sent = offset;
+  }
+  const uint64_t bytes = offset - p.acknowledged;
+  p.acknowledged = offset;
+  unacknowledged_ -= bytes;
+  Measure(bytes, now);
+}
+
+void OutputSender::Measure(uint64_t bytes, Instant now) {
+  if (!sample_start_) return;
+  sample_bytes_ += bytes;
+  const absl::Duration elapsed = now - *sample_start_;
+  if (elapsed < kSampleMin && sample_bytes_ < window_) return;
+  const double seconds = std::max(absl::ToDoubleSeconds(elapsed), 1e-6);
+  const double one_second =
+      std::min(static_cast<double>(sample_bytes_) / seconds,
+               static_cast<double>(options_.window_bytes_max));
+  // Half old, half new: one hiccup shall not close the window.
+  const double blended = (static_cast<double>(window_) + one_second) / 2;
+  window_ = std::clamp(static_cast<uint64_t>(blended),
+                       options_.window_bytes_min, options_.window_bytes_max);
+  sample_start_ = now;
+  sample_bytes_ = 0;
+}
+
+void OutputSender::PathLost() {
+  for (auto& [key, p] : streams_) p.sent = p.acknowledged;
+  unacknowledged_ = 0;
+  sample_start_.reset();
+}
+
+bool OutputSender::Complete(const CommandId& command) const {
+  return std::none_of(streams_.begin(), streams_.end(), [&](const auto& entry) {
+    return entry.first.command == command &&
+           entry.second.acknowledged < entry.second.known;
+  });
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,99 @@
+// Which bytes of output go out next, and how many may be on their way.
+//
+// Unacknowledged output is bounded per agent, not per command: about one second
+// at the rate that the path was measured to carry, so that a slow link still
+// brings heartbeats in time.
+
+#ifndef MUSTER_AGENT_LINK_OUTPUT_SENDER_H_
+#define MUSTER_AGENT_LINK_OUTPUT_SENDER_H_
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "libprotocol/base/clock.h"
+#include "libprotocol/base/ids.h"
+#include "muster/v1/command.pb.h"
+
+namespace muster::agent {
+
+// One stream of one command.
+struct OutputKey {
+  CommandId command;
+  v1::OutputStream stream;
+
+  friend auto operator<=>(const OutputKey&, const OutputKey&) = default;
+};
+
+// OutputSender keeps the books; somebody else has the bytes. Pure. Not
+// thread-safe; owned by one loop.
+class OutputSender {
+ public:
+  struct Options {
+    // The window never leaves these bounds. Memory: the upper one, per agent.
+    uint64_t window_bytes_min = 64 * 1024;
+    uint64_t window_bytes_max = 1024 * 1024;
+    // The contract's bound of one chunk.
+    uint64_t chunk_bytes_max = 64 * 1024;
+  };
+
+  struct Slice {
+    OutputKey key;
+    uint64_t offset;
+    uint64_t bytes;  // At least 1, at most chunk_bytes_max.
+  };
+
+  explicit OutputSender(Options options)
+      : options_(options), window_(options.window_bytes_min) {}
+  OutputSender() : OutputSender(Options{}) {}
+
+  // The stream has `bytes` bytes in all so far. Never shrinks.
+  void Grew(const OutputKey& key, uint64_t bytes);
+
+  // Nothing of this command is wanted any more.
+  void Forget(const CommandId& command);
+
+  // What to send next; nullopt: nothing, or the window is full. Streams take
+  // turns. Changes nothing until Sent().
+  std::optional<Slice> Next() const;
+
+  // `bytes` of the slice that Next() gave were sent: at most slice.bytes.
+  void Sent(const Slice& slice, uint64_t bytes, Instant now);
+
+  // Everything before `offset` is durable at the gateway. An offset beyond what
+  // was ever there, or before an earlier one, changes nothing.
+  void Acknowledged(const OutputKey& key, uint64_t offset, Instant now);
+
+  // The path broke: what is unacknowledged will be sent again, from there.
+  void PathLost();
+
+  // The gateway has every byte that Grew() announced of this command.
+  bool Complete(const CommandId& command) const;
+
+  uint64_t window() const { return window_; }
+  uint64_t unacknowledged() const { return unacknowledged_; }
+
+ private:
+  struct Progress {
+    uint64_t acknowledged = 0;
+    uint64_t sent = 0;
+    uint64_t known = 0;
+  };
+  void Measure(uint64_t bytes, Instant now);
+
+  const Options options_;
+  std::map<OutputKey, Progress> streams_;
+  std::optional<OutputKey> last_served_;
+  uint64_t unacknowledged_ = 0;
+
+  // The measurement: bytes acknowledged since `sample_start_` while busy.
+  uint64_t window_;
+  std::optional<Instant> sample_start_;
+  uint64_t sample_bytes_ = 0;
+};
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_LINK_OUTPUT_SENDER_H_
