@@ -63,7 +63,12 @@ struct Retention {
 //
 // Atomicity: every method is all or nothing. Between Begin() and Commit() many
 // calls become one durable transaction; a method that fails in between undoes
-// its own changes only.
+// its own changes only. Transactions nest: an inner Rollback() undoes what
+// happened since the inner Begin(), an inner Commit() hands it to the outer
+// one.
+//
+// Resolution: times and durations are kept to the microsecond; infinite ones
+// stay infinite.
 //
 // Errors, for every method: Unavailable when the database is locked,
 // ResourceExhausted when the disk is full (retrying may help), DataLoss when
@@ -74,7 +79,8 @@ class FleetStore {
 
   // --- Transactions -------------------------------------------------------
   virtual absl::Status Begin() = 0;
-  // Durable (fsync) on success. On failure nothing since Begin() happened.
+  // Durable (fsync) on success of the outermost. On failure nothing since
+  // Begin() happened, and the transaction is over.
   virtual absl::Status Commit() = 0;
   virtual void Rollback() = 0;
 
@@ -92,35 +98,45 @@ class FleetStore {
 
   // --- Machines -----------------------------------------------------------
   // Checks the token and admits the machine:
-  //   same token, same key     → the machine it made before, `repeated`
-  //   known key, another token → that machine again (same id), one use counted;
-  //                              a tombstone is not revived: AlreadyExists
+  //   same token, same key     → the machine it made before, `repeated`, even
+  //                              if the token has since expired or is used up
+  //   known key, another token → that machine again (same id and record), one
+  //                              use counted
   //   otherwise                → a new machine with `candidate_id`, kStale with
   //                              cause kNeverConnected, one use counted
-  // PermissionDenied with one of the texts "unknown token", "token expired",
-  // "token revoked", "token used up" otherwise.
+  // A key is known within the token's org. AlreadyExists: its machine is a
+  // tombstone, which is not revived, or `candidate_id` is taken.
+  // PermissionDenied with one of the texts "unknown token", "token revoked",
+  // "token expired", "token used up" otherwise.
   virtual absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest&) = 0;
   // Inserts or replaces, except last_heard.
   virtual absl::Status PutMachine(const MachineRecord&) = 0;
+  // Machines that are not stored are skipped.
   virtual absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>>) = 0;
-  // AlreadyExists if that sequence exists: history is never rewritten.
+  // AlreadyExists if that sequence exists: history is never rewritten. NotFound
+  // for an unknown machine.
   virtual absl::Status AddTransition(const TransitionRecord&) = 0;
   // Newest first, at most `limit`.
   virtual absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
       const AgentId& agent, size_t limit) = 0;
-  // Inserts or replaces by (agent, epoch).
+  // Inserts or replaces by (agent, epoch). NotFound for an unknown machine.
   virtual absl::Status PutLink(const LinkRecord&) = 0;
+  // Newest epoch first, at most `limit`.
   virtual absl::StatusOr<std::vector<LinkRecord>> ListLinks(
       const AgentId& agent, size_t limit) = 0;
 
   // --- Commands -----------------------------------------------------------
-  // Adds a queued command. If its org already used the same idempotency key:
-  // returns the stored command when agent and spec are equal, else
-  // AlreadyExists and nothing is added.
+  // Adds a queued command and returns it. If its org already used the same
+  // idempotency key: returns the stored command when agent and spec are equal,
+  // else AlreadyExists and nothing is added. AlreadyExists if the id exists,
+  // NotFound for an unknown machine.
   virtual absl::StatusOr<CommandRecord> AddCommand(const CommandRecord&) = 0;
-  // Replaces the mutable part. NotFound if it was never added.
+  // Replaces the mutable part: state and what follows it, but stdout_bytes and
+  // stderr_bytes, which only AppendOutput() moves. NotFound if it was never
+  // added.
   virtual absl::Status PutCommand(const CommandRecord&) = 0;
+  // NotFound if it was never added or has expired.
   virtual absl::StatusOr<CommandRecord> GetCommand(const CommandId&) = 0;
   // Newest first, at most `limit`.
   virtual absl::StatusOr<std::vector<CommandRecord>> ListCommands(
@@ -130,12 +146,14 @@ class FleetStore {
   // an unknown command.
   virtual absl::StatusOr<uint64_t> AppendOutput(const OutputRecord&) = 0;
   // In order of arrival, starting at the given offset of each stream, until
-  // about `bytes_max` bytes are collected.
+  // about `bytes_max` bytes are collected: the last record is not cut. Bytes
+  // that have expired are missing. NotFound for an unknown command.
   virtual absl::StatusOr<std::vector<OutputRecord>> ReadOutput(
       const CommandId&, uint64_t stdout_offset, uint64_t stderr_offset,
       size_t bytes_max) = 0;
 
   // --- Registration tokens ------------------------------------------------
+  // AlreadyExists if the id or the secret does.
   virtual absl::Status AddToken(const TokenRecord&) = 0;
   // Newest first.
   virtual absl::StatusOr<std::vector<TokenRecord>> ListTokens(const OrgId&) = 0;
@@ -144,13 +162,19 @@ class FleetStore {
                                                   absl::Time now) = 0;
 
   // --- Care ---------------------------------------------------------------
-  // Deletes at most `rows_max` rows that are older than their retention;
-  // returns how many. Call again until it returns 0.
+  // Deletes at most `rows_max` rows that are older than their retention and
+  // gives space back; returns how many. Call again until it returns 0. The age
+  // of a command, its output and its key counts from created_at; of a link from
+  // closed_at. Commands that are not terminal, their output, and open links
+  // stay.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
-  // Bytes per kind: "machines", "commands", "output", …, "file".
+  // Bytes per kind: "machines", "transitions", "links", "commands", "output",
+  // "tokens", "file", …. Reads the whole file: for a reader, and rarely.
   virtual absl::StatusOr<std::map<std::string, uint64_t>> StoredBytes() = 0;
-  // Writes a consistent copy while others go on. AlreadyExists if `path` does.
+  // Writes a consistent copy (mode 0600) while others go on. AlreadyExists if
+  // `path` does, FailedPrecondition between Begin() and Commit(), Unimplemented
+  // if there is no file to copy.
   virtual absl::Status BackupTo(const std::string& path) = 0;
 };
 

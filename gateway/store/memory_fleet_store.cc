@@ -1,0 +1,438 @@
+#include "gateway/store/memory_fleet_store.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "fmt/format.h"
+#include "gateway/store/store_rules.h"
+#include "libprotocol/base/check.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::gateway {
+namespace {
+
+absl::Status Exists(std::string_view what) {
+  return absl::AlreadyExistsError(fmt::format("{} exists already", what));
+}
+
+// The entries of `map` whose key begins with `first`, last one first.
+template <typename Map>
+auto NewestFirst(const Map& map, const AgentId& agent, size_t limit) {
+  std::vector<typename Map::mapped_type> found;
+  auto it = map.upper_bound({agent, std::numeric_limits<uint64_t>::max()});
+  while (it != map.begin() && found.size() < limit) {
+    --it;
+    if (it->first.first != agent) break;
+    found.push_back(it->second);
+  }
+  return found;
+}
+
+}  // namespace
+
+// --- Transactions -----------------------------------------------------------
+
+template <typename Map>
+void MemoryFleetStore::Remember(Map& map, const typename Map::key_type& key) {
+  if (marks_.empty()) return;
+  const auto it = map.find(key);
+  if (it == map.end()) {
+    undo_.push_back([&map, key] { map.erase(key); });
+  } else {
+    undo_.push_back([&map, key, old = it->second] { map[key] = old; });
+  }
+}
+
+template <typename Map>
+void MemoryFleetStore::Put(Map& map, typename Map::key_type key,
+                           typename Map::mapped_type value) {
+  Remember(map, key);
+  map.insert_or_assign(std::move(key), std::move(value));
+}
+
+template <typename Map>
+void MemoryFleetStore::Erase(Map& map, typename Map::key_type key) {
+  Remember(map, key);
+  map.erase(key);
+}
+
+absl::Status MemoryFleetStore::Begin() {
+  RETURN_IF_ERROR(error());
+  marks_.push_back(undo_.size());
+  return absl::OkStatus();
+}
+
+absl::Status MemoryFleetStore::Commit() {
+  MUSTER_CHECK(!marks_.empty());
+  if (absl::Status status = error(); !status.ok()) {
+    Rollback();
+    return status;
+  }
+  marks_.pop_back();
+  if (marks_.empty()) undo_.clear();
+  return absl::OkStatus();
+}
+
+void MemoryFleetStore::Rollback() {
+  MUSTER_CHECK(!marks_.empty());
+  while (undo_.size() > marks_.back()) {
+    undo_.back()();
+    undo_.pop_back();
+  }
+  marks_.pop_back();
+}
+
+// --- Start ------------------------------------------------------------------
+
+absl::StatusOr<uint64_t> MemoryFleetStore::BeginRun(uint64_t at_least,
+                                                    absl::Time now) {
+  RETURN_IF_ERROR(error());
+  const uint64_t last = run_.empty() ? 0 : run_.begin()->second;
+  Put(run_, 0, std::max(last + 1, at_least));
+  for (const auto& [key, link] : std::map(links_)) {
+    if (link.end != LinkEnd::kOpen) continue;
+    LinkRecord closed = link;
+    closed.end = LinkEnd::kGatewayStopped;
+    closed.closed_at = now;
+    Put(links_, key, closed);
+  }
+  return run_.begin()->second;
+}
+
+absl::StatusOr<std::vector<MachineRecord>> MemoryFleetStore::LoadMachines() {
+  RETURN_IF_ERROR(error());
+  std::vector<MachineRecord> all;
+  for (const auto& [id, machine] : machines_) {
+    MachineRecord& loaded = all.emplace_back(machine);
+    const auto heard = last_heard_.find(id);
+    if (heard != last_heard_.end()) loaded.last_heard = heard->second;
+  }
+  return all;
+}
+
+absl::StatusOr<std::vector<CommandRecord>>
+MemoryFleetStore::LoadOpenCommands() {
+  RETURN_IF_ERROR(error());
+  std::vector<CommandRecord> open;
+  for (const auto& [id, command] : commands_) {
+    if (IsOpen(command)) open.push_back(command);
+  }
+  return open;
+}
+
+// --- Machines ---------------------------------------------------------------
+
+absl::Status MemoryFleetStore::CheckMachine(const AgentId& id) const {
+  if (machines_.contains(id)) return absl::OkStatus();
+  return absl::NotFoundError(fmt::format("machine {} is not known", id.str()));
+}
+
+absl::StatusOr<Enrollment> MemoryFleetStore::Enroll(
+    const EnrollmentRequest& request) {
+  RETURN_IF_ERROR(error());
+  const auto found =
+      std::find_if(tokens_.begin(), tokens_.end(), [&](const auto& entry) {
+        return entry.second.secret_sha256 == request.token_sha256;
+      });
+  if (found == tokens_.end()) return UnknownToken();
+  TokenRecord token = found->second;
+  const std::pair enrollment(token.id, request.key_pin);
+  const auto before = enrollments_.find(enrollment);
+  const bool repeated = before != enrollments_.end();
+  RETURN_IF_ERROR(CheckToken(token, repeated, request.now));
+
+  std::optional<MachineRecord> machine;
+  if (repeated) machine = machines_.at(before->second);
+  for (const auto& [id, known] : machines_) {
+    if (repeated) break;
+    if (known.key_pin == request.key_pin && known.org == token.org) {
+      machine = known;
+    }
+  }
+  if (!machine.has_value()) {
+    if (machines_.contains(request.candidate_id)) {
+      return MachineIdTaken(request.candidate_id);
+    }
+    machine = NewMachine(request, token);
+  }
+  RETURN_IF_ERROR(CheckNotDeleted(*machine));
+  const auto heard = last_heard_.find(machine->id);
+  if (heard != last_heard_.end()) machine->last_heard = heard->second;
+  if (!repeated) {
+    RETURN_IF_ERROR(PutMachine(*machine));
+    ++token.uses;
+    Put(tokens_, token.id, token);
+    Put(enrollments_, enrollment, machine->id);
+  }
+  return Enrollment{*machine, repeated};
+}
+
+absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
+  RETURN_IF_ERROR(error());
+  MachineRecord stored = machine;
+  stored.last_heard.reset();
+  Put(machines_, machine.id, std::move(stored));
+  return absl::OkStatus();
+}
+
+absl::Status MemoryFleetStore::PutLastHeard(
+    std::span<const std::pair<AgentId, absl::Time>> heard) {
+  RETURN_IF_ERROR(error());
+  for (const auto& [id, at] : heard) {
+    if (machines_.contains(id)) Put(last_heard_, id, at);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryFleetStore::AddTransition(
+    const TransitionRecord& transition) {
+  RETURN_IF_ERROR(error());
+  RETURN_IF_ERROR(CheckMachine(transition.agent));
+  const std::pair key(transition.agent, transition.sequence);
+  if (transitions_.contains(key)) return Exists("this transition");
+  Put(transitions_, key, transition);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TransitionRecord>> MemoryFleetStore::ListTransitions(
+    const AgentId& agent, size_t limit) {
+  RETURN_IF_ERROR(error());
+  return NewestFirst(transitions_, agent, limit);
+}
+
+absl::Status MemoryFleetStore::PutLink(const LinkRecord& link) {
+  RETURN_IF_ERROR(error());
+  RETURN_IF_ERROR(CheckMachine(link.agent));
+  Put(links_, {link.agent, link.epoch}, link);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<LinkRecord>> MemoryFleetStore::ListLinks(
+    const AgentId& agent, size_t limit) {
+  RETURN_IF_ERROR(error());
+  return NewestFirst(links_, agent, limit);
+}
+
+// --- Commands ---------------------------------------------------------------
+
+absl::StatusOr<CommandRecord> MemoryFleetStore::AddCommand(
+    const CommandRecord& command) {
+  RETURN_IF_ERROR(error());
+  const std::pair key(command.org, command.idempotency_key);
+  if (const auto used = keys_.find(key); used != keys_.end()) {
+    return SameRequest(commands_.at(used->second.command), command);
+  }
+  if (commands_.contains(command.id)) return Exists("this command");
+  RETURN_IF_ERROR(CheckMachine(command.agent));
+  CommandRecord added = command;
+  added.stdout_bytes = 0;
+  added.stderr_bytes = 0;
+  Put(commands_, command.id, added);
+  if (!command.idempotency_key.empty()) {
+    Put(keys_, key, IdempotencyKey{command.id, command.created_at});
+  }
+  return added;
+}
+
+absl::Status MemoryFleetStore::PutCommand(const CommandRecord& command) {
+  RETURN_IF_ERROR(error());
+  const auto it = commands_.find(command.id);
+  if (it == commands_.end()) return UnknownCommand(command.id);
+  const CommandRecord& old = it->second;
+  CommandRecord changed = command;
+  changed.agent = old.agent;
+  changed.org = old.org;
+  changed.spec = old.spec;
+  changed.issued_by = old.issued_by;
+  changed.idempotency_key = old.idempotency_key;
+  changed.created_at = old.created_at;
+  changed.stdout_bytes = old.stdout_bytes;
+  changed.stderr_bytes = old.stderr_bytes;
+  Put(commands_, command.id, std::move(changed));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CommandRecord> MemoryFleetStore::GetCommand(
+    const CommandId& id) {
+  RETURN_IF_ERROR(error());
+  const auto it = commands_.find(id);
+  if (it == commands_.end()) return UnknownCommand(id);
+  return it->second;
+}
+
+absl::StatusOr<std::vector<CommandRecord>> MemoryFleetStore::ListCommands(
+    const CommandFilter& filter, size_t limit) {
+  RETURN_IF_ERROR(error());
+  const auto selected = [&](const CommandRecord& c) {
+    return (filter.org.empty() || c.org == filter.org) &&
+           (!filter.agent.has_value() || c.agent == *filter.agent) &&
+           (filter.states.empty() ||
+            std::find(filter.states.begin(), filter.states.end(), c.state) !=
+                filter.states.end());
+  };
+  std::vector<CommandRecord> found;
+  auto it = filter.before.has_value() ? commands_.lower_bound(*filter.before)
+                                      : commands_.end();
+  while (it != commands_.begin() && found.size() < limit) {
+    --it;
+    if (selected(it->second)) found.push_back(it->second);
+  }
+  return found;
+}
+
+absl::StatusOr<uint64_t> MemoryFleetStore::AppendOutput(
+    const OutputRecord& output) {
+  RETURN_IF_ERROR(error());
+  const auto it = commands_.find(output.command);
+  if (it == commands_.end()) return UnknownCommand(output.command);
+  CommandRecord command = it->second;
+  uint64_t& end = output.stream == Stream::kStdout ? command.stdout_bytes
+                                                   : command.stderr_bytes;
+  ASSIGN_OR_RETURN(const std::string_view fresh, FreshPart(output, end));
+  if (fresh.empty()) return end;
+  Put(output_, {output.command, ++last_arrival_},
+      OutputRecord{output.command, output.stream, end, std::string(fresh)});
+  end += fresh.size();
+  const uint64_t stored = end;
+  Put(commands_, output.command, std::move(command));
+  return stored;
+}
+
+absl::StatusOr<std::vector<OutputRecord>> MemoryFleetStore::ReadOutput(
+    const CommandId& id, uint64_t stdout_offset, uint64_t stderr_offset,
+    size_t bytes_max) {
+  RETURN_IF_ERROR(error());
+  if (!commands_.contains(id)) return UnknownCommand(id);
+  std::vector<OutputRecord> found;
+  size_t bytes = 0;
+  for (auto it = output_.lower_bound({id, 0});
+       it != output_.end() && it->first.first == id && bytes < bytes_max;
+       ++it) {
+    const OutputRecord& stored = it->second;
+    const uint64_t offset =
+        stored.stream == Stream::kStdout ? stdout_offset : stderr_offset;
+    if (stored.offset + stored.data.size() <= offset) continue;
+    OutputRecord& record = found.emplace_back(stored);
+    SkipBefore(record, offset);
+    bytes += record.data.size();
+  }
+  return found;
+}
+
+// --- Tokens -----------------------------------------------------------------
+
+absl::Status MemoryFleetStore::AddToken(const TokenRecord& token) {
+  RETURN_IF_ERROR(error());
+  for (const auto& [id, known] : tokens_) {
+    if (id == token.id || known.secret_sha256 == token.secret_sha256) {
+      return Exists("this token");
+    }
+  }
+  Put(tokens_, token.id, token);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenRecord>> MemoryFleetStore::ListTokens(
+    const OrgId& org) {
+  RETURN_IF_ERROR(error());
+  std::vector<TokenRecord> found;
+  for (const auto& [id, token] : tokens_) {
+    if (token.org == org) found.push_back(token);
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.created_at, a.id) > std::tie(b.created_at, b.id);
+  });
+  return found;
+}
+
+absl::StatusOr<TokenRecord> MemoryFleetStore::RevokeToken(const OrgId& org,
+                                                          const TokenId& id,
+                                                          absl::Time now) {
+  RETURN_IF_ERROR(error());
+  const auto it = tokens_.find(id);
+  if (it == tokens_.end() || it->second.org != org) return UnknownToken(id);
+  if (!it->second.revoked_at.has_value()) {
+    TokenRecord revoked = it->second;
+    revoked.revoked_at = now;
+    Put(tokens_, id, std::move(revoked));
+  }
+  return tokens_.at(id);
+}
+
+// --- Care -------------------------------------------------------------------
+
+template <typename Map, typename Expired>
+size_t MemoryFleetStore::EraseExpired(Map& map, size_t rows_max,
+                                      Expired expired) {
+  std::vector<typename Map::key_type> keys;
+  for (const auto& [key, value] : map) {
+    if (keys.size() == rows_max) break;
+    if (expired(key, value)) keys.push_back(key);
+  }
+  for (const auto& key : keys) Erase(map, key);
+  return keys.size();
+}
+
+absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
+    const Retention& retention, absl::Time now, size_t rows_max) {
+  RETURN_IF_ERROR(error());
+  const auto command_before = [this](const CommandId& id, absl::Time before) {
+    const CommandRecord& command = commands_.at(id);
+    return IsTerminal(command.state) && command.created_at < before;
+  };
+  const absl::Time commands_before = now - retention.commands;
+  const absl::Time output_before =
+      std::max(now - retention.output, commands_before);
+  size_t deleted =
+      EraseExpired(output_, rows_max, [&](const auto& key, const auto&) {
+        return command_before(key.first, output_before);
+      });
+  deleted += EraseExpired(
+      keys_, rows_max - deleted, [&](const auto&, const IdempotencyKey& key) {
+        return key.created_at < now - retention.idempotency_keys ||
+               command_before(key.command, commands_before);
+      });
+  deleted += EraseExpired(transitions_, rows_max - deleted,
+                          [&](const auto&, const auto& t) {
+                            return t.at < now - retention.transitions;
+                          });
+  deleted +=
+      EraseExpired(links_, rows_max - deleted, [&](const auto&, const auto& l) {
+        return l.closed_at.has_value() && *l.closed_at < now - retention.links;
+      });
+  // What still refers to a command is gone if there was room for it.
+  if (deleted < rows_max) {
+    deleted += EraseExpired(commands_, rows_max - deleted,
+                            [&](const auto& id, const auto&) {
+                              return command_before(id, commands_before);
+                            });
+  }
+  return deleted;
+}
+
+absl::StatusOr<std::map<std::string, uint64_t>>
+MemoryFleetStore::StoredBytes() {
+  RETURN_IF_ERROR(error());
+  uint64_t output = 0;
+  for (const auto& [key, record] : output_) output += record.data.size();
+  std::map<std::string, uint64_t> bytes = {
+      {"machines", machines_.size() * sizeof(MachineRecord)},
+      {"transitions", transitions_.size() * sizeof(TransitionRecord)},
+      {"links", links_.size() * sizeof(LinkRecord)},
+      {"commands", commands_.size() * sizeof(CommandRecord)},
+      {"output", output},
+      {"tokens", tokens_.size() * sizeof(TokenRecord)}};
+  uint64_t file = 0;
+  for (const auto& [kind, size] : bytes) file += size;
+  bytes["file"] = file;
+  return bytes;
+}
+
+absl::Status MemoryFleetStore::BackupTo(const std::string& path) {
+  RETURN_IF_ERROR(error());
+  return absl::UnimplementedError(
+      fmt::format("a fleet kept in memory has no backup in {}", path));
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,123 @@
+// FleetStore without a disk.
+
+#ifndef MUSTER_GATEWAY_STORE_MEMORY_FLEET_STORE_H_
+#define MUSTER_GATEWAY_STORE_MEMORY_FLEET_STORE_H_
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "gateway/store/fleet_store.h"
+#include "libprotocol/base/mutex.h"
+
+namespace muster::gateway {
+
+// MemoryFleetStore forgets everything when destroyed: for tests and the
+// simulator. Held to the same contract test as the real one; it makes no
+// backups.
+//
+// Threading: as FleetStore; FailWith() from any thread.
+class MemoryFleetStore final : public FleetStore {
+ public:
+  // Every later call returns `error` and does nothing (OkStatus to heal). A
+  // Commit() that fails so rolls back.
+  void FailWith(absl::Status error) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    error_ = std::move(error);
+  }
+
+  absl::Status Begin() override;
+  absl::Status Commit() override;
+  void Rollback() override;
+
+  absl::StatusOr<uint64_t> BeginRun(uint64_t at_least, absl::Time now) override;
+  absl::StatusOr<std::vector<MachineRecord>> LoadMachines() override;
+  absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
+
+  absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
+  absl::Status PutMachine(const MachineRecord& machine) override;
+  absl::Status PutLastHeard(
+      std::span<const std::pair<AgentId, absl::Time>> heard) override;
+  absl::Status AddTransition(const TransitionRecord& transition) override;
+  absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
+      const AgentId& agent, size_t limit) override;
+  absl::Status PutLink(const LinkRecord& link) override;
+  absl::StatusOr<std::vector<LinkRecord>> ListLinks(const AgentId& agent,
+                                                    size_t limit) override;
+
+  absl::StatusOr<CommandRecord> AddCommand(
+      const CommandRecord& command) override;
+  absl::Status PutCommand(const CommandRecord& command) override;
+  absl::StatusOr<CommandRecord> GetCommand(const CommandId& id) override;
+  absl::StatusOr<std::vector<CommandRecord>> ListCommands(
+      const CommandFilter& filter, size_t limit) override;
+  absl::StatusOr<uint64_t> AppendOutput(const OutputRecord& output) override;
+  absl::StatusOr<std::vector<OutputRecord>> ReadOutput(
+      const CommandId& id, uint64_t stdout_offset, uint64_t stderr_offset,
+      size_t bytes_max) override;
+
+  absl::Status AddToken(const TokenRecord& token) override;
+  absl::StatusOr<std::vector<TokenRecord>> ListTokens(
+      const OrgId& org) override;
+  absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
+                                          absl::Time now) override;
+
+  absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
+                                       absl::Time now,
+                                       size_t rows_max) override;
+  absl::StatusOr<std::map<std::string, uint64_t>> StoredBytes() override;
+  absl::Status BackupTo(const std::string& path) override;
+
+ private:
+  struct IdempotencyKey {
+    CommandId command;
+    absl::Time created_at;
+  };
+
+  absl::Status error() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return error_;
+  }
+  absl::Status CheckMachine(const AgentId& id) const;
+
+  // All changes go through these two, which remember how to take them back.
+  template <typename Map>
+  void Put(Map& map, typename Map::key_type key,
+           typename Map::mapped_type value);
+  template <typename Map>
+  void Erase(Map& map, typename Map::key_type key);
+  template <typename Map>
+  void Remember(Map& map, const typename Map::key_type& key);
+
+  // Erases entries for which `expired(key, value)` holds, at most `rows_max`.
+  template <typename Map, typename Expired>
+  size_t EraseExpired(Map& map, size_t rows_max, Expired expired);
+
+  mutable Mutex mu_;
+  absl::Status error_ ABSL_GUARDED_BY(mu_);
+
+  // One element for each change, newest last, while a transaction is open; one
+  // mark for each Begin().
+  std::vector<absl::AnyInvocable<void()>> undo_;
+  std::vector<size_t> marks_;
+
+  std::map<int, uint64_t> run_;  // One entry, so that it can be undone.
+  std::map<AgentId, MachineRecord> machines_;
+  std::map<AgentId, absl::Time> last_heard_;
+  std::map<std::pair<AgentId, uint64_t>, TransitionRecord> transitions_;
+  std::map<std::pair<AgentId, uint64_t>, LinkRecord> links_;
+  std::map<CommandId, CommandRecord> commands_;
+  std::map<std::pair<OrgId, std::string>, IdempotencyKey> keys_;
+  // By command and order of arrival.
+  std::map<std::pair<CommandId, uint64_t>, OutputRecord> output_;
+  uint64_t last_arrival_ = 0;
+  std::map<TokenId, TokenRecord> tokens_;
+  std::map<std::pair<TokenId, std::string>, AgentId> enrollments_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_STORE_MEMORY_FLEET_STORE_H_

@@ -1,0 +1,106 @@
+// FleetStore in one SQLite file.
+
+#ifndef MUSTER_GATEWAY_STORE_SQLITE_SQLITE_FLEET_STORE_H_
+#define MUSTER_GATEWAY_STORE_SQLITE_SQLITE_FLEET_STORE_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gateway/store/fleet_store.h"
+#include "gateway/store/sqlite/sqlite.h"
+
+namespace muster::gateway {
+
+class SqliteFleetStore final : public FleetStore {
+ public:
+  // Opens or creates the file at `path` (mode 0600), brings it to today's
+  // schema (the old file stays beside it as "<path>.before-v<N>") and checks
+  // it; the bytes of command output are not checked, which keeps a large file
+  // quick to open. One writer per file.
+  //
+  // DataLoss: corrupt. FailedPrecondition: written by a newer gateway, another
+  // program's, a folder, or in a read-only place. ResourceExhausted: disk full.
+  // Every text names the file.
+  static absl::StatusOr<std::unique_ptr<SqliteFleetStore>> Open(
+      const std::string& path);
+
+  // A second view of a file that a writer has open: sees what is committed;
+  // every change fails.
+  static absl::StatusOr<std::unique_ptr<SqliteFleetStore>> OpenReader(
+      const std::string& path);
+
+  absl::Status Begin() override { return db_->Begin(); }
+  absl::Status Commit() override { return db_->Commit(); }
+  void Rollback() override { db_->Rollback(); }
+
+  absl::StatusOr<uint64_t> BeginRun(uint64_t at_least, absl::Time now) override;
+  absl::StatusOr<std::vector<MachineRecord>> LoadMachines() override;
+  absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
+
+  absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
+  absl::Status PutMachine(const MachineRecord& machine) override;
+  absl::Status PutLastHeard(
+      std::span<const std::pair<AgentId, absl::Time>> heard) override;
+  absl::Status AddTransition(const TransitionRecord& transition) override;
+  absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
+      const AgentId& agent, size_t limit) override;
+  absl::Status PutLink(const LinkRecord& link) override;
+  absl::StatusOr<std::vector<LinkRecord>> ListLinks(const AgentId& agent,
+                                                    size_t limit) override;
+
+  absl::StatusOr<CommandRecord> AddCommand(
+      const CommandRecord& command) override;
+  absl::Status PutCommand(const CommandRecord& command) override;
+  absl::StatusOr<CommandRecord> GetCommand(const CommandId& id) override;
+  absl::StatusOr<std::vector<CommandRecord>> ListCommands(
+      const CommandFilter& filter, size_t limit) override;
+  absl::StatusOr<uint64_t> AppendOutput(const OutputRecord& output) override;
+  absl::StatusOr<std::vector<OutputRecord>> ReadOutput(
+      const CommandId& id, uint64_t stdout_offset, uint64_t stderr_offset,
+      size_t bytes_max) override;
+
+  absl::Status AddToken(const TokenRecord& token) override;
+  absl::StatusOr<std::vector<TokenRecord>> ListTokens(
+      const OrgId& org) override;
+  absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
+                                          absl::Time now) override;
+
+  absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
+                                       absl::Time now,
+                                       size_t rows_max) override;
+  absl::StatusOr<std::map<std::string, uint64_t>> StoredBytes() override;
+  absl::Status BackupTo(const std::string& path) override;
+
+ private:
+  explicit SqliteFleetStore(std::unique_ptr<sqlite::Database> db)
+      : db_(std::move(db)) {}
+
+  // Machines whose row satisfies `where`, in order of id.
+  template <typename... Values>
+  absl::StatusOr<std::vector<MachineRecord>> SelectMachines(
+      std::string_view where, const Values&... values);
+  // Enroll() step by step.
+  absl::StatusOr<TokenRecord> TokenOf(const EnrollmentRequest& request);
+  absl::StatusOr<std::vector<MachineRecord>> EnrolledWith(
+      const TokenRecord& token, const std::string& key_pin);
+  absl::StatusOr<MachineRecord> Admit(const EnrollmentRequest& request,
+                                      const TokenRecord& token);
+  absl::Status CountUse(const TokenRecord& token, const std::string& key_pin,
+                        const AgentId& agent);
+
+  // The number under which the other tables know a command; NotFound.
+  absl::StatusOr<int64_t> RowNumber(const CommandId& id);
+  // Where reading of one stream must start; see ReadOutput().
+  absl::StatusOr<int64_t> ArrivalOf(int64_t command, Stream stream,
+                                    uint64_t offset);
+  absl::StatusOr<size_t> DeleteOutput(absl::Time before, size_t rows_max);
+
+  std::unique_ptr<sqlite::Database> db_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_STORE_SQLITE_SQLITE_FLEET_STORE_H_

@@ -1,0 +1,326 @@
+// Machines, their registration and tokens, transitions and links.
+
+#include "fmt/format.h"
+#include "gateway/store/sqlite/columns.h"
+#include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "gateway/store/store_rules.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::gateway {
+
+using sqlite::Blob;
+using sqlite::Database;
+using sqlite::Statement;
+using sqlite::Transaction;
+using sqlite::VerdictColumns;
+
+namespace {
+
+constexpr char kSelectTokens[] =
+    "SELECT id, org, secret_sha256, description, labels, created_by, "
+    "created_at_us, expires_at_us, uses, uses_max, revoked_at_us FROM tokens ";
+
+absl::Status ReadToken(const Statement& row, TokenRecord& t) {
+  std::string labels;
+  row.Read(t.id, t.org, t.secret_sha256, t.description, labels, t.created_by,
+           t.created_at, t.expires_at, t.uses, t.uses_max, t.revoked_at);
+  ASSIGN_OR_RETURN(t.labels, sqlite::LabelsFromJson(labels));
+  return absl::OkStatus();
+}
+
+absl::Status ReadMachine(const Statement& row, MachineRecord& m) {
+  std::string labels;
+  VerdictColumns verdict;
+  Facts& f = m.facts;
+  row.Read(m.id, m.org, f.hostname, f.machine_id, f.os, f.kernel,
+           f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
+           m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
+           verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
+           m.epoch, m.transition_sequence, m.dispatch_high, m.address,
+           m.replaced_by, m.deleted_at, m.last_heard);
+  m.verdict = verdict.ToVerdict();
+  ASSIGN_OR_RETURN(m.labels, sqlite::LabelsFromJson(labels));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// --- Machines ---------------------------------------------------------------
+
+template <typename... Values>
+absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::SelectMachines(
+    std::string_view where, const Values&... values) {
+  ASSIGN_OR_RETURN(
+      Statement select,
+      db_->Prepare(fmt::format(
+          "SELECT m.id, m.org, hostname, machine_id, os, kernel, architecture, "
+          "agent_version, runtime, runtime_name, labels, key_pin, "
+          "registered_at_us, status, status_since_us, verdict_domain, "
+          "verdict_cause, verdict_confidence, verdict_summary, "
+          "promised_back_us, epoch, transition_sequence, dispatch_high, "
+          "address, replaced_by, deleted_at_us, h.at_us "
+          "FROM machines AS m LEFT JOIN last_heard AS h ON h.agent=m.id "
+          "WHERE {} ORDER BY m.id",
+          where)));
+  select.Bind(values...);
+  std::vector<MachineRecord> machines;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return machines;
+    RETURN_IF_ERROR(ReadMachine(select, machines.emplace_back()));
+  }
+}
+
+absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::LoadMachines() {
+  return SelectMachines("TRUE");
+}
+
+absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
+  ASSIGN_OR_RETURN(const std::string labels, sqlite::LabelsToJson(m.labels));
+  const VerdictColumns verdict(m.verdict);
+  const Facts& f = m.facts;
+  ASSIGN_OR_RETURN(
+      Statement put,
+      db_->Prepare(
+          "INSERT INTO machines(id, org, hostname, machine_id, os, kernel, "
+          "architecture, agent_version, runtime, runtime_name, labels, "
+          "key_pin, registered_at_us, status, status_since_us, verdict_domain, "
+          "verdict_cause, verdict_confidence, verdict_summary, "
+          "promised_back_us, epoch, transition_sequence, dispatch_high, "
+          "address, replaced_by, deleted_at_us) VALUES($1, $2, $3, $4, $5, $6, "
+          "$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
+          "$21, $22, $23, $24, $25, $26) ON CONFLICT(id) DO UPDATE SET "
+          "org=excluded.org, hostname=excluded.hostname, "
+          "machine_id=excluded.machine_id, os=excluded.os, "
+          "kernel=excluded.kernel, architecture=excluded.architecture, "
+          "agent_version=excluded.agent_version, runtime=excluded.runtime, "
+          "runtime_name=excluded.runtime_name, labels=excluded.labels, "
+          "key_pin=excluded.key_pin, "
+          "registered_at_us=excluded.registered_at_us, "
+          "status=excluded.status, status_since_us=excluded.status_since_us, "
+          "verdict_domain=excluded.verdict_domain, "
+          "verdict_cause=excluded.verdict_cause, "
+          "verdict_confidence=excluded.verdict_confidence, "
+          "verdict_summary=excluded.verdict_summary, "
+          "promised_back_us=excluded.promised_back_us, epoch=excluded.epoch, "
+          "transition_sequence=excluded.transition_sequence, "
+          "dispatch_high=excluded.dispatch_high, address=excluded.address, "
+          "replaced_by=excluded.replaced_by, "
+          "deleted_at_us=excluded.deleted_at_us"));
+  return put
+      .Bind(m.id, m.org, f.hostname, f.machine_id, f.os, f.kernel,
+            f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
+            m.key_pin, m.registered_at, m.status, m.status_since,
+            verdict.domain, verdict.cause, verdict.confidence, verdict.summary,
+            m.promised_back, m.epoch, m.transition_sequence, m.dispatch_high,
+            m.address, m.replaced_by, m.deleted_at)
+      .Run();
+}
+
+absl::Status SqliteFleetStore::PutLastHeard(
+    std::span<const std::pair<AgentId, absl::Time>> heard) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  ASSIGN_OR_RETURN(
+      Statement put,
+      db_->Prepare("INSERT INTO last_heard(agent, at_us) "
+                   "SELECT id, $2 FROM machines WHERE id=$1 "
+                   "ON CONFLICT(agent) DO UPDATE SET at_us=excluded.at_us"));
+  for (const auto& [agent, at] : heard) {
+    RETURN_IF_ERROR(put.Bind(agent, at).Run());
+  }
+  return txn.Commit();
+}
+
+absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
+  const VerdictColumns verdict(t.verdict);
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO transitions(agent, sequence, from_status, "
+                   "to_status, at_us, epoch, verdict_domain, verdict_cause, "
+                   "verdict_confidence, verdict_summary) "
+                   "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
+  return add
+      .Bind(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
+            verdict.cause, verdict.confidence, verdict.summary)
+      .Run();
+}
+
+absl::StatusOr<std::vector<TransitionRecord>> SqliteFleetStore::ListTransitions(
+    const AgentId& agent, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT agent, sequence, from_status, to_status, at_us, "
+                   "epoch, verdict_domain, verdict_cause, verdict_confidence, "
+                   "verdict_summary FROM transitions WHERE agent=$1 "
+                   "ORDER BY sequence DESC LIMIT $2"));
+  list.Bind(agent, limit);
+  std::vector<TransitionRecord> transitions;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return transitions;
+    TransitionRecord& t = transitions.emplace_back();
+    VerdictColumns verdict;
+    list.Read(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
+              verdict.cause, verdict.confidence, verdict.summary);
+    t.verdict = verdict.ToVerdict();
+  }
+}
+
+absl::Status SqliteFleetStore::PutLink(const LinkRecord& l) {
+  ASSIGN_OR_RETURN(
+      Statement put,
+      db_->Prepare(
+          "INSERT INTO links(agent, epoch, boot_id, process_start_id, address, "
+          "opened_at_us, closed_at_us, how_ended) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8) "
+          "ON CONFLICT(agent, epoch) DO UPDATE SET boot_id=excluded.boot_id, "
+          "process_start_id=excluded.process_start_id, "
+          "address=excluded.address, opened_at_us=excluded.opened_at_us, "
+          "closed_at_us=excluded.closed_at_us, how_ended=excluded.how_ended"));
+  return put
+      .Bind(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
+            l.opened_at, l.closed_at, l.end)
+      .Run();
+}
+
+absl::StatusOr<std::vector<LinkRecord>> SqliteFleetStore::ListLinks(
+    const AgentId& agent, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT agent, epoch, boot_id, process_start_id, address, "
+                   "opened_at_us, closed_at_us, how_ended FROM links "
+                   "WHERE agent=$1 ORDER BY epoch DESC LIMIT $2"));
+  list.Bind(agent, limit);
+  std::vector<LinkRecord> links;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return links;
+    LinkRecord& l = links.emplace_back();
+    list.Read(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
+              l.opened_at, l.closed_at, l.end);
+  }
+}
+
+// --- Registration -----------------------------------------------------------
+
+absl::StatusOr<TokenRecord> SqliteFleetStore::TokenOf(
+    const EnrollmentRequest& request) {
+  ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Prepare(fmt::format("{} WHERE secret_sha256=$1", kSelectTokens)));
+  ASSIGN_OR_RETURN(const bool found,
+                   find.Bind(Blob{request.token_sha256}).Step());
+  if (!found) return UnknownToken();
+  TokenRecord token;
+  RETURN_IF_ERROR(ReadToken(find, token));
+  return token;
+}
+
+absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::EnrolledWith(
+    const TokenRecord& token, const std::string& key_pin) {
+  return SelectMachines(
+      "m.id IN (SELECT agent FROM enrollments WHERE token=$1 AND key_pin=$2)",
+      token.id, key_pin);
+}
+
+absl::StatusOr<MachineRecord> SqliteFleetStore::Admit(
+    const EnrollmentRequest& request, const TokenRecord& token) {
+  ASSIGN_OR_RETURN(
+      const auto known,
+      SelectMachines("key_pin=$1 AND m.org=$2", request.key_pin, token.org));
+  if (!known.empty()) return known.back();
+  ASSIGN_OR_RETURN(const auto taken,
+                   SelectMachines("m.id=$1", request.candidate_id));
+  if (!taken.empty()) return MachineIdTaken(request.candidate_id);
+  MachineRecord machine = NewMachine(request, token);
+  RETURN_IF_ERROR(PutMachine(machine));
+  return machine;
+}
+
+absl::Status SqliteFleetStore::CountUse(const TokenRecord& token,
+                                        const std::string& key_pin,
+                                        const AgentId& agent) {
+  ASSIGN_OR_RETURN(Statement count,
+                   db_->Prepare("UPDATE tokens SET uses=uses+1 WHERE id=$1"));
+  RETURN_IF_ERROR(count.Bind(token.id).Run());
+  ASSIGN_OR_RETURN(Statement note,
+                   db_->Prepare("INSERT INTO enrollments(token, key_pin, "
+                                "agent) VALUES($1, $2, $3)"));
+  return note.Bind(token.id, key_pin, agent).Run();
+}
+
+absl::StatusOr<Enrollment> SqliteFleetStore::Enroll(
+    const EnrollmentRequest& request) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  ASSIGN_OR_RETURN(const TokenRecord token, TokenOf(request));
+  ASSIGN_OR_RETURN(const auto before, EnrolledWith(token, request.key_pin));
+  const bool repeated = !before.empty();
+  RETURN_IF_ERROR(CheckToken(token, repeated, request.now));
+  MachineRecord machine;
+  if (repeated) {
+    machine = before.back();
+  } else {
+    ASSIGN_OR_RETURN(machine, Admit(request, token));
+  }
+  RETURN_IF_ERROR(CheckNotDeleted(machine));
+  if (!repeated) {
+    RETURN_IF_ERROR(CountUse(token, request.key_pin, machine.id));
+  }
+  RETURN_IF_ERROR(txn.Commit());
+  return Enrollment{std::move(machine), repeated};
+}
+
+// --- Tokens -----------------------------------------------------------------
+
+absl::Status SqliteFleetStore::AddToken(const TokenRecord& t) {
+  ASSIGN_OR_RETURN(const std::string labels, sqlite::LabelsToJson(t.labels));
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare(
+          "INSERT INTO tokens(id, org, secret_sha256, description, labels, "
+          "created_by, created_at_us, expires_at_us, uses, uses_max, "
+          "revoked_at_us) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"));
+  return add
+      .Bind(t.id, t.org, Blob{t.secret_sha256}, t.description, labels,
+            t.created_by, t.created_at, t.expires_at, t.uses, t.uses_max,
+            t.revoked_at)
+      .Run();
+}
+
+absl::StatusOr<std::vector<TokenRecord>> SqliteFleetStore::ListTokens(
+    const OrgId& org) {
+  ASSIGN_OR_RETURN(Statement list,
+                   db_->Prepare(fmt::format(
+                       "{} WHERE org=$1 ORDER BY created_at_us DESC, id DESC",
+                       kSelectTokens)));
+  list.Bind(org);
+  std::vector<TokenRecord> tokens;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return tokens;
+    RETURN_IF_ERROR(ReadToken(list, tokens.emplace_back()));
+  }
+}
+
+absl::StatusOr<TokenRecord> SqliteFleetStore::RevokeToken(const OrgId& org,
+                                                          const TokenId& id,
+                                                          absl::Time now) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  ASSIGN_OR_RETURN(
+      Statement revoke,
+      db_->Prepare("UPDATE tokens SET revoked_at_us=$3 WHERE org=$1 AND id=$2 "
+                   "AND revoked_at_us IS NULL"));
+  RETURN_IF_ERROR(revoke.Bind(org, id, now).Run());
+  ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Prepare(fmt::format("{} WHERE org=$1 AND id=$2", kSelectTokens)));
+  ASSIGN_OR_RETURN(const bool found, find.Bind(org, id).Step());
+  if (!found) return UnknownToken(id);
+  TokenRecord token;
+  RETURN_IF_ERROR(ReadToken(find, token));
+  RETURN_IF_ERROR(txn.Commit());
+  return token;
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,101 @@
+#include "gateway/store/store_rules.h"
+
+#include <algorithm>
+
+#include "fmt/format.h"
+
+namespace muster::gateway {
+
+absl::Status UnknownToken() {
+  return absl::PermissionDeniedError("unknown token");
+}
+absl::Status UnknownToken(const TokenId& id) {
+  return absl::NotFoundError(fmt::format("token {} is not known", id.str()));
+}
+absl::Status UnknownCommand(const CommandId& id) {
+  return absl::NotFoundError(fmt::format("command {} is not known", id.str()));
+}
+absl::Status MachineIdTaken(const AgentId& id) {
+  return absl::AlreadyExistsError(
+      fmt::format("machine {} exists already", id.str()));
+}
+
+absl::Status CheckToken(const TokenRecord& token, bool repeated,
+                        absl::Time now) {
+  if (token.revoked_at.has_value()) {
+    return absl::PermissionDeniedError("token revoked");
+  }
+  if (repeated) return absl::OkStatus();
+  if (now >= token.expires_at) {
+    return absl::PermissionDeniedError("token expired");
+  }
+  if (token.uses >= token.uses_max) {
+    return absl::PermissionDeniedError("token used up");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNotDeleted(const MachineRecord& machine) {
+  if (!machine.deleted_at.has_value()) return absl::OkStatus();
+  return absl::AlreadyExistsError(fmt::format(
+      "the machine with this key ({}) was deleted: register with a new key",
+      machine.id.str()));
+}
+
+MachineRecord NewMachine(const EnrollmentRequest& request,
+                         const TokenRecord& token) {
+  MachineRecord machine;
+  machine.id = request.candidate_id;
+  machine.org = token.org;
+  machine.facts = request.facts;
+  machine.labels = token.labels;
+  // insert() keeps what is there: the token's labels win.
+  machine.labels.insert(request.labels.begin(), request.labels.end());
+  machine.key_pin = request.key_pin;
+  machine.registered_at = request.now;
+  machine.status = Status::kStale;
+  machine.status_since = request.now;
+  machine.verdict = Verdict{Domain::kUnknown, Cause::kNeverConnected,
+                            Confidence::kProven, "never connected"};
+  machine.address = request.address;
+  return machine;
+}
+
+absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
+                                          const CommandRecord& asked) {
+  if (stored.agent == asked.agent && stored.spec == asked.spec) return stored;
+  return absl::AlreadyExistsError(
+      fmt::format("idempotency_key '{}' was already used for command {}, which "
+                  "is a different request",
+                  asked.idempotency_key, stored.id.str()));
+}
+
+absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
+                                           uint64_t end) {
+  if (output.offset > end) {
+    return absl::OutOfRangeError(
+        fmt::format("output of command {} is stored up to offset {}, the next "
+                    "bytes start at {}",
+                    output.command.str(), end, output.offset));
+  }
+  std::string_view fresh = output.data;
+  const uint64_t known = end - output.offset;
+  fresh.remove_prefix(std::min<uint64_t>(known, fresh.size()));
+  return fresh;
+}
+
+void SkipBefore(OutputRecord& output, uint64_t offset) {
+  if (offset <= output.offset) return;
+  output.data.erase(0, offset - output.offset);
+  output.offset = offset;
+}
+
+bool IsTerminal(CommandState state) { return state > CommandState::kRunning; }
+
+bool IsOpen(const CommandRecord& command) {
+  return !IsTerminal(command.state) ||
+         command.stdout_bytes < command.stdout_total.value_or(0) ||
+         command.stderr_bytes < command.stderr_total.value_or(0);
+}
+
+}  // namespace muster::gateway

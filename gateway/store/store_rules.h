@@ -1,0 +1,52 @@
+// The decisions that every FleetStore must take alike.
+
+#ifndef MUSTER_GATEWAY_STORE_STORE_RULES_H_
+#define MUSTER_GATEWAY_STORE_STORE_RULES_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/store/fleet_store.h"
+
+namespace muster::gateway {
+
+absl::Status UnknownToken();
+absl::Status UnknownToken(const TokenId& id);
+absl::Status UnknownCommand(const CommandId& id);
+absl::Status MachineIdTaken(const AgentId& id);
+
+// Whether `token` still opens the door at `now`. `repeated`: its holder has
+// already passed with the same key; then only a revocation shuts it.
+absl::Status CheckToken(const TokenRecord& token, bool repeated,
+                        absl::Time now);
+
+// AlreadyExists for a tombstone: deletion is not undone by registering again.
+absl::Status CheckNotDeleted(const MachineRecord& machine);
+
+// The machine as it is born: stale, never connected.
+MachineRecord NewMachine(const EnrollmentRequest& request,
+                         const TokenRecord& token);
+
+// What a second use of an idempotency key gets: the `stored` command if it is
+// the same request, else AlreadyExists.
+absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
+                                          const CommandRecord& asked);
+
+// The bytes of `output` behind `end`, the stored end of its stream; points into
+// `output`. OutOfRange if there is a hole between the two.
+absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
+                                           uint64_t end);
+
+// Cuts off what lies before `offset`, which is less than the record's end.
+void SkipBefore(OutputRecord& output, uint64_t offset);
+
+bool IsTerminal(CommandState state);
+
+// Not terminal, or output is still to come.
+bool IsOpen(const CommandRecord& command);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_STORE_STORE_RULES_H_
