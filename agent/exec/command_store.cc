@@ -1,0 +1,275 @@
+#include "agent/exec/command_store.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "agent/exec/launch.h"
+#include "agent/exec/process_tree.h"
+#include "fmt/format.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::agent {
+namespace {
+
+// A shim that begins or ends between two looks changes the answer; it does so
+// at most twice.
+constexpr int kSettleAttempts = 4;
+
+std::string CommandsFolder(const std::string& folder) {
+  return folder + "/commands";
+}
+
+absl::StatusOr<SeenLog> OpenSeenLog(const std::string& path) {
+  absl::StatusOr<SeenLog> seen = SeenLog::Open(path);
+  if (!absl::IsDataLoss(seen.status())) return seen;
+  Log(kError, "log of seen orders is unreadable, starting anew",
+      {{"path", path}, {"error", seen.status()}});
+  if (rename(path.c_str(), (path + ".unreadable").c_str()) != 0) {
+    return ErrnoStatus(errno, "setting aside", path);
+  }
+  return SeenLog::Open(path);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CommandStore>> CommandStore::Open(
+    Options options, const Clock& clock, absl::AnyInvocable<void()> announce) {
+  RETURN_IF_ERROR(MakeFolder(options.folder, 0700));
+  RETURN_IF_ERROR(MakeFolder(CommandsFolder(options.folder), 0700));
+  ASSIGN_OR_RETURN(SeenLog seen, OpenSeenLog(options.folder + "/seen"));
+  return std::unique_ptr<CommandStore>(new CommandStore(
+      std::move(options), clock, std::move(seen), std::move(announce)));
+}
+
+CommandStore::CommandStore(Options options, const Clock& clock, SeenLog seen,
+                           absl::AnyInvocable<void()> announce)
+    : options_(std::move(options)),
+      clock_(clock),
+      seen_(std::move(seen)),
+      watcher_(std::move(announce)) {}
+
+CommandFolder CommandStore::FolderOf(const CommandId& command_id) const {
+  return CommandFolder(CommandsFolder(options_.folder) + "/" +
+                       command_id.str());
+}
+
+CommandStore::View CommandStore::Accept(const Spec& spec,
+                                        std::string_view rejection) {
+  const CommandFolder folder = FolderOf(spec.command_id);
+  View view;
+  view.dispatch_seq = spec.dispatch_seq;
+  // The folder first: an order that is seen but has none would be a riddle.
+  const absl::Status created = folder.Create(spec);
+  const absl::Status seen = RaiseSeen(spec.dispatch_seq);
+  std::string reason(rejection);
+  if (!seen.ok()) reason = StorageReason(seen);
+  if (!created.ok()) reason = StorageReason(created);
+  if (reason.empty()) {
+    const absl::Status spawned = SpawnShim(folder);
+    if (spawned.ok()) return view;
+    Log(kError, "shim cannot be started",
+        {{"path", options_.shim_path}, {"error", spawned}});
+    reason = "shim_unavailable";
+  }
+  view.exit = Rejected(reason);
+  if (!created.ok()) return view;
+  const absl::StatusOr<Fd> lock = folder.Lock();
+  const absl::Status declared =
+      lock.ok() ? Declare(folder, *view.exit) : lock.status();
+  if (!declared.ok()) {
+    Log(kError, "rejection cannot be recorded",
+        {{"command_id", spec.command_id.str()}, {"error", declared}});
+  }
+  return view;
+}
+
+absl::Status CommandStore::SpawnShim(const CommandFolder& folder) {
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  // A signal to the agent's session must not reach the shim, which begins with
+  // all signals blocked: none may end it before it can handle it.
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID |
+                                            POSIX_SPAWN_SETSIGMASK |
+                                            POSIX_SPAWN_SETSIGDEF);
+  sigset_t all;
+  sigfillset(&all);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setsigmask(&attributes, &all);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&actions, 0, 1);
+  posix_spawn_file_actions_adddup2(&actions, 0, 2);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+  std::string program = options_.shim_path;
+  std::string path = folder.path();
+  std::string search = fmt::format("PATH={}", kCommandPath);
+  char* argv[] = {program.data(), path.data(), nullptr};
+  char* env[] = {search.data(), nullptr};
+  pid_t pid = 0;
+  const int error =
+      posix_spawn(&pid, program.c_str(), &actions, &attributes, argv, env);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return ErrnoStatus(error, "starting", program);
+  const absl::Status watched = watcher_.Watch(folder.id(), path, pid);
+  if (!watched.ok()) {
+    // It would run unwatched; it has not been told to anyone yet.
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  return watched;
+}
+
+absl::StatusOr<std::vector<CommandId>> CommandStore::List() {
+  ASSIGN_OR_RETURN(const std::vector<CommandFolder> folders,
+                   ListCommandFolders(CommandsFolder(options_.folder)));
+  std::vector<CommandId> ids;
+  for (const CommandFolder& folder : folders) {
+    if (folder.HasSpec() || folder.HasStarted() || folder.HasExit()) {
+      ids.push_back(folder.id());
+    } else {  // A crash while it was being made: it was never seen.
+      RETURN_IF_ERROR(folder.Delete());
+    }
+  }
+  return ids;
+}
+
+absl::StatusOr<CommandStore::View> CommandStore::Look(
+    const CommandId& command_id) const {
+  const CommandFolder folder = FolderOf(command_id);
+  View view;
+  if (const auto spec = folder.ReadSpec(); spec.ok()) {
+    view.dispatch_seq = spec->dispatch_seq;
+  }
+  if (const auto started = folder.ReadStarted();
+      started.ok() && !started->by_agent) {
+    view.started_at = started->at;
+  }
+  absl::StatusOr<Exit> exit = folder.ReadExit();
+  if (exit.ok()) {
+    view.exit = *std::move(exit);
+  } else if (absl::IsDataLoss(exit.status())) {
+    view.exit.emplace();
+    view.exit->reason = "exit_corrupt";
+    view.exit->finished_at = clock_.Wall();
+  } else if (!absl::IsNotFound(exit.status())) {
+    return exit.status();
+  }
+  view.stdout_bytes = folder.OutputBytes(Stream::kStdout);
+  view.stderr_bytes = folder.OutputBytes(Stream::kStderr);
+  return view;
+}
+
+absl::StatusOr<CommandStore::View> CommandStore::Settle(
+    const CommandId& command_id) {
+  const CommandFolder folder = FolderOf(command_id);
+  for (int attempt = 0; attempt < kSettleAttempts; ++attempt) {
+    if (folder.HasExit()) return Look(command_id);
+    ASSIGN_OR_RETURN(const auto holder, folder.LockHolder());
+    if (!holder) {
+      absl::StatusOr<View> view = SettleUnlocked(folder);
+      if (!absl::IsFailedPrecondition(view.status())) return view;
+      continue;  // A shim was quicker.
+    }
+    const absl::Status watched =
+        watcher_.Watch(command_id, folder.path(), *holder);
+    // Numbers of processes are used again: only if it still holds the lock was
+    // it the shim that is now watched.
+    ASSIGN_OR_RETURN(const auto holder_after, folder.LockHolder());
+    if (watched.ok() && holder_after == holder) return Look(command_id);
+    if (holder_after == holder) return watched;
+  }
+  return absl::AbortedError("the shim of " + command_id.str() +
+                            " begins and ends");
+}
+
+absl::StatusOr<CommandStore::View> CommandStore::SettleUnlocked(
+    const CommandFolder& folder) {
+  {
+    ASSIGN_OR_RETURN(const Fd lock, folder.Lock());
+    if (!folder.HasExit()) {
+      RETURN_IF_ERROR(Declare(folder, Verdict(folder)));
+    }
+  }
+  return Look(folder.id());
+}
+
+Exit CommandStore::Rejected(std::string_view reason) const {
+  Exit exit;
+  exit.state = CommandState::kRejected;
+  exit.reason = reason;
+  exit.finished_at = clock_.Wall();
+  exit.output_complete = true;
+  return exit;
+}
+
+Exit CommandStore::Verdict(const CommandFolder& folder) const {
+  const absl::StatusOr<Started> started = folder.ReadStarted();
+  if (absl::IsNotFound(started.status()) ||
+      (started.ok() && started->by_agent)) {
+    Exit exit = Rejected("never_started");
+    if (folder.CancelRequested()) {
+      exit.state = CommandState::kCancelled;
+      exit.reason = "before_start";
+    }
+    return exit;
+  }
+  const absl::StatusOr<Spec> spec = folder.ReadSpec();
+  Exit exit;
+  exit.state = CommandState::kOutcomeUnknown;
+  exit.reason = spec.ok() && spec->boot_id != options_.boot_id ? "host_rebooted"
+                                                               : "shim_lost";
+  exit.finished_at = clock_.Wall();
+  exit.stdout_bytes = folder.OutputBytes(Stream::kStdout);
+  exit.stderr_bytes = folder.OutputBytes(Stream::kStderr);
+  if (started.ok()) {
+    exit.started_at = started->at;
+    // Nobody is left to hold it to its timeout.
+    const auto cgroup = Cgroup::Open(started->cgroup, folder.id().str());
+    if (cgroup) cgroup->Kill();
+  }
+  return exit;
+}
+
+absl::Status CommandStore::Declare(const CommandFolder& folder,
+                                   const Exit& exit) const {
+  // Usually there, or without room for it; the exit, written under the lock,
+  // keeps a late shim from starting just as well.
+  (void)folder.CreateStarted(
+      {.at = clock_.Wall(), .by_agent = true, .cgroup = ""});
+  return folder.WriteExit(exit);
+}
+
+void CommandStore::Cancel(const CommandId& command_id) {
+  const absl::Status status = FolderOf(command_id).RequestCancel();
+  if (!status.ok()) {
+    Log(kError, "cancel cannot be recorded",
+        {{"command_id", command_id.str()}, {"error", status}});
+  }
+  watcher_.Signal(command_id, SIGUSR1);
+}
+
+absl::Status CommandStore::Forget(const CommandId& command_id) {
+  const CommandFolder folder = FolderOf(command_id);
+  if (const auto started = folder.ReadStarted(); started.ok()) {
+    const auto cgroup = Cgroup::Open(started->cgroup, command_id.str());
+    if (cgroup) cgroup->Remove();
+  }
+  return folder.Delete();
+}
+
+absl::Status CommandStore::RaiseSeen(uint64_t seq) {
+  return seq > seen_.high() ? seen_.Record(seq) : absl::OkStatus();
+}
+
+}  // namespace muster::agent

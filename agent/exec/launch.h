@@ -1,0 +1,63 @@
+// What exactly is executed for a command, and in which surroundings?
+
+#ifndef MUSTER_AGENT_EXEC_LAUNCH_H_
+#define MUSTER_AGENT_EXEC_LAUNCH_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/exec/command_folder.h"
+#include "libprotocol/base/files.h"
+
+namespace muster::agent {
+
+// Longer text reaches the interpreter by descriptor: the kernel takes no
+// argument of 128 KiB (measured), and an argument is world-readable.
+inline constexpr size_t kTextAsArgumentMax = 100 * 1024;
+
+// Where commands find programs, and where shells are looked for.
+inline constexpr std::string_view kCommandPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// Launch is everything execve(2) needs.
+struct Launch {
+  std::string program;  // Absolute, or empty if there is no such program.
+  std::vector<std::string> argv;
+  std::vector<std::string> env;
+  std::string folder;  // The working folder.
+  Fd text;             // Open on the text as descriptor 3; invalid: not needed.
+};
+
+// NotFound if the shell is not installed. A missing program of kExec is no
+// error here: the attempt to run it is what fails, with code 127, as in a
+// shell.
+absl::StatusOr<Launch> PlanLaunch(const Spec& spec);
+
+// The executable `name` in `path` (or itself, if it contains '/'); empty: none.
+std::string FindProgram(std::string_view name, std::string_view path);
+
+// Child is a process that waits for Release() before it executes anything. If
+// it is destroyed first, or this process dies first, the child ends without
+// having executed.
+class Child {
+ public:
+  // Forks; the child leads a session of its own, reads /dev/null and writes to
+  // `out` and `err`. For processes with one thread.
+  static absl::StatusOr<Child> Fork(const Launch& launch, int out, int err);
+
+  pid_t pid() const { return pid_; }
+  void Release();
+
+ private:
+  Child(pid_t pid, Fd gate) : pid_(pid), gate_(std::move(gate)) {}
+  pid_t pid_;
+  Fd gate_;
+};
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_EXEC_LAUNCH_H_
