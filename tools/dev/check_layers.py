@@ -87,7 +87,7 @@ BANNED = {  # token -> (places that may use it, what to do instead)
         ["libprotocol/base/mutex.h"], "use Mutex from libprotocol/base/mutex.h"),
     r"\bsystem\(|\bpopen\(": ([], "run a program, not a string"),
     r"absl::string_view\b": (
-        ["libprotocol/base/absl_compat.h"], "use std::string_view"),
+        ["libprotocol/base/absl_compat.h"], "use std::string_view; say auto where Abseil hands one over"),
     r"absl::optional\b": ([], "use std::optional"),
 }
 
