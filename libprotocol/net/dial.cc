@@ -105,11 +105,18 @@ std::string HostPort::ToString() const {
              : fmt::format("[{}]:{}", host, port);
 }
 
-bool IsIpAddress(std::string_view host) {
-  in6_addr bytes;
-  const std::string text(host);
-  return inet_pton(AF_INET, text.c_str(), &bytes) == 1 ||
-         inet_pton(AF_INET6, text.c_str(), &bytes) == 1;
+bool IsIpAddress(std::string_view host) { return !CanonicalIp(host).empty(); }
+
+std::string CanonicalIp(std::string_view address) {
+  in6_addr bytes;  // Holds an IPv4 address too.
+  char text[INET6_ADDRSTRLEN] = "";
+  const std::string copy(address);
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (inet_pton(family, copy.c_str(), &bytes) == 1) {
+      inet_ntop(family, &bytes, text, sizeof text);
+    }
+  }
+  return text;
 }
 
 absl::Status ValidateHost(std::string_view host) {

@@ -35,6 +35,9 @@ absl::Status ValidateHost(std::string_view host);
 
 bool IsIpAddress(std::string_view host);
 
+// The one spelling of an address ("0:0::1" → "::1"); empty if it is none.
+std::string CanonicalIp(std::string_view address);
+
 struct SocketAddress {
   sockaddr_storage storage = {};
   socklen_t size = 0;

@@ -1,0 +1,85 @@
+#include "gateway/identity/principals.h"
+
+#include "fmt/format.h"
+#include "gateway/identity/secret_token.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/secret.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::gateway {
+namespace {
+
+constexpr size_t kFileBytesMax = 4096;
+constexpr size_t kHashCharacters = 64;
+
+std::string TokenPath(const std::string& folder) {
+  return folder + "/admin-token";
+}
+std::string HashPath(const std::string& folder) {
+  return folder + "/admin-token.sha256";
+}
+
+absl::StatusOr<std::string> ReadLine(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path, kFileBytesMax));
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+bool IsHash(std::string_view text) {
+  return text.size() == kHashCharacters &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+absl::Status WriteHash(const std::string& folder, const std::string& hash) {
+  return WriteFileDurably(HashPath(folder), hash + "\n", 0600);
+}
+
+// The hash is written last: until then the next start finishes the work.
+absl::StatusOr<AdminToken> MakeToken(const std::string& folder) {
+  const Secret token = NewToken(TokenKind::kAccess);
+  ASSIGN_OR_RETURN(const std::string hash,
+                   HashToken(TokenKind::kAccess, token.Reveal()));
+  const Secret line(token.Reveal() + "\n");
+  RETURN_IF_ERROR(WriteFileDurably(TokenPath(folder), line.Reveal(), 0600));
+  RETURN_IF_ERROR(WriteHash(folder, hash));
+  return AdminToken{TokenPath(folder), true, hash};
+}
+
+}  // namespace
+
+Principal AdminPrincipal() {
+  return {"admin-token", DefaultOrg(), v1::ROLE_ADMIN,
+          PrincipalKind::kAdminToken};
+}
+
+absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder) {
+  if (FileExists(HashPath(folder))) {
+    ASSIGN_OR_RETURN(const std::string hash, ReadLine(HashPath(folder)));
+    if (!IsHash(hash)) {
+      return absl::DataLossError(fmt::format(
+          "{} does not hold the hash of a token; make a new token with "
+          "`muster-gateway reset-admin`",
+          HashPath(folder)));
+    }
+    return AdminToken{TokenPath(folder), false, hash};
+  }
+  if (!FileExists(TokenPath(folder))) return MakeToken(folder);
+  // Made by a start that ended before it wrote the hash.
+  ASSIGN_OR_RETURN(const std::string text, ReadLine(TokenPath(folder)));
+  const Secret token(text);
+  const auto hash = HashToken(TokenKind::kAccess, token.Reveal());
+  if (!hash.ok()) {
+    return absl::DataLossError(fmt::format(
+        "{} does not hold a token; make a new one with `muster-gateway "
+        "reset-admin`",
+        TokenPath(folder)));
+  }
+  RETURN_IF_ERROR(WriteHash(folder, *hash));
+  return AdminToken{TokenPath(folder), true, *hash};
+}
+
+absl::StatusOr<AdminToken> ResetAdminToken(const std::string& folder) {
+  return MakeToken(folder);
+}
+
+}  // namespace muster::gateway
