@@ -1,0 +1,69 @@
+// REST as a skin: an HTTP request becomes a message of the contract, the Api
+// runs it, its answer becomes JSON.
+//
+//   path captures   fields of the request
+//   body            JSON with the other fields, if the operation takes a body;
+//   query           else those fields are query parameters
+//   errors          RFC 9457 problems with `code` and `request_id`
+//
+// Besides the operations there are /health, /ready and a page that says what
+// this is.
+
+#ifndef MUSTER_GATEWAY_HTTP_API_HANDLER_H_
+#define MUSTER_GATEWAY_HTTP_API_HANDLER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "gateway/admin/api.h"
+#include "gateway/http/http_message.h"
+#include "gateway/http/router.h"
+
+namespace muster::gateway {
+
+struct Readiness {
+  bool ready = false;
+  std::string json;  // The body of /ready, a JSON object.
+};
+
+// ApiHandler. Threading: Handle() on the server's io thread; answers come back
+// on whatever thread the Api replies on. Lifetime: `api` must outlive it, and
+// every reply must have run before it dies.
+class ApiHandler final : public HttpHandler {
+ public:
+  // Asked on the io thread for every GET /ready; must not block.
+  using ReadyCheck = std::function<Readiness()>;
+
+  // The errors of Router::Build.
+  static absl::StatusOr<std::unique_ptr<ApiHandler>> Create(
+      Api& api,
+      const std::vector<const google::protobuf::ServiceDescriptor*>& services,
+      ReadyCheck ready);
+
+  void Handle(HttpRequest request, Respond respond) override;
+
+  const Router& router() const { return router_; }
+
+ private:
+  ApiHandler(Api& api, Router router, ReadyCheck ready)
+      : api_(api), router_(std::move(router)), ready_(std::move(ready)) {}
+
+  // The answer of a place that is no operation; false if `path` is one.
+  bool AnswerPlain(const HttpRequest& request, const std::string& request_id,
+                   Respond& respond) const;
+  void Call(const Router::Match& match, HttpRequest request,
+            std::string request_id, Respond respond);
+
+  // Constant after construction.
+  Api& api_;
+  const Router router_;
+  const ReadyCheck ready_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_HTTP_API_HANDLER_H_
