@@ -1,0 +1,251 @@
+#include "gateway/store/store_client.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gateway/store/memory_fleet_store.h"
+#include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "gateway/store/store_test_data.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "libprotocol/base/system_clock.h"
+#include "libprotocol/base/thread_event_loop.h"
+#include "libprotocol/testing/fake_event_loop.h"
+#include "libprotocol/testing/temp_dir.h"
+
+namespace muster::gateway {
+namespace {
+
+using testing::ElementsAre;
+
+// Holds a thread until told, without sleeping.
+class Gate {
+ public:
+  void Open() {
+    MutexLock lock(mu_);
+    open_ = true;
+    changed_.NotifyAll();
+  }
+  void Wait() {
+    MutexLock lock(mu_);
+    while (!open_) changed_.Wait(mu_);
+  }
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  bool open_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+class StoreClientTest : public testing::Test {
+ protected:
+  void Start(StoreClient::Options options = {}) {
+    auto store = std::make_unique<MemoryFleetStore>();
+    memory_ = store.get();
+    client_ = std::make_unique<StoreClient>(loop_, std::move(store), nullptr,
+                                            std::move(options));
+  }
+
+  // Occupies the store thread until `gate` opens: what is written meanwhile is
+  // one batch.
+  void Block(Gate& gate) {
+    Gate running;
+    client_->Write(
+        [&](FleetStore&) {
+          running.Open();
+          gate.Wait();
+          return absl::OkStatus();
+        },
+        [](absl::Status) {});
+    running.Wait();
+  }
+
+  void Put(const std::string& id) {
+    client_->Write(
+        [id](FleetStore& store) { return store.PutMachine(Machine(id)); },
+        [this, id](absl::Status status) {
+          heard_.push_back(id + " " + absl::StatusCodeToString(status.code()));
+        });
+  }
+
+  std::vector<std::string> Stored() {
+    std::vector<std::string> ids;
+    client_->Write([](FleetStore& store) { return store.LoadMachines(); },
+                   [&](absl::StatusOr<std::vector<MachineRecord>> machines) {
+                     ASSERT_TRUE(machines.ok()) << machines.status();
+                     for (const auto& m : *machines) ids.push_back(m.id.str());
+                   });
+    Settle();
+    return ids;
+  }
+
+  void Settle() {
+    client_->Flush();
+    loop_.RunReady();
+  }
+
+  FakeEventLoop loop_;
+  std::vector<std::string> heard_;
+  MemoryFleetStore* memory_ = nullptr;
+  std::unique_ptr<StoreClient> client_;
+};
+
+TEST_F(StoreClientTest, AnswersComeOnTheLoopInTheOrderOfTheWrites) {
+  Start({.batch_max = 3});
+  for (const char* id : {"d", "b", "c", "a", "f", "e", "g"}) Put(id);
+  client_->Flush();
+  EXPECT_THAT(heard_, ElementsAre());
+  loop_.RunReady();
+  EXPECT_THAT(heard_, ElementsAre("d OK", "b OK", "c OK", "a OK", "f OK",
+                                  "e OK", "g OK"));
+}
+
+TEST_F(StoreClientTest, WorkThatFailsLosesItsOwnChangesOnly) {
+  Start();
+  Gate gate;
+  Block(gate);
+  Put("a");
+  client_->Write(
+      [](FleetStore& store) -> absl::StatusOr<int> {
+        EXPECT_TRUE(store.PutMachine(Machine("b")).ok());
+        return absl::NotFoundError("what it looked for");
+      },
+      [this](absl::StatusOr<int> result) {
+        heard_.push_back(std::string(result.status().message()));
+      });
+  Put("c");
+  gate.Open();
+  Settle();
+  EXPECT_THAT(heard_, ElementsAre("a OK", "what it looked for", "c OK"));
+  EXPECT_THAT(Stored(), ElementsAre("a", "c"));
+}
+
+TEST_F(StoreClientTest, ACommitThatFailsFailsItsBatchAndTheNextIsTriedAgain) {
+  Start();
+  Gate gate;
+  Block(gate);
+  Put("a");
+  client_->Write(
+      [this](FleetStore&) {
+        memory_->FailWith(absl::ResourceExhaustedError("disk full"));
+        return absl::NotFoundError("its own");
+      },
+      [this](absl::Status status) {
+        heard_.push_back(std::string(status.message()));
+      });
+  gate.Open();
+  Settle();
+  EXPECT_THAT(heard_, ElementsAre("a RESOURCE_EXHAUSTED", "disk full"));
+  EXPECT_TRUE(absl::IsResourceExhausted(client_->health().last_error));
+  memory_->FailWith(absl::OkStatus());
+  Put("b");
+  Settle();
+  EXPECT_EQ(heard_.back(), "b OK");
+  EXPECT_TRUE(client_->health().last_error.ok());
+  EXPECT_THAT(Stored(), ElementsAre("b"));
+}
+
+TEST_F(StoreClientTest, AnIoErrorIsReportedOnceAndNothingIsWrittenAfterIt) {
+  std::vector<absl::Status> fatal;
+  StoreClient::Options options;
+  options.on_fatal = [&](absl::Status status) { fatal.push_back(status); };
+  Start(std::move(options));
+  memory_->FailWith(absl::InternalError("fsync failed"));
+  Put("a");
+  Settle();
+  memory_->FailWith(absl::OkStatus());
+  Put("b");
+  Settle();
+  EXPECT_THAT(heard_, ElementsAre("a INTERNAL", "b INTERNAL"));
+  EXPECT_THAT(fatal, ElementsAre(absl::InternalError("fsync failed")));
+}
+
+TEST_F(StoreClientTest, AFullQueueRefusesAtOnceAndRunsNothing) {
+  Start({.queue_max = 2});
+  Gate gate;
+  Block(gate);
+  Put("a");
+  Put("b");
+  Put("c");
+  EXPECT_EQ(client_->health().writes_queued, 2u);
+  EXPECT_THAT(heard_, ElementsAre());
+  loop_.RunReady();
+  EXPECT_THAT(heard_, ElementsAre("c UNAVAILABLE"));
+  gate.Open();
+  Settle();
+  EXPECT_THAT(Stored(), ElementsAre("a", "b"));
+}
+
+TEST_F(StoreClientTest, TheDestructorFinishesWhatWasQueued) {
+  Start();
+  for (const char* id : {"a", "b"}) Put(id);
+  client_.reset();
+  loop_.RunReady();
+  EXPECT_THAT(heard_, ElementsAre("a OK", "b OK"));
+}
+
+TEST_F(StoreClientTest, OffloadRunsAwayFromTheLoopAndAnswersOnIt) {
+  Start();
+  const auto here = std::this_thread::get_id();
+  client_->Offload(
+      [here]() -> absl::StatusOr<std::string> {
+        EXPECT_NE(std::this_thread::get_id(), here);
+        return "signed";
+      },
+      [this, here](absl::StatusOr<std::string> result) {
+        EXPECT_EQ(std::this_thread::get_id(), here);
+        heard_.push_back(*result);
+      });
+  client_.reset();
+  loop_.RunReady();
+  EXPECT_THAT(heard_, ElementsAre("signed"));
+}
+
+TEST(StoreClientOnSqlite, AReadSeesEveryWriteThatWasAnswered) {
+  TempDir dir;
+  SystemClock clock;
+  const std::string path = dir.File("muster.db");
+  auto writer = SqliteFleetStore::Open(path);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  Gate finished;
+  ThreadEventLoop loop(clock);
+  StoreClient client(loop, *std::move(writer),
+                     [path]() -> absl::StatusOr<std::unique_ptr<FleetStore>> {
+                       return SqliteFleetStore::OpenReader(path);
+                     });
+  client.Write([](FleetStore& store) { return store.PutMachine(Machine("a")); },
+               [&](absl::Status status) {
+                 EXPECT_TRUE(status.ok()) << status;
+                 EXPECT_TRUE(loop.IsCurrent());
+                 client.Read(
+                     [](FleetStore& store) { return store.LoadMachines(); },
+                     [&](absl::StatusOr<std::vector<MachineRecord>> machines) {
+                       EXPECT_TRUE(machines.ok()) << machines.status();
+                       EXPECT_THAT(*machines, ElementsAre(Machine("a")));
+                       finished.Open();
+                     });
+               });
+  finished.Wait();
+}
+
+TEST(StoreClientReaders, AReaderThatCannotBeOpenedSaysSo) {
+  FakeEventLoop loop;
+  absl::Status heard;
+  {
+    StoreClient client(loop, std::make_unique<MemoryFleetStore>(),
+                       []() -> absl::StatusOr<std::unique_ptr<FleetStore>> {
+                         return absl::NotFoundError("no file");
+                       });
+    client.Read([](FleetStore& store) { return store.LoadMachines(); },
+                [&](absl::StatusOr<std::vector<MachineRecord>> result) {
+                  heard = result.status();
+                });
+  }
+  loop.RunReady();
+  EXPECT_EQ(heard, absl::NotFoundError("no file"));
+}
+
+}  // namespace
+}  // namespace muster::gateway
