@@ -1,0 +1,60 @@
+// Authentication, authorization and the record of what was done: once, here,
+// for every operation and every skin.
+
+#ifndef MUSTER_GATEWAY_ADMIN_ADMIN_API_H_
+#define MUSTER_GATEWAY_ADMIN_ADMIN_API_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/admin/api.h"
+#include "gateway/admin/handlers.h"
+#include "libprotocol/base/event_loop.h"
+
+namespace muster::gateway {
+
+// Answers who holds this bearer token: Unauthenticated if nobody does. Called
+// on the fleet loop; must not block.
+using Authenticate =
+    std::function<absl::StatusOr<Caller>(const Secret& bearer)>;
+
+// AdminApi runs on the fleet loop; Call() may come from any thread and posts.
+class AdminApi final : public Api {
+ public:
+  // `loop` must outlive it. FailedPrecondition naming the first method of the
+  // contract that lacks `http`, `access` or a handler.
+  static absl::StatusOr<std::unique_ptr<AdminApi>> Create(
+      EventLoop& loop, Authenticate authenticate, HandlerTable handlers);
+
+  void Call(const google::protobuf::MethodDescriptor& method,
+            CallContext context,
+            std::unique_ptr<google::protobuf::Message> request,
+            Reply reply) override;
+
+ private:
+  AdminApi(EventLoop& loop, Authenticate authenticate, HandlerTable handlers)
+      : loop_(loop),
+        authenticate_(std::move(authenticate)),
+        handlers_(std::move(handlers)) {}
+
+  void Run(const google::protobuf::MethodDescriptor& method,
+           const CallContext& context, const google::protobuf::Message& request,
+           Reply reply);
+  absl::StatusOr<Caller> Admit(const google::protobuf::MethodDescriptor& method,
+                               const CallContext& context) const;
+
+  // Constant after construction.
+  EventLoop& loop_;
+  const Authenticate authenticate_;
+  const HandlerTable handlers_;
+};
+
+// The services whose methods are operations: FleetAdmin, Enrollment.
+std::vector<const google::protobuf::ServiceDescriptor*> OperatorServices();
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_ADMIN_ADMIN_API_H_

@@ -1,0 +1,178 @@
+#include "gateway/admin/agent_handlers.h"
+
+#include <utility>
+
+#include "gateway/admin/convert.h"
+#include "gateway/admin/page_token.h"
+#include "gateway/fleet/errors.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+absl::StatusOr<MachineFilter> ToFilter(const OrgId& org,
+                                       const v1::ListAgentsRequest& request) {
+  MachineFilter filter{.org = org,
+                       .statuses = {},
+                       .hostname_glob = request.hostname(),
+                       .labels = {}};
+  for (const int status : request.status()) {
+    if (const auto known = ToStatus(static_cast<v1::Status>(status))) {
+      filter.statuses.push_back(*known);
+    }
+  }
+  for (const std::string& text : request.label()) {
+    ASSIGN_OR_RETURN(LabelTerm term, LabelTerm::Parse(text));
+    filter.labels.push_back(std::move(term));
+  }
+  return filter;
+}
+
+}  // namespace
+
+void AgentHandlers::AddTo(HandlerTable& table) {
+  const auto bind = [this](auto method) {
+    return
+        [this, method](const Caller& caller, const auto& request, auto reply) {
+          (this->*method)(caller, request, std::move(reply));
+        };
+  };
+  table.Add<v1::ListAgentsRequest, v1::ListAgentsResponse>(
+      "muster.v1.FleetAdmin.ListAgents", bind(&AgentHandlers::List));
+  table.Add<v1::GetAgentRequest, v1::Agent>("muster.v1.FleetAdmin.GetAgent",
+                                            bind(&AgentHandlers::Get));
+  table.Add<v1::ResolveAgentRequest, v1::ResolveAgentResponse>(
+      "muster.v1.FleetAdmin.ResolveAgent", bind(&AgentHandlers::Resolve));
+  table.Add<v1::DeleteAgentRequest, v1::DeleteAgentResponse>(
+      "muster.v1.FleetAdmin.DeleteAgent", bind(&AgentHandlers::Delete));
+  table.Add<v1::SetLabelsRequest, v1::Agent>("muster.v1.FleetAdmin.SetLabels",
+                                             bind(&AgentHandlers::SetLabels));
+}
+
+void AgentHandlers::List(const Caller& caller,
+                         const v1::ListAgentsRequest& request,
+                         Reply<v1::ListAgentsResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const auto filter = ToFilter(caller.org, request);
+  if (!filter.ok()) {
+    reply(filter.status());
+    return;
+  }
+  std::optional<ListPosition> after;
+  if (!request.page_token().empty()) {
+    auto position = DecodePageToken(request.page_token());
+    if (!position.ok()) {
+      reply(position.status());
+      return;
+    }
+    after = *std::move(position);
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  const Machines::Page page = fleet_.machines().List(*filter, after, limit);
+  v1::ListAgentsResponse response;
+  for (const Machine* machine : page.machines) {
+    *response.add_agents() = ToProto(*machine, fleet_.confirmed());
+  }
+  if (page.next) response.set_next_page_token(EncodePageToken(*page.next));
+  response.set_matched(page.matched);
+  const StatusCounts counts = fleet_.machines().Counts(caller.org);
+  response.mutable_counts()->set_online(counts.online);
+  response.mutable_counts()->set_stale(counts.stale);
+  response.mutable_counts()->set_offline(counts.offline);
+  reply(std::move(response));
+}
+
+void AgentHandlers::Get(const Caller& caller,
+                        const v1::GetAgentRequest& request,
+                        Reply<v1::Agent> reply) {
+  const Machine* machine =
+      fleet_.machines().FindLiving(caller.org, AgentId(request.agent_id()));
+  if (machine == nullptr) {
+    reply(NotFound("agent", request.agent_id()));
+    return;
+  }
+  reply(ToProto(*machine, fleet_.confirmed()));
+}
+
+void AgentHandlers::Resolve(const Caller& caller,
+                            const v1::ResolveAgentRequest& request,
+                            Reply<v1::ResolveAgentResponse> reply) {
+  if (request.name().empty() || request.name().size() > wire::kFactBytesMax) {
+    reply(absl::InvalidArgumentError("name: must be 1 to 255 bytes"));
+    return;
+  }
+  const Machines::Resolution found =
+      fleet_.machines().Resolve(caller.org, request.name());
+  v1::ResolveAgentResponse response;
+  if (found.matches.size() == 1) {
+    *response.mutable_agent() = ToProto(*found.matches[0], fleet_.confirmed());
+  } else {
+    for (const Machine* machine : found.matches) {
+      *response.add_candidates() = ToProto(*machine, fleet_.confirmed());
+    }
+  }
+  for (const std::string& name : found.nearest) {
+    response.add_suggestions(name);
+  }
+  reply(std::move(response));
+}
+
+void AgentHandlers::Delete(const Caller& caller,
+                           const v1::DeleteAgentRequest& request,
+                           Reply<v1::DeleteAgentResponse> reply) {
+  fleet_.Delete(caller.org, AgentId(request.agent_id()),
+                [id = request.agent_id(),
+                 reply = std::move(reply)](absl::Status status) mutable {
+                  if (!status.ok()) {
+                    reply(status);
+                    return;
+                  }
+                  v1::DeleteAgentResponse response;
+                  response.set_agent_id(id);
+                  reply(std::move(response));
+                });
+}
+
+void AgentHandlers::SetLabels(const Caller& caller,
+                              const v1::SetLabelsRequest& request,
+                              Reply<v1::Agent> reply) {
+  const AgentId id(request.agent_id());
+  const Machine* machine = fleet_.machines().FindLiving(caller.org, id);
+  if (machine == nullptr) {
+    reply(NotFound("agent", request.agent_id()));
+    return;
+  }
+  if (auto s = wire::ValidateSetLabels(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  Labels labels = machine->record.labels;
+  for (const std::string& key : request.remove()) labels.erase(key);
+  for (const auto& [key, value] : request.set()) labels[key] = value;
+  if (labels.size() > wire::kLabelsMax) {
+    reply(absl::InvalidArgumentError(
+        "set: the machine would have more than 64 labels"));
+    return;
+  }
+  fleet_.SetLabels(caller.org, id, std::move(labels),
+                   [this, org = caller.org, id,
+                    reply = std::move(reply)](absl::Status status) mutable {
+                     const Machine* now = fleet_.machines().FindLiving(org, id);
+                     if (status.ok() && now == nullptr) {
+                       status = NotFound("agent", id.str());
+                     }
+                     if (!status.ok()) {
+                       reply(status);
+                     } else {
+                       reply(ToProto(*now, fleet_.confirmed()));
+                     }
+                   });
+}
+
+}  // namespace muster::gateway

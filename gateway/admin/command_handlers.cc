@@ -1,0 +1,371 @@
+#include "gateway/admin/command_handlers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/admin/convert.h"
+#include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/errors.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+absl::Duration DurationOr(bool present, const google::protobuf::Duration& d,
+                          absl::Duration otherwise) {
+  return present ? wire::FromProto(d) : otherwise;
+}
+
+CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
+                   const CommandDefaults& defaults) {
+  CommandSpec spec{
+      .shell = ToShell(request.shell_type()).value_or(Shell::kBash),
+      .text = request.command(),
+      .argv = {request.argv().begin(), request.argv().end()},
+      .timeout = DurationOr(request.has_timeout(), request.timeout(),
+                            defaults.timeout),
+      .delivery_timeout =
+          DurationOr(request.has_delivery_timeout(), request.delivery_timeout(),
+                     defaults.delivery_timeout),
+      .kill_grace = DurationOr(request.has_kill_grace(), request.kill_grace(),
+                               defaults.kill_grace),
+      .output_bytes_max = defaults.output_bytes_max};
+  return spec;
+}
+
+bool HasEnded(const CommandRecord& command) {
+  return IsTerminal(command.state) && IsFinished(command);
+}
+
+}  // namespace
+
+void CommandHandlers::AddTo(HandlerTable& table) {
+  const auto bind = [this](auto method) {
+    return
+        [this, method](const Caller& caller, const auto& request, auto reply) {
+          (this->*method)(caller, request, std::move(reply));
+        };
+  };
+  const std::string service = "muster.v1.FleetAdmin.";
+  table.Add<v1::SubmitCommandRequest, v1::Command>(
+      service + "SubmitCommand", bind(&CommandHandlers::Submit));
+  table.Add<v1::ListCommandsRequest, v1::ListCommandsResponse>(
+      service + "ListCommands", bind(&CommandHandlers::List));
+  table.Add<v1::GetCommandRequest, v1::Command>(service + "GetCommand",
+                                                bind(&CommandHandlers::Get));
+  table.Add<v1::CancelCommandRequest, v1::Command>(
+      service + "CancelCommand", bind(&CommandHandlers::Cancel));
+  table.Add<v1::GetOutputRequest, v1::GetOutputResponse>(
+      service + "GetOutput", bind(&CommandHandlers::Output));
+  table.Add<v1::ReadOutputRequest, v1::RawBody>(
+      service + "ReadOutput", bind(&CommandHandlers::ReadOutput));
+}
+
+v1::Command CommandHandlers::Render(const CommandRecord& command) {
+  const Machine* machine = fleet_.machines().Find(command.agent);
+  return ToProto(command,
+                 machine == nullptr ? "" : machine->record.facts.hostname);
+}
+
+void CommandHandlers::Submit(const Caller& caller,
+                             const v1::SubmitCommandRequest& request,
+                             Reply<v1::Command> reply) {
+  if (auto s = wire::ValidateSubmitCommand(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const Machine* machine =
+      fleet_.machines().FindLiving(caller.org, AgentId(request.agent_id()));
+  if (machine == nullptr) {
+    reply(NotFound("agent", request.agent_id()));
+    return;
+  }
+  if (machine->record.status != Status::kOnline &&
+      request.if_offline() != v1::IF_OFFLINE_QUEUE) {
+    reply(AgentUnreachable(fleet_.Why(*machine)));
+    return;
+  }
+  CommandRecord command;
+  command.id = CommandId(NewUuid(loop_.clock().Wall()));
+  command.agent = machine->record.id;
+  command.org = caller.org;
+  command.spec = ToSpec(request, defaults_);
+  command.issued_by = caller.principal;
+  command.idempotency_key = request.idempotency_key();
+  command.created_at = loop_.clock().Wall();
+  fleet_.commands().Submit(std::move(command),
+                           [this, reply = std::move(reply)](
+                               absl::StatusOr<CommandRecord> stored) mutable {
+                             if (!stored.ok()) {
+                               reply(stored.status());
+                             } else {
+                               reply(Render(*stored));
+                             }
+                           });
+}
+
+void CommandHandlers::List(const Caller& caller,
+                           const v1::ListCommandsRequest& request,
+                           Reply<v1::ListCommandsResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  CommandFilter filter{.org = caller.org,
+                       .agent = std::nullopt,
+                       .states = {},
+                       .before = std::nullopt};
+  if (!request.agent_id().empty()) filter.agent = AgentId(request.agent_id());
+  for (const int state : request.state()) {
+    if (const auto known =
+            ToCommandState(static_cast<v1::CommandState>(state))) {
+      filter.states.push_back(*known);
+    }
+  }
+  if (!request.page_token().empty()) {
+    if (!IsUuid(request.page_token())) {
+      reply(absl::InvalidArgumentError(
+          "page_token: expected the next_page_token of an earlier answer"));
+      return;
+    }
+    filter.before = CommandId(request.page_token());
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  store_.Read(
+      [filter = std::move(filter), limit](FleetStore& store) {
+        return store.ListCommands(filter, limit + 1);
+      },
+      [this, limit, reply = std::move(reply)](
+          absl::StatusOr<std::vector<CommandRecord>> commands) mutable {
+        if (!commands.ok()) {
+          reply(commands.status());
+          return;
+        }
+        v1::ListCommandsResponse response;
+        if (commands->size() > limit) {
+          commands->resize(limit);
+          response.set_next_page_token(commands->back().id.str());
+        }
+        for (const CommandRecord& command : *commands) {
+          // What is open is known better here.
+          const CommandRecord* open = fleet_.commands().Find(command.id);
+          *response.add_commands() = Render(open ? *open : command);
+        }
+        reply(std::move(response));
+      });
+}
+
+void CommandHandlers::Get(const Caller& caller,
+                          const v1::GetCommandRequest& request,
+                          Reply<v1::Command> reply) {
+  if (auto s = wire::ValidateWait(request.wait()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  auto shared = std::make_shared<Reply<v1::Command>>(std::move(reply));
+  WaitFor(caller.org, CommandId(request.command_id()),
+          wire::FromProto(request.wait()),
+          [this, shared](absl::StatusOr<CommandRecord> command, bool last,
+                         absl::AnyInvocable<void()> again) {
+            if (!command.ok()) {
+              (*shared)(command.status());
+            } else if (last || HasEnded(*command)) {
+              (*shared)(Render(*command));
+            } else {
+              again();
+            }
+          });
+}
+
+void CommandHandlers::Cancel(const Caller& caller,
+                             const v1::CancelCommandRequest& request,
+                             Reply<v1::Command> reply) {
+  const CommandId id(request.command_id());
+  Find(caller.org, id,
+       [this, id, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> command) mutable {
+         if (!command.ok()) {
+           reply(command.status());
+           return;
+         }
+         if (fleet_.commands().Find(id) == nullptr) {
+           reply(Render(*command));  // It has ended; so it is as it is.
+           return;
+         }
+         fleet_.commands().Cancel(
+             id, [this, reply = std::move(reply)](
+                     absl::StatusOr<CommandRecord> cancelled) mutable {
+               if (!cancelled.ok()) {
+                 reply(cancelled.status());
+               } else {
+                 reply(Render(*cancelled));
+               }
+             });
+       });
+}
+
+void CommandHandlers::Output(const Caller& caller,
+                             const v1::GetOutputRequest& request,
+                             Reply<v1::GetOutputResponse> reply) {
+  if (auto s = wire::ValidateWait(request.wait()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  if (request.bytes_max() > wire::kOutputBytesMax) {
+    reply(absl::InvalidArgumentError(
+        fmt::format("bytes_max: must be 1 to {}, got {}", wire::kOutputBytesMax,
+                    request.bytes_max())));
+    return;
+  }
+  const size_t bytes_max = request.bytes_max() == 0 ? wire::kOutputBytesDefault
+                                                    : request.bytes_max();
+  auto shared =
+      std::make_shared<Reply<v1::GetOutputResponse>>(std::move(reply));
+  const CommandId id(request.command_id());
+  WaitFor(caller.org, id, wire::FromProto(request.wait()),
+          [this, id, request, bytes_max, shared](
+              absl::StatusOr<CommandRecord> command, bool last,
+              absl::AnyInvocable<void()> again) {
+            if (!command.ok()) {
+              (*shared)(command.status());
+              return;
+            }
+            const bool nothing_new =
+                command->stdout_bytes <= request.stdout_offset() &&
+                command->stderr_bytes <= request.stderr_offset();
+            if (nothing_new && !last && !HasEnded(*command)) {
+              again();
+              return;
+            }
+            store_.Read(
+                [id, request, bytes_max](FleetStore& store) {
+                  return store.ReadOutput(id, request.stdout_offset(),
+                                          request.stderr_offset(), bytes_max);
+                },
+                [this, request, command = *std::move(command),
+                 shared](absl::StatusOr<std::vector<OutputRecord>> chunks) {
+                  if (!chunks.ok()) {
+                    (*shared)(chunks.status());
+                    return;
+                  }
+                  v1::GetOutputResponse response;
+                  uint64_t out = request.stdout_offset();
+                  uint64_t err = request.stderr_offset();
+                  for (const OutputRecord& chunk : *chunks) {
+                    uint64_t& end = chunk.stream == Stream::kStdout ? out : err;
+                    end = std::max(end, chunk.offset + chunk.data.size());
+                    *response.add_chunks() = ToProto(chunk);
+                  }
+                  response.set_end(HasEnded(command) &&
+                                   out >= command.stdout_bytes &&
+                                   err >= command.stderr_bytes);
+                  *response.mutable_command() = Render(command);
+                  (*shared)(std::move(response));
+                });
+          });
+}
+
+void CommandHandlers::ReadOutput(const Caller& caller,
+                                 const v1::ReadOutputRequest& request,
+                                 Reply<v1::RawBody> reply) {
+  const auto stream = ToStream(request.stream());
+  if (!stream) {
+    reply(absl::InvalidArgumentError("stream: expected stdout or stderr"));
+    return;
+  }
+  const CommandId id(request.command_id());
+  Find(caller.org, id,
+       [this, id, stream = *stream, offset = request.offset(),
+        reply =
+            std::move(reply)](absl::StatusOr<CommandRecord> command) mutable {
+         if (!command.ok()) {
+           reply(command.status());
+           return;
+         }
+         // The other stream is skipped by an offset beyond its end.
+         const uint64_t beyond = defaults_.output_bytes_max + 1;
+         const bool out = stream == Stream::kStdout;
+         store_.Read(
+             [id, offset, beyond, out](FleetStore& store) {
+               return store.ReadOutput(id, out ? offset : beyond,
+                                       out ? beyond : offset,
+                                       wire::kOutputBytesMax);
+             },
+             [reply = std::move(reply)](
+                 absl::StatusOr<std::vector<OutputRecord>> chunks) mutable {
+               if (!chunks.ok()) {
+                 reply(chunks.status());
+                 return;
+               }
+               v1::RawBody body;
+               body.set_content_type("application/octet-stream");
+               for (const OutputRecord& chunk : *chunks) {
+                 body.mutable_data()->append(chunk.data);
+               }
+               reply(std::move(body));
+             });
+       });
+}
+
+void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
+  if (const CommandRecord* open = fleet_.commands().Find(id)) {
+    if (open->org == org) {
+      found(*open);
+    } else {
+      found(NotFound("command", id.str()));
+    }
+    return;
+  }
+  store_.Read(
+      [id](FleetStore& store) { return store.GetCommand(id); },
+      [org, id, found = std::move(found)](
+          absl::StatusOr<CommandRecord> command) mutable {
+        const bool mine = command.ok() && command->org == org;
+        if (mine || (!command.ok() && !absl::IsNotFound(command.status()))) {
+          found(std::move(command));
+        } else {
+          found(NotFound("command", id.str()));
+        }
+      });
+}
+
+struct CommandHandlers::Wait {
+  OrgId org;
+  CommandId id;
+  Instant until;
+  Attempt attempt;
+  EventLoop::TimerId timer{};
+};
+
+void CommandHandlers::WaitFor(const OrgId& org, const CommandId& id,
+                              absl::Duration wait, Attempt attempt) {
+  Try(std::make_shared<Wait>(Wait{.org = org,
+                                  .id = id,
+                                  .until = loop_.clock().Now() + wait,
+                                  .attempt = std::move(attempt),
+                                  .timer = {}}));
+}
+
+void CommandHandlers::Try(std::shared_ptr<Wait> wait) {
+  Find(wait->org, wait->id,
+       [this, wait](absl::StatusOr<CommandRecord> command) {
+         const bool last = loop_.clock().Now() >= wait->until;
+         wait->attempt(std::move(command), last, [this, wait] {
+           // Whichever comes first asks again; the other finds it done.
+           auto asked = std::make_shared<bool>(false);
+           const auto once = [this, wait, asked] {
+             if (std::exchange(*asked, true)) return;
+             loop_.Cancel(wait->timer);
+             Try(wait);
+           };
+           wait->timer = loop_.PostAt(wait->until, once);
+           fleet_.commands().Watch(wait->id, once);
+         });
+       });
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,178 @@
+#include "gateway/admin/convert.h"
+
+#include <string>
+
+#include "gateway/fleet/command_rules.h"
+#include "libprotocol/wire/proto_time.h"
+
+namespace muster::gateway {
+namespace {
+
+void CopyLabels(const Labels& from,
+                google::protobuf::Map<std::string, std::string>& to) {
+  for (const auto& [key, value] : from) to[key] = value;
+}
+
+v1::TokenState StateOf(const TokenRecord& token, absl::Time now) {
+  if (token.revoked_at) return v1::TOKEN_STATE_REVOKED;
+  if (token.uses >= token.uses_max) return v1::TOKEN_STATE_USED;
+  if (token.expires_at <= now) return v1::TOKEN_STATE_EXPIRED;
+  return v1::TOKEN_STATE_ACTIVE;
+}
+
+}  // namespace
+
+std::optional<CommandState> ToCommandState(v1::CommandState state) {
+  if (state == v1::COMMAND_STATE_UNSPECIFIED ||
+      !v1::CommandState_IsValid(state)) {
+    return std::nullopt;
+  }
+  return static_cast<CommandState>(state);
+}
+
+std::optional<Shell> ToShell(v1::ShellType shell) {
+  if (shell == v1::SHELL_TYPE_UNSPECIFIED || !v1::ShellType_IsValid(shell)) {
+    return std::nullopt;
+  }
+  return static_cast<Shell>(shell);
+}
+
+std::optional<Stream> ToStream(v1::OutputStream stream) {
+  if (stream == v1::OUTPUT_STREAM_UNSPECIFIED ||
+      !v1::OutputStream_IsValid(stream)) {
+    return std::nullopt;
+  }
+  return static_cast<Stream>(stream);
+}
+
+std::optional<Status> ToStatus(v1::Status status) {
+  if (status == v1::STATUS_UNSPECIFIED || !v1::Status_IsValid(status)) {
+    return std::nullopt;
+  }
+  return static_cast<Status>(status);
+}
+
+Facts ToFacts(const v1::AgentFacts& facts) {
+  return {.hostname = facts.hostname(),
+          .machine_id = facts.machine_id(),
+          .os = facts.os(),
+          .kernel = facts.kernel(),
+          .architecture = facts.architecture(),
+          .agent_version = facts.agent_version(),
+          .runtime = v1::RuntimeKind_IsValid(facts.runtime())
+                         ? static_cast<RuntimeKind>(facts.runtime())
+                         : RuntimeKind::kUnspecified,
+          .runtime_name = facts.runtime_name()};
+}
+
+v1::AgentFacts ToProto(const Facts& facts) {
+  v1::AgentFacts out;
+  out.set_hostname(facts.hostname);
+  out.set_machine_id(facts.machine_id);
+  out.set_os(facts.os);
+  out.set_kernel(facts.kernel);
+  out.set_architecture(facts.architecture);
+  out.set_agent_version(facts.agent_version);
+  out.set_runtime(static_cast<v1::RuntimeKind>(facts.runtime));
+  out.set_runtime_name(facts.runtime_name);
+  return out;
+}
+
+v1::Agent ToProto(const Machine& machine, bool confirmed) {
+  const MachineRecord& record = machine.record;
+  v1::Agent out;
+  out.set_agent_id(record.id.str());
+  out.set_hostname(record.facts.hostname);
+  out.set_status(ToProto(record.status));
+  *out.mutable_status_since() = wire::ToProto(record.status_since);
+  if (record.last_heard) {
+    *out.mutable_last_seen() = wire::ToProto(*record.last_heard);
+  }
+  out.set_confirmed(confirmed);
+  if (record.verdict) {
+    out.set_domain(static_cast<v1::Domain>(record.verdict->domain));
+    out.set_cause(static_cast<v1::Cause>(record.verdict->cause));
+    out.set_confidence(static_cast<v1::Confidence>(record.verdict->confidence));
+    out.set_summary(record.verdict->summary);
+  }
+  CopyLabels(record.labels, *out.mutable_labels());
+  *out.mutable_facts() = ToProto(record.facts);
+  *out.mutable_registered_at() = wire::ToProto(record.registered_at);
+  out.set_address(record.address);
+  if (machine.round_trip) {
+    *out.mutable_round_trip() = wire::ToProto(*machine.round_trip);
+  }
+  if (machine.clock_skew) {
+    *out.mutable_clock_skew() = wire::ToProto(*machine.clock_skew);
+  }
+  out.set_epoch(record.epoch);
+  if (record.replaced_by) out.set_replaced_by(record.replaced_by->str());
+  return out;
+}
+
+v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
+  v1::Command out;
+  out.set_command_id(command.id.str());
+  out.set_agent_id(command.agent.str());
+  out.set_hostname(std::string(hostname));
+  out.set_state(ToProto(command.state));
+  out.set_command(command.spec.text);
+  out.set_shell_type(ToProto(command.spec.shell));
+  for (const std::string& arg : command.spec.argv) out.add_argv(arg);
+  *out.mutable_timeout() = wire::ToProto(command.spec.timeout);
+  *out.mutable_delivery_timeout() =
+      wire::ToProto(command.spec.delivery_timeout);
+  out.set_issued_by(command.issued_by);
+  *out.mutable_created_at() = wire::ToProto(command.created_at);
+  if (command.started_at) {
+    *out.mutable_started_at() = wire::ToProto(*command.started_at);
+  }
+  if (command.finished_at) {
+    *out.mutable_finished_at() = wire::ToProto(*command.finished_at);
+  }
+  if (command.exit_code) out.set_exit_code(*command.exit_code);
+  if (command.signal) out.set_signal(*command.signal);
+  out.set_reason(command.reason);
+  out.set_stdout_bytes(command.stdout_bytes);
+  out.set_stderr_bytes(command.stderr_bytes);
+  out.set_output_complete(OutputComplete(command));
+  out.set_output_dropped_bytes(command.output_dropped_bytes);
+  return out;
+}
+
+v1::CommandOrder ToOrder(const CommandRecord& command) {
+  v1::CommandOrder out;
+  out.set_command_id(command.id.str());
+  out.set_dispatch_seq(command.dispatch_seq);
+  out.set_shell_type(ToProto(command.spec.shell));
+  out.set_command(command.spec.text);
+  for (const std::string& arg : command.spec.argv) out.add_argv(arg);
+  *out.mutable_timeout() = wire::ToProto(command.spec.timeout);
+  *out.mutable_kill_grace() = wire::ToProto(command.spec.kill_grace);
+  out.set_output_bytes_max(command.spec.output_bytes_max);
+  return out;
+}
+
+v1::OutputChunk ToProto(const OutputRecord& output) {
+  v1::OutputChunk out;
+  out.set_stream(ToProto(output.stream));
+  out.set_offset(output.offset);
+  out.set_data(output.data);
+  return out;
+}
+
+v1::Token ToProto(const TokenRecord& token, absl::Time now) {
+  v1::Token out;
+  out.set_token_id(token.id.str());
+  out.set_description(token.description);
+  out.set_state(StateOf(token, now));
+  out.set_uses(token.uses);
+  out.set_uses_max(token.uses_max);
+  *out.mutable_created_at() = wire::ToProto(token.created_at);
+  *out.mutable_expires_at() = wire::ToProto(token.expires_at);
+  out.set_created_by(token.created_by);
+  CopyLabels(token.labels, *out.mutable_labels());
+  return out;
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,46 @@
+// Records of the fleet ⇄ messages of the contract.
+
+#ifndef MUSTER_GATEWAY_ADMIN_CONVERT_H_
+#define MUSTER_GATEWAY_ADMIN_CONVERT_H_
+
+#include <optional>
+
+#include "gateway/fleet/machines.h"
+#include "gateway/fleet/records.h"
+#include "muster/v1/agent.pb.h"
+#include "muster/v1/agent_link.pb.h"
+#include "muster/v1/command.pb.h"
+#include "muster/v1/fleet_admin.pb.h"
+
+namespace muster::gateway {
+
+// Values are equal by design; a test compares every name.
+inline v1::Status ToProto(Status s) { return static_cast<v1::Status>(s); }
+inline v1::CommandState ToProto(CommandState s) {
+  return static_cast<v1::CommandState>(s);
+}
+inline v1::ShellType ToProto(Shell s) { return static_cast<v1::ShellType>(s); }
+inline v1::OutputStream ToProto(Stream s) {
+  return static_cast<v1::OutputStream>(s);
+}
+
+// Absent for UNSPECIFIED and for values of a newer version.
+std::optional<CommandState> ToCommandState(v1::CommandState state);
+std::optional<Shell> ToShell(v1::ShellType shell);
+std::optional<Stream> ToStream(v1::OutputStream stream);
+std::optional<Status> ToStatus(v1::Status status);
+
+Facts ToFacts(const v1::AgentFacts& facts);
+v1::AgentFacts ToProto(const Facts& facts);
+
+// `confirmed`: the gateway can vouch for its status now.
+v1::Agent ToProto(const Machine& machine, bool confirmed);
+// `hostname` is the machine's present name.
+v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
+v1::CommandOrder ToOrder(const CommandRecord& command);
+v1::OutputChunk ToProto(const OutputRecord& output);
+v1::Token ToProto(const TokenRecord& token, absl::Time now);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_ADMIN_CONVERT_H_

@@ -1,0 +1,236 @@
+#include "gateway/admin/enrollment_handlers.h"
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "fmt/format.h"
+#include "gateway/admin/convert.h"
+#include "gateway/fleet/errors.h"
+#include "gateway/identity/secret_token.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/tls_material.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+constexpr absl::Duration kTokenTtl = absl::Minutes(30);
+
+absl::StatusOr<std::string> RawHash(std::string_view token) {
+  ASSIGN_OR_RETURN(const std::string hex, HashToken(TokenKind::kJoin, token));
+  return absl::HexStringToBytes(hex);
+}
+
+Labels ToLabels(const google::protobuf::Map<std::string, std::string>& map) {
+  return {map.begin(), map.end()};
+}
+
+// Refusals of the store, with the code of the problem document.
+absl::Status RefusedToken(const absl::Status& status) {
+  if (!absl::IsPermissionDenied(status)) return status;
+  return WithCode(status, "token_refused");
+}
+
+}  // namespace
+
+std::string JoinScript(const std::string& web_url, const std::string& web_pin,
+                       const std::string& secret) {
+  const std::string pin =
+      web_pin.empty() ? "" : fmt::format(" --pin '{}'", web_pin);
+  return fmt::format(
+      "muster-agent join --server {}{} --token-stdin --start <<'TOKEN'\n"
+      "{}\n"
+      "TOKEN\n",
+      web_url, pin, secret);
+}
+
+void EnrollmentHandlers::AddTo(HandlerTable& table) {
+  const auto bind = [this](auto method) {
+    return
+        [this, method](const Caller& caller, const auto& request, auto reply) {
+          (this->*method)(caller, request, std::move(reply));
+        };
+  };
+  table.Add<v1::RegisterRequest, v1::RegisterResponse>(
+      "muster.v1.Enrollment.Register", bind(&EnrollmentHandlers::Register));
+  table.Add<v1::CreateTokenRequest, v1::CreateTokenResponse>(
+      "muster.v1.FleetAdmin.CreateToken",
+      bind(&EnrollmentHandlers::CreateToken));
+  table.Add<v1::ListTokensRequest, v1::ListTokensResponse>(
+      "muster.v1.FleetAdmin.ListTokens", bind(&EnrollmentHandlers::ListTokens));
+  table.Add<v1::RevokeTokenRequest, v1::Token>(
+      "muster.v1.FleetAdmin.RevokeToken",
+      bind(&EnrollmentHandlers::RevokeToken));
+}
+
+void EnrollmentHandlers::Register(const Caller& caller,
+                                  const v1::RegisterRequest& request,
+                                  Reply<v1::RegisterResponse> reply) {
+  if (auto s = wire::ValidateRegister(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const auto hash = RawHash(request.token());
+  if (!hash.ok()) {
+    // The same answer as for a token that never existed.
+    reply(RefusedToken(absl::PermissionDeniedError("unknown token")));
+    return;
+  }
+  EnrollmentRequest enrollment{.token_sha256 = *hash,
+                               .key_pin = "",
+                               .facts = ToFacts(request.facts()),
+                               .labels = ToLabels(request.labels()),
+                               .candidate_id = AgentId(NewUuid(clock_.Wall())),
+                               .address = caller.peer_address,
+                               .now = clock_.Wall()};
+  // First see that the request can be certified at all: a token must not be
+  // used up by a request that then fails.
+  store_.Offload(
+      [this, csr = request.csr_pem(), id = enrollment.candidate_id,
+       now = enrollment.now]() -> absl::StatusOr<std::string> {
+        RETURN_IF_ERROR(
+            authority_.IssueAgent(csr, DefaultOrg(), id, now).status());
+        return PinOfCsr(csr);
+      },
+      [this, caller, csr = request.csr_pem(),
+       enrollment = std::move(enrollment),
+       reply = std::move(reply)](absl::StatusOr<std::string> pin) mutable {
+        if (!pin.ok()) {
+          reply(pin.status());
+          return;
+        }
+        enrollment.key_pin = *pin;
+        store_.Write(
+            [enrollment](FleetStore& store) {
+              return store.Enroll(enrollment);
+            },
+            [this, caller, csr = std::move(csr), reply = std::move(reply)](
+                absl::StatusOr<Enrollment> admitted) mutable {
+              if (!admitted.ok()) {
+                reply(RefusedToken(admitted.status()));
+                return;
+              }
+              Certify(caller, std::move(csr), *std::move(admitted),
+                      std::move(reply));
+            });
+      });
+}
+
+void EnrollmentHandlers::Certify(const Caller& caller, std::string csr_pem,
+                                 Enrollment enrollment,
+                                 Reply<v1::RegisterResponse> reply) {
+  const MachineRecord& machine = enrollment.machine;
+  Log(kInfo, "registered",
+      {{"agent_id", machine.id.str()},
+       {"hostname", machine.facts.hostname},
+       {"from", caller.peer_address},
+       {"repeated", enrollment.repeated}});
+  fleet_.Admit(machine);
+  store_.Offload(
+      [this, csr = std::move(csr_pem), org = machine.org, id = machine.id,
+       now = clock_.Wall()] {
+        return authority_.IssueAgent(csr, org, id, now);
+      },
+      [this, authority = caller.web_authority, id = machine.id,
+       org = machine.org, reply = std::move(reply)](
+          absl::StatusOr<std::string> certificate) mutable {
+        if (!certificate.ok()) {
+          reply(certificate.status());
+          return;
+        }
+        v1::RegisterResponse response;
+        response.set_agent_id(id.str());
+        response.set_org_id(org.str());
+        response.set_certificate_pem(*certificate);
+        response.set_ca_pem(authority_.ca_pem());
+        response.set_endpoint(addresses_.FleetEndpoint(authority));
+        *response.mutable_heartbeat_interval() =
+            wire::ToProto(fleet_.HeartbeatInterval());
+        reply(std::move(response));
+      });
+}
+
+void EnrollmentHandlers::CreateToken(const Caller& caller,
+                                     const v1::CreateTokenRequest& request,
+                                     Reply<v1::CreateTokenResponse> reply) {
+  if (auto s = wire::ValidateCreateToken(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const absl::Time now = clock_.Wall();
+  const Secret secret = NewToken(TokenKind::kJoin);
+  TokenRecord token{
+      .id = TokenId(NewUuid(now)),
+      .org = caller.org,
+      .secret_sha256 = *RawHash(secret.Reveal()),
+      .description = request.description(),
+      .labels = ToLabels(request.labels()),
+      .created_by = caller.principal,
+      .created_at = now,
+      .expires_at = now + (request.has_ttl() ? wire::FromProto(request.ttl())
+                                             : kTokenTtl),
+      .uses = 0,
+      .uses_max = request.has_uses_max() ? request.uses_max() : 1,
+      .revoked_at = std::nullopt};
+  v1::CreateTokenResponse response;
+  *response.mutable_token() = ToProto(token, now);
+  response.set_secret(secret.Reveal());
+  response.set_web_url(addresses_.WebUrl(caller.web_authority));
+  response.set_web_pin(addresses_.web_pin);
+  response.set_web_loopback(addresses_.web_loopback);
+  response.set_join_script(
+      JoinScript(response.web_url(), response.web_pin(), secret.Reveal()));
+  store_.Write([token = std::move(token)](
+                   FleetStore& store) { return store.AddToken(token); },
+               [response = std::move(response),
+                reply = std::move(reply)](absl::Status status) mutable {
+                 if (!status.ok()) {
+                   reply(status);
+                 } else {
+                   reply(std::move(response));
+                 }
+               });
+}
+
+void EnrollmentHandlers::ListTokens(const Caller& caller,
+                                    const v1::ListTokensRequest&,
+                                    Reply<v1::ListTokensResponse> reply) {
+  store_.Read(
+      [org = caller.org](FleetStore& store) { return store.ListTokens(org); },
+      [now = clock_.Wall(), reply = std::move(reply)](
+          absl::StatusOr<std::vector<TokenRecord>> tokens) mutable {
+        if (!tokens.ok()) {
+          reply(tokens.status());
+          return;
+        }
+        v1::ListTokensResponse response;
+        for (const TokenRecord& token : *tokens) {
+          *response.add_tokens() = ToProto(token, now);
+        }
+        reply(std::move(response));
+      });
+}
+
+void EnrollmentHandlers::RevokeToken(const Caller& caller,
+                                     const v1::RevokeTokenRequest& request,
+                                     Reply<v1::Token> reply) {
+  const absl::Time now = clock_.Wall();
+  store_.Write(
+      [org = caller.org, id = TokenId(request.token_id()),
+       now](FleetStore& store) { return store.RevokeToken(org, id, now); },
+      [now, id = request.token_id(),
+       reply = std::move(reply)](absl::StatusOr<TokenRecord> token) mutable {
+        if (absl::IsNotFound(token.status())) {
+          reply(NotFound("token", id));
+        } else if (!token.ok()) {
+          reply(token.status());
+        } else {
+          reply(ToProto(*token, now));
+        }
+      });
+}
+
+}  // namespace muster::gateway

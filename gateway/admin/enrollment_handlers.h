@@ -1,0 +1,62 @@
+// How a machine comes into the fleet: tokens, and the registration that uses
+// them.
+
+#ifndef MUSTER_GATEWAY_ADMIN_ENROLLMENT_HANDLERS_H_
+#define MUSTER_GATEWAY_ADMIN_ENROLLMENT_HANDLERS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "gateway/admin/addresses.h"
+#include "gateway/admin/handlers.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/identity/certificate_authority.h"
+#include "gateway/store/store_client.h"
+#include "libprotocol/base/clock.h"
+#include "muster/v1/agent_link.pb.h"
+#include "muster/v1/fleet_admin.pb.h"
+
+namespace muster::gateway {
+
+// Lives on the fleet loop; everything given must outlive it.
+class EnrollmentHandlers {
+ public:
+  EnrollmentHandlers(const Clock& clock, Fleet& fleet, StoreClient& store,
+                     const CertificateAuthority& authority,
+                     const Addresses& addresses)
+      : clock_(clock),
+        fleet_(fleet),
+        store_(store),
+        authority_(authority),
+        addresses_(addresses) {}
+  void AddTo(HandlerTable& table);
+
+ private:
+  void Register(const Caller&, const v1::RegisterRequest&,
+                Reply<v1::RegisterResponse>);
+  void CreateToken(const Caller&, const v1::CreateTokenRequest&,
+                   Reply<v1::CreateTokenResponse>);
+  void ListTokens(const Caller&, const v1::ListTokensRequest&,
+                  Reply<v1::ListTokensResponse>);
+  void RevokeToken(const Caller&, const v1::RevokeTokenRequest&,
+                   Reply<v1::Token>);
+  // The store has admitted the machine: certify its key and let it in.
+  void Certify(const Caller& caller, std::string csr_pem, Enrollment enrollment,
+               Reply<v1::RegisterResponse> reply);
+
+  const Clock& clock_;
+  Fleet& fleet_;
+  StoreClient& store_;
+  const CertificateAuthority& authority_;
+  const Addresses& addresses_;
+};
+
+// What to paste on a machine that has the agent installed. The token stands in
+// a here-document, so that no process shows it.
+std::string JoinScript(const std::string& web_url, const std::string& web_pin,
+                       const std::string& secret);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_ADMIN_ENROLLMENT_HANDLERS_H_

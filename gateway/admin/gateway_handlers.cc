@@ -1,0 +1,66 @@
+#include "gateway/admin/gateway_handlers.h"
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "libprotocol/wire/proto_time.h"
+
+namespace muster::gateway {
+
+void GatewayHandlers::AddTo(HandlerTable& table) {
+  table.Add<v1::GetStatusRequest, v1::GatewayStatus>(
+      "muster.v1.FleetAdmin.GetStatus",
+      [this](const Caller& caller, const v1::GetStatusRequest& request,
+             Reply<v1::GatewayStatus> reply) {
+        Status(caller, request, std::move(reply));
+      });
+  table.Add<v1::WhoAmIRequest, v1::WhoAmIResponse>(
+      "muster.v1.FleetAdmin.WhoAmI",
+      [this](const Caller& caller, const v1::WhoAmIRequest& request,
+             Reply<v1::WhoAmIResponse> reply) {
+        WhoAmI(caller, request, std::move(reply));
+      });
+}
+
+void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
+                             Reply<v1::GatewayStatus> reply) {
+  v1::GatewayStatus status;
+  status.set_version(kVersion);
+  *status.mutable_started_at() = wire::ToProto(started_at_);
+  const StatusCounts counts = fleet_.machines().Counts(caller.org);
+  status.mutable_agents()->set_online(counts.online);
+  status.mutable_agents()->set_stale(counts.stale);
+  status.mutable_agents()->set_offline(counts.offline);
+  status.set_links(fleet_.open_links());
+  status.set_presence_confirmed(fleet_.confirmed());
+  if (!fleet_.confirmed()) {
+    *status.mutable_unconfirmed_since() = wire::ToProto(started_at_);
+    status.set_unconfirmed_reason("starting: links are not accepted yet");
+  }
+  status.set_commands_open(static_cast<uint32_t>(fleet_.commands().open()));
+  status.set_fleet_endpoint(addresses_.FleetEndpoint(caller.web_authority));
+  store_.Read(
+      [](FleetStore& store) { return store.StoredBytes(); },
+      [status = std::move(status), reply = std::move(reply)](
+          absl::StatusOr<std::map<std::string, uint64_t>> bytes) mutable {
+        // The rest is true whatever the store says.
+        if (bytes.ok()) {
+          for (const auto& [kind, n] : *bytes) {
+            (*status.mutable_stored_bytes())[kind] = n;
+          }
+        }
+        reply(std::move(status));
+      });
+}
+
+void GatewayHandlers::WhoAmI(const Caller& caller, const v1::WhoAmIRequest&,
+                             Reply<v1::WhoAmIResponse> reply) {
+  v1::WhoAmIResponse response;
+  response.set_principal(caller.principal);
+  response.set_org_id(caller.org.str());
+  response.set_role(caller.role);
+  reply(std::move(response));
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,89 @@
+// Accepts connections for the fleet port and hands them to gRPC.
+//
+// gRPC 1.51's own accept loop dies for good when descriptors run out
+// (CVE-2023-4785, reproduced); this one closes what it cannot serve and goes
+// on. It also knows every peer's address before TLS begins, so one source
+// cannot take all places.
+
+#ifndef MUSTER_GATEWAY_RPC_ACCEPTOR_H_
+#define MUSTER_GATEWAY_RPC_ACCEPTOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "libprotocol/base/files.h"
+
+namespace muster::gateway {
+
+struct AcceptorOptions {
+  // host:port. An IPv6 address stands in brackets; port 0 picks a free one.
+  std::string listen = "0.0.0.0:7443";
+  // Open connections from one address; more are closed at once. A NAT may hide
+  // a whole site.
+  size_t connections_per_source_max = 4096;
+  // Descriptors that stay free for everything else.
+  size_t descriptors_reserved = 64;
+  // After this time without acknowledgement from the peer's kernel a connection
+  // is dead. As gRPC's own listener sets it.
+  absl::Duration tcp_user_timeout = absl::Seconds(20);
+};
+
+// Acceptor owns the listening socket and one thread. Thread-safe.
+class Acceptor {
+ public:
+  // Receives an accepted, non-blocking, close-on-exec descriptor and owns it.
+  using Handler = std::function<void(int fd)>;
+
+  // Binds and listens; connections wait in the kernel until Run().
+  // FailedPrecondition if the port is in use, InvalidArgument if the address
+  // cannot be understood, PermissionDenied for a privileged port.
+  static absl::StatusOr<std::unique_ptr<Acceptor>> Listen(
+      AcceptorOptions options);
+  ~Acceptor();
+
+  // Starts the thread. Once. `handler` runs on it.
+  void Run(Handler handler);
+
+  // Stops accepting and joins the thread. Idempotent.
+  void Stop();
+
+  uint16_t port() const { return port_; }
+
+ private:
+  Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
+  void Loop();
+  void AcceptAll();
+  // Descriptors ran out: takes one connection with the spare one and closes it,
+  // so that the peer learns at once and the queue moves.
+  void ShedOne();
+  bool Admit(int fd, const std::string& source);
+
+  // Constant after construction.
+  const AcceptorOptions options_;
+  const uint16_t port_;
+  Fd listener_;
+  Fd wake_;
+  Handler handler_;
+
+  // Touched only on the thread.
+  Fd spare_;
+  struct Connection {
+    int fd;
+    uint64_t inode;  // Tells whether `fd` is still that socket.
+  };
+  absl::flat_hash_map<std::string, std::vector<Connection>> by_source_;
+
+  std::thread thread_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_RPC_ACCEPTOR_H_

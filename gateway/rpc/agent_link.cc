@@ -1,0 +1,324 @@
+#include "gateway/rpc/agent_link.h"
+
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/admin/convert.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/ids.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/protocol_version.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+// A hello names at most this many commands; the agent keeps fewer open.
+constexpr int kOpenCommandsMax = 10'000;
+
+// The longest promise that a goodbye can make (DESIGN "Presence").
+constexpr absl::Duration kPromiseMax = absl::Hours(1);
+
+constexpr size_t kChunkBytesMax = 64 << 10;
+
+// Output of one agent that may wait for the disk; more is left in the network.
+constexpr size_t kUnstoredBytesMax = 1 << 20;
+
+std::optional<absl::Time> TimeIf(bool present,
+                                 const google::protobuf::Timestamp& t) {
+  if (!present) return std::nullopt;
+  return wire::FromProto(t);
+}
+
+GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
+  GoodbyeNotice notice;
+  notice.back_within = std::clamp(wire::FromProto(goodbye.back_within()),
+                                  absl::ZeroDuration(), kPromiseMax);
+  switch (goodbye.reason()) {
+    case v1::GOODBYE_REASON_UPGRADE:
+      notice.cause = Cause::kAgentUpgrading;
+      notice.summary = "agent is upgrading";
+      break;
+    case v1::GOODBYE_REASON_REBOOT:
+      notice.domain = Domain::kHost;
+      notice.cause = Cause::kHostRebooted;
+      notice.summary = "host is rebooting";
+      break;
+    case v1::GOODBYE_REASON_SHUTDOWN:
+      notice.domain = Domain::kHost;
+      notice.cause = Cause::kHostShutdown;
+      notice.summary = "host is shutting down";
+      break;
+    default:
+      notice.summary = "agent was stopped";
+  }
+  return notice;
+}
+
+std::string_view ReasonText(DisconnectReason reason) {
+  return v1::DisconnectReason_Name(static_cast<v1::DisconnectReason>(reason));
+}
+
+}  // namespace
+
+AgentLink::AgentLink(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
+                     AgentId agent, std::string address,
+                     grpc::CallbackServerContext& context)
+    : ServerStream(loop, options.stream, context),
+      fleet_(fleet),
+      options_(options),
+      agent_(std::move(agent)),
+      address_(std::move(address)) {}
+
+// --- What the rules say ----------------------------------------------------
+
+void AgentLink::SendWelcome(const WelcomeNotice& welcome) {
+  epoch_ = welcome.epoch;
+  v1::GatewayMessage message;
+  v1::Welcome& out = *message.mutable_welcome();
+  out.set_protocol(protocol_);
+  out.set_epoch(welcome.epoch);
+  out.set_acknowledgement(welcome.acknowledgement);
+  *out.mutable_heartbeat_interval() = wire::ToProto(welcome.heartbeat_interval);
+  *out.mutable_gateway_time() = wire::ToProto(loop().clock().Wall());
+  *out.mutable_reconnect_max() = wire::ToProto(
+      std::min(options_.reconnect_max, welcome.heartbeat_interval));
+  Send(std::move(message));
+}
+
+void AgentLink::SendOrder(const CommandRecord& command) {
+  v1::GatewayMessage message;
+  *message.mutable_command() = ToOrder(command);
+  Send(std::move(message));
+}
+
+void AgentLink::SendCancel(const CommandId& command) {
+  v1::GatewayMessage message;
+  message.mutable_cancel()->set_command_id(command.str());
+  Send(std::move(message));
+}
+
+void AgentLink::SendUpdateAck(const CommandId& command, CommandState state) {
+  v1::GatewayMessage message;
+  message.mutable_update_ack()->set_command_id(command.str());
+  message.mutable_update_ack()->set_state(ToProto(state));
+  Send(std::move(message));
+}
+
+void AgentLink::Close(const Disconnect& why) {
+  if (closing()) return;
+  end_ = why.reason == DisconnectReason::kSuperseded ? LinkEnd::kSuperseded
+         : why.reason == DisconnectReason::kSilent   ? LinkEnd::kSilence
+                                                   : LinkEnd::kClosedByGateway;
+  Log(kInfo, "disconnect",
+      {{"agent_id", agent_.str()},
+       {"reason", ReasonText(why.reason)},
+       {"text", why.text}});
+  v1::GatewayMessage last;
+  v1::Disconnect& out = *last.mutable_disconnect();
+  out.set_reason(static_cast<v1::DisconnectReason>(why.reason));
+  out.set_text(why.text);
+  if (why.retry_after > absl::ZeroDuration()) {
+    *out.mutable_retry_after() = wire::ToProto(why.retry_after);
+  }
+  out.set_protocol_min(wire::kOurProtocol.min);
+  out.set_protocol_max(wire::kOurProtocol.max);
+  DropQueued();
+  CloseStream(grpc::Status::OK, std::move(last));
+}
+
+// --- What the agent says ---------------------------------------------------
+
+void AgentLink::OnOpened() {
+  hello_timer_ = loop().PostAt(
+      loop().clock().Now() + options_.hello_timeout, [weak = weak_from_this()] {
+        const auto self = std::static_pointer_cast<AgentLink>(weak.lock());
+        if (self && !self->epoch_) self->Refuse("no hello came in time");
+      });
+}
+
+void AgentLink::OnMessage(v1::AgentMessage message) {
+  if (!epoch_ && !message.has_hello()) {
+    Refuse("the first message must be a hello");
+    return;
+  }
+  switch (message.kind_case()) {
+    case v1::AgentMessage::kHello:
+      OnHello(message.hello());
+      return;
+    case v1::AgentMessage::kHeartbeat:
+      OnHeartbeat(message.heartbeat());
+      return;
+    case v1::AgentMessage::kGoodbye:
+      OnGoodbye(message.goodbye());
+      return;
+    case v1::AgentMessage::kCommandUpdate:
+      OnCommandUpdate(message.command_update());
+      return;
+    case v1::AgentMessage::KIND_NOT_SET:
+      return;  // A newer agent's message: not for us.
+  }
+}
+
+void AgentLink::OnHello(const v1::Hello& hello) {
+  if (epoch_) {
+    Refuse("a link has one hello");
+    return;
+  }
+  const auto version = wire::NegotiateProtocol(
+      {.min = hello.protocol_min(), .max = hello.protocol_max()},
+      wire::kOurProtocol);
+  if (!version.ok()) {
+    Close({DisconnectReason::kVersionRefused,
+           std::string(version.status().message()), absl::Minutes(5)});
+    return;
+  }
+  protocol_ = *version;
+  if (const absl::Status valid = wire::ValidateFacts(hello.facts());
+      !valid.ok()) {
+    Refuse(std::string(valid.message()));
+    return;
+  }
+  if (hello.open_command_ids_size() > kOpenCommandsMax) {
+    Refuse(fmt::format("open_command_ids: at most {}, got {}", kOpenCommandsMax,
+                       hello.open_command_ids_size()));
+    return;
+  }
+  HelloNotice notice{
+      .facts = ToFacts(hello.facts()),
+      .boot_id = hello.instance().boot_id().substr(0, 64),
+      .process_start_id = hello.instance().process_start_id().substr(0, 64),
+      .address = address_,
+      .last_epoch = hello.last_epoch(),
+      .seen_high = hello.seen_high(),
+      .open_commands = {}};
+  for (const std::string& id : hello.open_command_ids()) {
+    notice.open_commands.emplace_back(id);
+  }
+  loop().Cancel(hello_timer_);
+  if (const auto refused =
+          fleet_.LinkOpened(agent_, std::move(notice), *this)) {
+    Close(*refused);
+  }
+}
+
+void AgentLink::OnHeartbeat(const v1::Heartbeat& heartbeat) {
+  HeartbeatNotice notice{
+      .sequence = heartbeat.sequence(),
+      .acknowledged = heartbeat.acknowledged(),
+      .sent_at = TimeIf(heartbeat.has_sent_at(), heartbeat.sent_at()),
+      .round_trip = std::nullopt};
+  if (heartbeat.has_round_trip()) {
+    notice.round_trip = wire::FromProto(heartbeat.round_trip());
+  }
+  // The epoch is the agent's: a heartbeat of another link counts for nothing.
+  const auto acknowledgement =
+      fleet_.Heartbeat(agent_, heartbeat.epoch(), notice);
+  if (!acknowledgement) {
+    Close({DisconnectReason::kSuperseded,
+           fmt::format("epoch {} is not the newest", heartbeat.epoch()),
+           {}});
+    return;
+  }
+  v1::GatewayMessage message;
+  v1::HeartbeatAck& out = *message.mutable_heartbeat_ack();
+  out.set_sequence(heartbeat.sequence());
+  out.set_acknowledgement(acknowledgement->acknowledgement);
+  *out.mutable_heartbeat_interval() =
+      wire::ToProto(acknowledgement->heartbeat_interval);
+  *out.mutable_gateway_time() = wire::ToProto(loop().clock().Wall());
+  Send(std::move(message));
+}
+
+void AgentLink::OnGoodbye(const v1::Goodbye& goodbye) {
+  end_ = LinkEnd::kGoodbye;
+  if (goodbye.reason() == v1::GOODBYE_REASON_LEAVE) {
+    fleet_.Leave(agent_, *epoch_);
+    return;
+  }
+  fleet_.Goodbye(agent_, *epoch_, ToNotice(goodbye));
+}
+
+void AgentLink::OnCommandUpdate(const v1::CommandUpdate& update) {
+  const auto state = ToCommandState(update.state());
+  if (!state) {
+    Refuse("command_update.state: unknown value");
+    return;
+  }
+  CommandWord word{
+      .id = CommandId(update.command_id()),
+      .state = *state,
+      .exit_code = std::nullopt,
+      .signal = std::nullopt,
+      .reason = update.reason().substr(0, 255),
+      .started_at = TimeIf(update.has_started_at(), update.started_at()),
+      .finished_at = TimeIf(update.has_finished_at(), update.finished_at()),
+      .stdout_total = update.stdout_bytes(),
+      .stderr_total = update.stderr_bytes(),
+      .output_dropped_bytes = update.output_dropped_bytes()};
+  if (update.has_exit_code()) word.exit_code = update.exit_code();
+  if (update.has_signal()) word.signal = update.signal();
+  fleet_.TakeWord(agent_, *epoch_, std::move(word));
+}
+
+void AgentLink::OnOverflow() {
+  Close({DisconnectReason::kSlowReader, "too many messages wait", {}});
+}
+
+void AgentLink::OnClosed() {
+  loop().Cancel(hello_timer_);
+  if (epoch_) fleet_.LinkClosed(agent_, *epoch_, end_);
+}
+
+void AgentLink::Refuse(std::string text) {
+  Close({DisconnectReason::kProtocolError, std::move(text), {}});
+}
+
+// --- Output ----------------------------------------------------------------
+
+OutputTransfer::OutputTransfer(EventLoop& loop, Fleet& fleet,
+                               StreamOptions options, AgentId agent,
+                               grpc::CallbackServerContext& context)
+    : ServerStream(loop, options, context),
+      fleet_(fleet),
+      agent_(std::move(agent)) {}
+
+void OutputTransfer::OnMessage(v1::TransferChunk message) {
+  v1::OutputChunk& chunk = *message.mutable_chunk();
+  const auto stream = ToStream(chunk.stream());
+  if (!stream || chunk.data().size() > kChunkBytesMax) {
+    CloseStream({grpc::StatusCode::INVALID_ARGUMENT,
+                 fmt::format("chunk: stream must be stdout or stderr, data at "
+                             "most {} bytes, got {}",
+                             kChunkBytesMax, chunk.data().size())});
+    return;
+  }
+  OutputRecord output{.command = CommandId(message.command_id()),
+                      .stream = *stream,
+                      .offset = chunk.offset(),
+                      .data = std::move(*chunk.mutable_data())};
+  v1::TransferAck ack;
+  ack.set_command_id(message.command_id());
+  ack.set_stream(chunk.stream());
+  const size_t bytes = output.data.size();
+  unstored_bytes_ += bytes;
+  if (unstored_bytes_ > kUnstoredBytesMax) Pause();
+  fleet_.TakeOutput(
+      agent_, std::move(output),
+      [this, keep = shared_from_this(), bytes,
+       ack](absl::StatusOr<uint64_t> end) mutable {
+        unstored_bytes_ -= bytes;
+        if (!end.ok()) {
+          // The agent resumes at its last acknowledged offset.
+          CloseStream({static_cast<grpc::StatusCode>(end.status().raw_code()),
+                       std::string(end.status().message())});
+          return;
+        }
+        ack.set_offset(*end);
+        Send(std::move(ack));
+        if (unstored_bytes_ <= kUnstoredBytesMax) Resume();
+      });
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,202 @@
+#include "gateway/rpc/fleet_server.h"
+
+#include <chrono>
+#include <future>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gateway/identity/peer_identity.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/security/tls_certificate_provider.h"
+#include "grpcpp/security/tls_credentials_options.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+#include "muster/v1/agent_link.grpc.pb.h"
+
+namespace muster::gateway {
+namespace {
+
+namespace tls = grpc::experimental;
+
+// How often gRPC looks at the TLS files.
+constexpr unsigned kTlsRefreshSeconds = 10;
+// Control, output, and one to spare while a new one replaces an old one.
+constexpr int kStreamsPerConnectionMax = 8;
+constexpr int kMetadataBytesMax = 8 << 10;
+// Of one message of an agent; an output chunk is 64 KiB.
+constexpr int kMessageBytesMax = 256 << 10;
+constexpr int kHandshakeTimeoutMs = 5'000;
+// Agents ping every 45 s ± 30 %; a shorter pause is no offence.
+constexpr int kPingIntervalMinMs = 10'000;
+
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(
+    const TlsFiles& files) {
+  auto provider = std::make_shared<tls::FileWatcherCertificateProvider>(
+      files.key_pem, files.certificate_pem, files.ca_pem, kTlsRefreshSeconds);
+  tls::TlsServerCredentialsOptions options(provider);
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(
+      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return tls::TlsServerCredentials(options);
+}
+
+std::vector<std::string> UrisOf(const grpc::AuthContext& context) {
+  std::vector<std::string> uris;
+  for (const grpc::string_ref& uri :
+       context.FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+    uris.emplace_back(uri.data(), uri.size());
+  }
+  return uris;
+}
+
+// "ipv4:10.0.0.7:51000" → "10.0.0.7", "ipv6:%5B::1%5D:51000" → "::1".
+std::string AddressOf(std::string_view peer) {
+  const size_t first = peer.find(':');
+  const size_t last = peer.rfind(':');
+  if (first == std::string_view::npos || last <= first) return "";
+  std::string_view host = peer.substr(first + 1, last - first - 1);
+  for (const std::string_view bracket : {"%5B", "["}) {
+    if (host.starts_with(bracket)) host.remove_prefix(bracket.size());
+  }
+  for (const std::string_view bracket : {"%5D", "]"}) {
+    if (host.ends_with(bracket)) host.remove_suffix(bracket.size());
+  }
+  constexpr std::string_view kMapped = "::ffff:";
+  if (host.starts_with(kMapped) && host.find('.') != host.npos) {
+    host.remove_prefix(kMapped.size());
+  }
+  return std::string(host);
+}
+
+// Ends a stream before it begins.
+template <typename In, typename Out>
+class RefusedStream final : public grpc::ServerBidiReactor<In, Out> {
+ public:
+  explicit RefusedStream(const grpc::Status& why) { this->Finish(why); }
+  void OnDone() override { delete this; }
+};
+
+class Service final : public v1::AgentLink::CallbackService {
+ public:
+  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options)
+      : loop_(loop), fleet_(fleet), options_(options) {}
+
+  grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
+      grpc::CallbackServerContext* context) override {
+    const auto peer = IdentifyPeer(UrisOf(*context->auth_context()));
+    if (!peer.ok()) {
+      return new RefusedStream<v1::AgentMessage, v1::GatewayMessage>(
+          Refusal(peer.status()));
+    }
+    return AgentLink::Start(
+        std::make_shared<AgentLink>(loop_, fleet_, options_, peer->agent,
+                                    AddressOf(context->peer()), *context));
+  }
+
+  grpc::ServerBidiReactor<v1::TransferChunk, v1::TransferAck>* Transfer(
+      grpc::CallbackServerContext* context) override {
+    const auto peer = IdentifyPeer(UrisOf(*context->auth_context()));
+    if (!peer.ok()) {
+      return new RefusedStream<v1::TransferChunk, v1::TransferAck>(
+          Refusal(peer.status()));
+    }
+    return OutputTransfer::Start(std::make_shared<OutputTransfer>(
+        loop_, fleet_, options_.stream, peer->agent, *context));
+  }
+
+ private:
+  static grpc::Status Refusal(const absl::Status& status) {
+    return {grpc::StatusCode::UNAUTHENTICATED, std::string(status.message())};
+  }
+
+  EventLoop& loop_;
+  Fleet& fleet_;
+  const AgentLinkOptions options_;
+};
+
+class GrpcFleetServer final : public FleetServer {
+ public:
+  GrpcFleetServer(EventLoop& loop, Fleet& fleet, FleetServerOptions options,
+                  std::unique_ptr<Acceptor> acceptor)
+      : loop_(loop),
+        fleet_(fleet),
+        service_(loop, fleet, options.link),
+        acceptor_(std::move(acceptor)) {
+    grpc::ServerBuilder builder;
+    door_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        MakeCredentials(options.tls));
+    builder.RegisterService(&service_);
+    builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               kStreamsPerConnectionMax);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                               kHandshakeTimeoutMs);
+    builder.AddChannelArgument(
+        GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+        kPingIntervalMinMs);
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    server_ = builder.BuildAndStart();
+  }
+  ~GrpcFleetServer() override { Stop(absl::ZeroDuration()); }
+
+  bool started() const { return server_ != nullptr; }
+  uint16_t port() const override { return acceptor_->port(); }
+
+  void Start() override {
+    acceptor_->Run([this](int fd) { Handle(fd); });
+  }
+
+  void Stop(absl::Duration grace) override {
+    if (!server_) return;
+    acceptor_->Stop();
+    std::promise<void> told;
+    if (loop_.Post([this, &told] {
+          fleet_.CloseAllLinks(
+              {DisconnectReason::kDraining, "the gateway is stopping", {}});
+          told.set_value();
+        })) {
+      told.get_future().wait();
+    }
+    server_->Shutdown(std::chrono::system_clock::now() +
+                      absl::ToChronoMilliseconds(grace));
+    server_.reset();
+    door_.reset();
+  }
+
+ private:
+  void Handle(int fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters
+        connection;
+    connection.fd = fd;
+    door_->HandleNewConnection(&connection);
+  }
+
+  EventLoop& loop_;
+  Fleet& fleet_;
+  Service service_;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FleetServer>> FleetServer::Create(
+    EventLoop& loop, Fleet& fleet, FleetServerOptions options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Acceptor> acceptor,
+                   Acceptor::Listen(options.acceptor));
+  auto server = std::make_unique<GrpcFleetServer>(
+      loop, fleet, std::move(options), std::move(acceptor));
+  if (!server->started()) {
+    return absl::FailedPreconditionError(
+        "the fleet port cannot start: its TLS files cannot be used");
+  }
+  return server;
+}
+
+}  // namespace muster::gateway

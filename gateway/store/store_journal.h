@@ -1,0 +1,85 @@
+// The rules' Journal, kept by the store.
+
+#ifndef MUSTER_GATEWAY_STORE_STORE_JOURNAL_H_
+#define MUSTER_GATEWAY_STORE_STORE_JOURNAL_H_
+
+#include <cstdint>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "gateway/fleet/journal.h"
+#include "gateway/store/store_client.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::gateway {
+
+// StoreJournal writes through `store`, which must outlive it. Lives on the
+// fleet loop, as its callers do.
+class StoreJournal final : public Journal {
+ public:
+  explicit StoreJournal(StoreClient& store) : store_(store) {}
+
+  void Put(std::vector<Change> changes,
+           absl::AnyInvocable<void(absl::Status)> done) override {
+    store_.Write([changes = std::move(changes)](
+                     FleetStore& store) { return Apply(store, changes); },
+                 std::move(done));
+  }
+
+  void AddCommand(
+      CommandRecord command,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
+    store_.Write([command = std::move(command)](
+                     FleetStore& store) { return store.AddCommand(command); },
+                 std::move(done));
+  }
+
+  void LoadCommand(
+      CommandId id,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
+    store_.Read([id = std::move(id)](
+                    FleetStore& store) { return store.GetCommand(id); },
+                std::move(done));
+  }
+
+  void AppendOutput(
+      OutputRecord output,
+      absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) override {
+    store_.Write([output = std::move(output)](
+                     FleetStore& store) { return store.AppendOutput(output); },
+                 std::move(done));
+  }
+
+ private:
+  static absl::Status Apply(FleetStore& store,
+                            const std::vector<Change>& changes) {
+    for (const Change& change : changes) {
+      RETURN_IF_ERROR(std::visit(Applier{store}, change));
+    }
+    return absl::OkStatus();
+  }
+
+  struct Applier {
+    FleetStore& store;
+    absl::Status operator()(const MachineRecord& m) {
+      return store.PutMachine(m);
+    }
+    absl::Status operator()(const TransitionRecord& t) {
+      return store.AddTransition(t);
+    }
+    absl::Status operator()(const LinkRecord& l) { return store.PutLink(l); }
+    absl::Status operator()(const CommandRecord& c) {
+      return store.PutCommand(c);
+    }
+    absl::Status operator()(const LastHeard& batch) {
+      return store.PutLastHeard(batch.at);
+    }
+  };
+
+  StoreClient& store_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_STORE_STORE_JOURNAL_H_
