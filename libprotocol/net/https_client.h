@@ -69,6 +69,8 @@ class HttpsClient {
   //   ResourceExhausted   the body is longer than response_bytes_max
   //   DataLoss            the answer is not HTTP
   // Unavailable and Unauthenticated carry a FailureClass (failure_class.h).
+  // kDnsFailure, kDialTimeout, kRefused and kTlsFailure promise that nothing of
+  // the request was sent; after any other error it may have been carried out.
   // A kept connection that the server has closed meanwhile is replaced; a
   // request is sent twice only if its method is idempotent.
   absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request);

@@ -76,10 +76,11 @@ absl::Status Lost(FailureClass failure, std::string_view text) {
   return FailureStatus(absl::StatusCode::kUnavailable, failure, text);
 }
 
+// Whatever the system's reason: a connection that stood has broken. The classes
+// of dialing would claim that nothing was sent.
 absl::Status LostByErrno(int error) {
-  return Lost(
-      FailureClassOfErrno(error).value_or(FailureClass::kConnectionReset),
-      fmt::format("lost the connection: {}", std::strerror(error)));
+  return Lost(FailureClass::kConnectionReset,
+              fmt::format("lost the connection: {}", std::strerror(error)));
 }
 
 // True for alerts with which a server says that it does not like our
@@ -100,7 +101,7 @@ bool IsRefusal(int alert) {
   }
 }
 
-absl::Status TlsFailure() {
+absl::Status TlsFailure(bool established) {
   const unsigned long code = ERR_peek_error();
   const int alert = ERR_GET_LIB(code) == ERR_LIB_SSL
                         ? ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET
@@ -111,7 +112,9 @@ absl::Status TlsFailure() {
         absl::StatusCode::kUnauthenticated, FailureClass::kRefusedByGateway,
         fmt::format("the server refused our certificate: {}", reason));
   }
-  return Lost(FailureClass::kTlsFailure, fmt::format("TLS failed: {}", reason));
+  return Lost(
+      established ? FailureClass::kConnectionReset : FailureClass::kTlsFailure,
+      fmt::format("TLS failed: {}", reason));
 }
 
 absl::Status TrustOnly(SSL_CTX* context, std::string_view ca_pem) {
@@ -203,7 +206,7 @@ absl::Status SocketStream::ContinueTls(int result, Instant deadline) {
     return Lost(FailureClass::kEof, "the server closed the connection");
   }
   if (ERR_peek_error() == 0) return LostByErrno(wire_->error);
-  return TlsFailure();
+  return TlsFailure(SSL_is_init_finished(ssl_.get()) == 1);
 }
 
 absl::Status SocketStream::StartTls(SSL_CTX* context,
