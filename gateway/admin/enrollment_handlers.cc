@@ -10,7 +10,6 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
-#include "libprotocol/net/tls_material.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
@@ -93,7 +92,7 @@ void EnrollmentHandlers::Register(const Caller& caller,
        now = enrollment.now]() -> absl::StatusOr<std::string> {
         RETURN_IF_ERROR(
             authority_.IssueAgent(csr, DefaultOrg(), id, now).status());
-        return PinOfCsr(csr);
+        return RequestPin(csr);
       },
       [this, caller, csr = request.csr_pem(),
        enrollment = std::move(enrollment),

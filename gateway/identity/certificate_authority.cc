@@ -284,6 +284,10 @@ class CertificateAuthority::Impl {
   absl::Time end_;
 };
 
+absl::StatusOr<std::string> RequestPin(std::string_view csr_pem) {
+  return PinOfCsr(csr_pem);
+}
+
 CertificateAuthority::CertificateAuthority(std::unique_ptr<Impl> impl)
     : impl_(std::move(impl)) {}
 CertificateAuthority::~CertificateAuthority() = default;

@@ -48,6 +48,11 @@ struct WebNames {
   std::vector<std::string> ip_addresses;
 };
 
+// The pin ("sha256//…") of the key that a request is for: what a machine is
+// known by from its first call on. InvalidArgument, naming csr_pem, if it
+// cannot be read; says nothing of its signature.
+absl::StatusOr<std::string> RequestPin(std::string_view csr_pem);
+
 // CertificateAuthority holds the CA's key in memory.
 //
 // Threading: ca_pem() and IssueAgent() are thread-safe; FleetServer() and

@@ -1,6 +1,5 @@
 #include "gateway/rpc/fleet_server.h"
 
-#include <chrono>
 #include <future>
 #include <string_view>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "grpcpp/security/tls_credentials_options.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/base/system_clock.h"
 #include "muster/v1/agent_link.grpc.pb.h"
 
 namespace muster::gateway {
@@ -162,8 +162,7 @@ class GrpcFleetServer final : public FleetServer {
         })) {
       told.get_future().wait();
     }
-    server_->Shutdown(std::chrono::system_clock::now() +
-                      absl::ToChronoMilliseconds(grace));
+    server_->Shutdown(absl::ToChronoTime(SystemClock().Wall() + grace));
     server_.reset();
     door_.reset();
   }
