@@ -131,6 +131,7 @@ absl::Status CommandStore::SpawnShim(const CommandFolder& folder) {
 }
 
 absl::StatusOr<std::vector<CommandId>> CommandStore::List() {
+  Cgroup::RemoveEmptyOnes();
   ASSIGN_OR_RETURN(const std::vector<CommandFolder> folders,
                    ListCommandFolders(CommandsFolder(options_.folder)));
   std::vector<CommandId> ids;
@@ -235,7 +236,7 @@ Exit CommandStore::Verdict(const CommandFolder& folder) const {
   if (started.ok()) {
     exit.started_at = started->at;
     // Nobody is left to hold it to its timeout.
-    const auto cgroup = Cgroup::Open(started->cgroup, folder.id().str());
+    const auto cgroup = Cgroup::Find(started->cgroup, folder.id().str());
     if (cgroup) cgroup->Kill();
   }
   return exit;
@@ -261,10 +262,11 @@ void CommandStore::Cancel(const CommandId& command_id) {
 
 absl::Status CommandStore::Forget(const CommandId& command_id) {
   const CommandFolder folder = FolderOf(command_id);
-  if (const auto started = folder.ReadStarted(); started.ok()) {
-    const auto cgroup = Cgroup::Open(started->cgroup, command_id.str());
-    if (cgroup) cgroup->Remove();
-  }
+  // Usually the shim has removed it; one that was killed could not.
+  const absl::StatusOr<Started> started = folder.ReadStarted();
+  const auto cgroup =
+      Cgroup::Find(started.ok() ? started->cgroup : "", command_id.str());
+  if (cgroup) cgroup->Remove();
   return folder.Delete();
 }
 

@@ -50,6 +50,7 @@ class CommandStore {
   View Accept(const Spec& spec, std::string_view rejection);
 
   // Every command that there is, leftovers of creation and deletion removed.
+  // Call it before the first Accept().
   absl::StatusOr<std::vector<CommandId>> List();
 
   // What the folder says now.

@@ -192,7 +192,9 @@ absl::Status Executor::Accept(Order order) {
     spec.kill_grace = options_.kill_grace_default;
   }
   ordered_high_ = spec.dispatch_seq;
-  commands_[id].looking = true;
+  // Whatever the shim does before it is watched goes unannounced: look once.
+  Command& command = commands_[id];
+  command.looking = command.look_again = true;
   disk_.Post([this, id, spec = std::move(spec), rejection] {
     CommandStore::View view = store_->Accept(spec, rejection);
     PostBack([this, id, view = std::move(view), seen = store_->seen_high()] {
@@ -219,6 +221,14 @@ absl::StatusOr<std::string> Executor::ReadOutput(const CommandId& command_id,
   }
   return FolderOf(command_id)
       .ReadOutput(stream, offset, std::min(bytes_max, kReadBytesMax));
+}
+
+uint64_t Executor::OutputBytes(const CommandId& command_id,
+                               Stream stream) const {
+  const auto it = commands_.find(command_id);
+  if (it == commands_.end()) return 0;
+  return stream == Stream::kStdout ? it->second.stdout_bytes
+                                   : it->second.stderr_bytes;
 }
 
 absl::Status Executor::Forget(const CommandId& command_id) {
@@ -302,9 +312,10 @@ void Executor::Apply(const CommandId& command_id,
   const bool ended = command.update && IsTerminal(command.update->state);
   const bool news =
       !ended && (!command.update || command.update->state != update.state);
-  const uint64_t bytes = view.stdout_bytes + view.stderr_bytes;
-  const bool more = bytes > command.output_bytes;
-  command.output_bytes = std::max(bytes, command.output_bytes);
+  const bool more = view.stdout_bytes > command.stdout_bytes ||
+                    view.stderr_bytes > command.stderr_bytes;
+  command.stdout_bytes = std::max(command.stdout_bytes, view.stdout_bytes);
+  command.stderr_bytes = std::max(command.stderr_bytes, view.stderr_bytes);
   if (news) command.update = update;
   // Last, for the delegate may Forget().
   if (more) delegate_.OnOutput(command_id);

@@ -116,6 +116,10 @@ class Executor {
   // Its terminal update tells the outcome, which may be another one.
   absl::Status Cancel(const CommandId& command_id);
 
+  // How much there is to read, as OnOutput() last announced it. Once the
+  // command has ended it is all that there will ever be.
+  uint64_t OutputBytes(const CommandId& command_id, Stream stream) const;
+
   // At most `bytes_max` bytes, capped at 1 MiB; empty at the present end.
   absl::StatusOr<std::string> ReadOutput(const CommandId& command_id,
                                          Stream stream, uint64_t offset,
@@ -141,7 +145,8 @@ class Executor {
     bool looking = false;          // A look at the folder is under way, …
     bool look_again = false;       // … and something happened meanwhile,
     bool gone = false;             // … namely the end of the shim.
-    uint64_t output_bytes = 0;     // As last announced, both streams.
+    uint64_t stdout_bytes = 0;     // As last announced.
+    uint64_t stderr_bytes = 0;
   };
 
   Executor(EventLoop& loop, Delegate& delegate, Options options)

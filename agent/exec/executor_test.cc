@@ -35,6 +35,7 @@ constexpr absl::Duration kPatience = absl::Seconds(20);
 class ExecutorTest : public ::testing::Test, public Executor::Delegate {
  protected:
   ExecutorTest() { StartAgent(); }
+  ~ExecutorTest() override { ForgetAll(); }
 
   void OnUpdate(const Update& update) override {
     updates_[update.command_id].push_back(update);
@@ -51,6 +52,14 @@ class ExecutorTest : public ::testing::Test, public Executor::Delegate {
     ASSERT_TRUE(recovered.ok()) << recovered;
   }
   void StopAgent() { executor_.reset(); }
+  // Leaves nothing of this test on the machine, cgroups included.
+  void ForgetAll() {
+    if (!executor_) return;
+    for (const CommandId& id : executor_->OpenCommands()) {
+      EXPECT_TRUE(executor_->Forget(id).ok());
+    }
+    StopAgent();
+  }
 
   Order NewOrder(std::string command, Shell shell = Shell::kBash) {
     Order order;
@@ -266,7 +275,17 @@ TEST_F(ExecutorTest, DoesNotWaitForABackgroundProcessThatHoldsThePipe) {
   EXPECT_FALSE(end.output_complete);
   EXPECT_EQ("pipe_held_by: " + background, end.reason + "\n");
   EXPECT_EQ(Output(id), "hi\n");
-  kill(std::stoi(background), SIGKILL);
+  // It goes on: that is what the command wanted. Its cgroup goes after it.
+  const pid_t pid = std::stoi(background);
+  const auto cgroup =
+      Cgroup::Find(FolderOf(id).ReadStarted()->cgroup, id.str());
+  ASSERT_TRUE(cgroup);
+  EXPECT_TRUE(cgroup->Populated());
+  ASSERT_EQ(kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(Eventually([&] { return !cgroup->Populated(); }));
+  StopAgent();
+  StartAgent();
+  EXPECT_FALSE(FileExists(cgroup->path()));
 }
 
 TEST_F(ExecutorTest, CancelsARunningCommand) {
@@ -319,6 +338,7 @@ TEST_F(ExecutorTest, ForgetsOnlyWhatHasEnded) {
   const CommandId id = Start("sleep 0.3");
   EXPECT_TRUE(absl::IsFailedPrecondition(executor_->Forget(id)));
   EXPECT_THAT(executor_->OpenCommands(), ElementsAre(id));
+  EXPECT_EQ(executor_->OutputBytes(id, Stream::kStdout), 0u);
   End(id);
   EXPECT_TRUE(executor_->Forget(id).ok());
   EXPECT_TRUE(executor_->OpenCommands().empty());
@@ -409,7 +429,10 @@ TEST_F(ExecutorTest, CallsTheOutcomeOfALostShimUnknown) {
   const std::string pid_file = dir_.File("pid");
   const CommandId id = Start(
       fmt::format("echo out; setsid sleep 60 & echo $! > {}; wait", pid_file));
-  ASSERT_TRUE(Eventually([&] { return !FileText(pid_file).empty(); }));
+  ASSERT_TRUE(Eventually([&] {
+    return !FileText(pid_file).empty() &&
+           executor_->OutputBytes(id, Stream::kStdout) == 4;
+  }));
   ASSERT_EQ(kill(ShimOf(id), SIGKILL), 0);
   EXPECT_EQ(End(id).state, CommandState::kOutcomeUnknown);
   EXPECT_EQ(Last(id).reason, "shim_lost");
@@ -531,7 +554,7 @@ class FullDiskTest : public ExecutorTest {
     StartAgent();
   }
   ~FullDiskTest() override {
-    StopAgent();
+    ForgetAll();
     if (mounted_) umount2(root_.c_str(), MNT_DETACH);
   }
   void SetUp() override {

@@ -12,6 +12,7 @@
 
 #include "fmt/format.h"
 #include "libprotocol/base/files.h"
+#include "libprotocol/base/ids.h"
 
 namespace muster::agent {
 namespace {
@@ -35,6 +36,15 @@ bool WriteTo(const std::string& path, std::string_view text) {
 
 std::string BaseName(std::string_view command) {
   return fmt::format("muster-{}", command);
+}
+
+// Where the cgroup of that name belongs; empty: nowhere.
+std::string PathBelowOwn(std::string_view name) {
+  const auto mountinfo = ReadFile("/proc/self/mountinfo", kProcBytesMax);
+  const auto own = ReadFile("/proc/self/cgroup", kProcBytesMax);
+  if (!mountinfo.ok() || !own.ok()) return "";
+  const std::string parent = OwnCgroupFolder(*mountinfo, *own);
+  return parent.empty() ? "" : parent + "/" + BaseName(name);
 }
 
 }  // namespace
@@ -93,20 +103,30 @@ std::string OwnCgroupFolder(std::string_view mountinfo, std::string_view own) {
 }
 
 std::optional<Cgroup> Cgroup::Make(std::string_view name) {
-  const auto mountinfo = ReadFile("/proc/self/mountinfo", kProcBytesMax);
-  const auto own = ReadFile("/proc/self/cgroup", kProcBytesMax);
-  if (!mountinfo.ok() || !own.ok()) return std::nullopt;
-  const std::string parent = OwnCgroupFolder(*mountinfo, *own);
-  if (parent.empty()) return std::nullopt;
-  const std::string path = parent + "/" + BaseName(name);
-  if (mkdir(path.c_str(), 0755) != 0) return std::nullopt;
+  const std::string path = PathBelowOwn(name);
+  if (path.empty() || mkdir(path.c_str(), 0755) != 0) return std::nullopt;
   return Cgroup(path);
 }
 
-std::optional<Cgroup> Cgroup::Open(std::string path, std::string_view name) {
+std::optional<Cgroup> Cgroup::Find(std::string path, std::string_view name) {
+  if (path.empty()) path = PathBelowOwn(name);
   if (!path.ends_with("/" + BaseName(name))) return std::nullopt;
   if (!FileExists(path + "/cgroup.procs")) return std::nullopt;
   return Cgroup(std::move(path));
+}
+
+void Cgroup::RemoveEmptyOnes() {
+  const std::string prefix = PathBelowOwn("");
+  std::error_code error;
+  std::filesystem::directory_iterator it(
+      std::filesystem::path(prefix).parent_path(), error);
+  for (; !error && it != std::filesystem::directory_iterator();
+       it.increment(error)) {
+    const std::string path = it->path();
+    if (path.starts_with(prefix) && IsUuid(path.substr(prefix.size()))) {
+      rmdir(path.c_str());
+    }
+  }
 }
 
 bool Cgroup::Add(pid_t pid) const {

@@ -25,9 +25,15 @@ class Cgroup {
   // without.
   static std::optional<Cgroup> Make(std::string_view name);
 
-  // The one at `path`, as recorded by an earlier process. nullopt unless it
-  // exists and is called muster-NAME.
-  static std::optional<Cgroup> Open(std::string path, std::string_view name);
+  // The one that an earlier process made: at `path`, as it recorded, or, if it
+  // came to record nothing, where Make() would. nullopt unless it exists and is
+  // called muster-NAME.
+  static std::optional<Cgroup> Find(std::string path, std::string_view name);
+
+  // Removes what earlier commands left, where Make() puts them: a cgroup
+  // outlives its shim while a process is in it. Not while shims are being
+  // started.
+  static void RemoveEmptyOnes();
 
   const std::string& path() const { return path_; }
 
