@@ -181,9 +181,7 @@ absl::Status Database::Configure(Access access) {
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   RETURN_IF_ERROR(Execute("PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON"));
-  if (access == Access::kReadOnly) {
-    return Execute("PRAGMA query_only=ON");
-  }
+  if (access == Access::kReadOnly) return absl::OkStatus();
   // auto_vacuum takes effect only while the file is still empty.
   return Execute(
       "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
