@@ -16,8 +16,9 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <cstddef>
-#include <memory>
 #include <utility>
+
+#include "libprotocol/net/openssl_ptr.h"
 
 namespace muster::gateway {
 
@@ -84,10 +85,6 @@ class NetStream {
   }
 
  private:
-  struct FreeSsl {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
-  };
-
   // Repeats one SSL call until the socket lets it finish.
   template <typename Attempt>
   struct TlsOperation {
@@ -139,7 +136,7 @@ class NetStream {
   }
 
   Socket socket_;
-  std::unique_ptr<SSL, FreeSsl> ssl_;  // Null: plain.
+  SslPtr ssl_;  // Null: plain.
 };
 
 }  // namespace muster::gateway

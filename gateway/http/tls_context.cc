@@ -7,31 +7,16 @@
 #include <string>
 
 #include "fmt/format.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/openssl_ptr.h"
 
 namespace muster::gateway {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-
-Bio ReadOnly(std::string_view text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
 // The library's reason; it never quotes key material.
 absl::Status Refused(std::string_view what) {
-  const char* reason = ERR_reason_error_string(ERR_get_error());
-  ERR_clear_error();
   return absl::InvalidArgumentError(
-      fmt::format("{}: {}", what, reason != nullptr ? reason : "not usable"));
+      fmt::format("{}: {}", what, TakeOpenSslReason()));
 }
 
 // A password prompt would block a service for ever.
@@ -50,23 +35,23 @@ absl::StatusOr<TlsContext> MakeTlsContext(std::string_view chain_pem,
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS |
                                       SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  const Bio chain = ReadOnly(chain_pem);
-  const Certificate leaf(
+  const BioPtr chain(
+      BIO_new_mem_buf(chain_pem.data(), static_cast<int>(chain_pem.size())));
+  const CertificatePtr leaf(
       PEM_read_bio_X509(chain.get(), nullptr, NoPassword, nullptr));
   if (!leaf || SSL_CTX_use_certificate(context.get(), leaf.get()) != 1) {
     return Refused("certificate");
   }
-  while (Certificate next{
+  while (CertificatePtr next{
       PEM_read_bio_X509(chain.get(), nullptr, NoPassword, nullptr)}) {
     if (SSL_CTX_add1_chain_cert(context.get(), next.get()) != 1) {
       return Refused("certificate chain");
     }
   }
   ERR_clear_error();  // The end of the chain is an error to the reader.
-  const Bio key_text = ReadOnly(key_pem.Reveal());
-  const Key key(
-      PEM_read_bio_PrivateKey(key_text.get(), nullptr, NoPassword, nullptr));
-  if (!key || SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
+  ASSIGN_OR_RETURN(const KeyPtr key,
+                   ReadKeyPem(key_pem.Reveal(), "private key"));
+  if (SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
     return Refused("private key");
   }
   return context;
