@@ -69,6 +69,7 @@ THREAD_OWNERS = [
     "gateway/rpc/acceptor.",
     "gateway/http/http_server.",
     "agent/exec/child_watcher.",
+    "agent/local/control_server.",
     "agent/link/route_watcher.",
     TESTS,  # They race on purpose.
 ]
