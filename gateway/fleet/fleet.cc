@@ -14,6 +14,10 @@ namespace {
 
 // Epochs are the run number, then a counter: a new run is always newer.
 constexpr int kLinkBits = 32;
+// Transitions kept while the store is away, and written in one transaction.
+constexpr size_t kUnsavedMax = 200'000;
+constexpr size_t kSavedAtOnceMax = 500;
+constexpr uint64_t kEpochEnd = uint64_t{1} << 62;
 
 std::string_view Name(Status status) {
   switch (status) {
@@ -51,6 +55,7 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
 Fleet::~Fleet() {
   loop_.Cancel(turn_timer_);
   loop_.Cancel(flush_timer_);
+  loop_.Cancel(save_timer_);
 }
 
 // --- Start -----------------------------------------------------------------
@@ -103,11 +108,10 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
                       absl::ZeroDuration()};
   }
   if (machine->link != nullptr) {
-    LinkPort* older = std::exchange(machine->link, nullptr);
-    CloseLinkRecord(*machine, LinkEnd::kSuperseded);
-    older->Close({DisconnectReason::kSuperseded,
-                  "a newer link of this machine was accepted",
-                  {}});
+    DropLink(*machine, LinkEnd::kSuperseded,
+             {DisconnectReason::kSuperseded,
+              "a newer link of this machine was accepted",
+              {}});
   }
   const Instant now = loop_.clock().Now();
   MachineRecord& record = machine->record;
@@ -131,6 +135,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   machine->acknowledgement_echoed = 0;
   ++open_links_;
   machine->presence.LinkOpened(now);
+  machine->presence.Told(HeartbeatInterval());
   Heard(*machine, now);
   journal_.Put({record, machine->link_record}, [](const absl::Status&) {
     // Accepting a link waits for no disk; the next write brings it along.
@@ -144,6 +149,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
       {record.epoch, machine->acknowledgement_sent, HeartbeatInterval()});
   commands_.Reconcile(*machine, hello.seen_high, hello.open_commands, now);
   commands_.Dispatch(*machine, now);
+  Schedule(*machine);
   return std::nullopt;
 }
 
@@ -153,22 +159,24 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
   if (machine == nullptr) return std::nullopt;
   const Instant now = loop_.clock().Now();
   Heard(*machine, now);
+  const AcknowledgementNotice answer{++machine->acknowledgement_sent,
+                                     HeartbeatInterval()};
+  machine->presence.Told(answer.heartbeat_interval);
   if (heartbeat.round_trip) machine->round_trip = heartbeat.round_trip;
   if (heartbeat.sent_at) {
     machine->clock_skew = *heartbeat.sent_at - loop_.clock().Wall();
   }
   // An echo must be newer than the last, and of something that was said.
   if (heartbeat.acknowledged > machine->acknowledgement_echoed &&
-      heartbeat.acknowledged <= machine->acknowledgement_sent) {
+      heartbeat.acknowledged < answer.acknowledgement) {
     machine->acknowledgement_echoed = heartbeat.acknowledged;
     if (const auto change = machine->presence.Echoed(now)) {
       Record(*machine, *change);
       commands_.Dispatch(*machine, now);
     }
-    Schedule(*machine);
   }
-  return AcknowledgementNotice{++machine->acknowledgement_sent,
-                               HeartbeatInterval()};
+  Schedule(*machine);
+  return answer;
 }
 
 void Fleet::TakeWord(const AgentId& agent, uint64_t epoch, CommandWord word) {
@@ -195,10 +203,16 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
   Machine* machine = Current(agent, epoch);
   if (machine == nullptr) return;
   const Instant now = loop_.clock().Now();
+  NoteBlindness(now);
   Heard(*machine, now);
   machine->record.promised_back = loop_.clock().Wall() + notice.back_within;
   if (const auto change = machine->presence.Goodbye(now, std::move(notice))) {
     Record(*machine, *change);
+  } else {
+    machine->record.verdict = machine->presence.verdict();
+    journal_.Put({machine->record}, [](const absl::Status&) {
+      // The next write brings it along.
+    });
   }
   Schedule(*machine);
 }
@@ -212,13 +226,18 @@ void Fleet::Leave(const AgentId& agent, uint64_t epoch) {
 void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   --open_links_;
   Machine* machine = Current(agent, epoch);
-  if (machine == nullptr || machine->link == nullptr) return;
+  if (machine == nullptr) return;
   const Instant now = loop_.clock().Now();
   NoteBlindness(now);
   machine->link = nullptr;
+  if (end == LinkEnd::kClosedByPeer && machine->presence.promise_end()) {
+    end = LinkEnd::kGoodbye;
+  }
   CloseLinkRecord(*machine, end);
-  machine->presence.LinkLost(now, /*whole_lease=*/now <= trust_links_from_ ||
-                                      end == LinkEnd::kClosedByGateway);
+  LinkLoss loss = LinkLoss::kPlain;
+  if (end == LinkEnd::kClosedByGateway) loss = LinkLoss::kByGateway;
+  if (now <= trust_links_from_) loss = LinkLoss::kUntrusted;
+  machine->presence.LinkLost(now, loss);
   Schedule(*machine);
 }
 
@@ -259,14 +278,28 @@ void Fleet::Bury(Machine& machine,
   Log(kInfo, "machine deleted",
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname}});
-  journal_.Put({machine.record}, std::move(done));
+  SaveTombstone(machine, std::move(done));
   if (machine.link != nullptr) {
-    LinkPort* link = std::exchange(machine.link, nullptr);
-    CloseLinkRecord(machine, LinkEnd::kClosedByGateway);
-    link->Close({DisconnectReason::kDeregistered,
-                 "this machine was deleted; join again with a new token",
-                 {}});
+    DropLink(machine, LinkEnd::kClosedByGateway,
+             {DisconnectReason::kDeregistered,
+              "this machine was deleted; join again with a new token",
+              {}});
   }
+}
+
+void Fleet::SaveTombstone(Machine& machine,
+                          absl::AnyInvocable<void(absl::Status)> done) {
+  journal_.Put({machine.record}, [this, &machine, done = std::move(done)](
+                                     const absl::Status& status) mutable {
+    if (!status.ok()) {
+      // It is refused from now on; a restart must not bring it back.
+      loop_.PostAt(loop_.clock().Now() + options_.commands.retry_after,
+                   [this, &machine] {
+                     SaveTombstone(machine, [](const absl::Status&) {});
+                   });
+    }
+    done(status);
+  });
 }
 
 std::string Fleet::Why(const Machine& machine) const {
@@ -303,29 +336,34 @@ void Fleet::CloseAllLinks(const Disconnect& why) {
 Machine* Fleet::Current(const AgentId& agent, uint64_t epoch) {
   Machine* machine = machines_.Find(agent);
   if (machine == nullptr || machine->record.deleted_at) return nullptr;
+  if (machine->link == nullptr) return nullptr;
   return machine->record.epoch == epoch ? machine : nullptr;
 }
 
 uint64_t Fleet::NextEpoch(const Machine& machine, uint64_t last_epoch) {
-  // A larger number comes from a life of this gateway that it has forgotten
-  // (a restored copy): begin a run after that one.
-  const uint64_t seen = std::max(machine.record.epoch, last_epoch);
-  if ((seen >> kLinkBits) > run_) {
-    run_ = (seen >> kLinkBits) + 1;
-    links_this_run_ = 0;
-  }
-  return run_ << kLinkBits | ++links_this_run_;
+  // A larger number comes from a life of this gateway that it has forgotten (a
+  // restored copy); go on from there. An agent's claim concerns only itself,
+  // and one that no gateway could have given is ignored.
+  const uint64_t claimed = last_epoch < kEpochEnd ? last_epoch : 0;
+  const uint64_t seen = std::max(machine.record.epoch, claimed);
+  return std::max(run_ << kLinkBits | ++links_this_run_, seen + 1);
 }
 
 void Fleet::Heard(Machine& machine, Instant now) {
   machine.record.last_heard = loop_.clock().Wall();
-  machine.presence.Heard(now, HeartbeatInterval());
+  machine.presence.Heard(now);
   heard_since_flush_.insert(machine.record.id);
+}
+
+Instant Fleet::NextLook(const Machine& machine) {
+  const Instant next = machine.presence.NextDeadline();
+  return machine.link == nullptr ? next
+                                 : std::min(next, machine.presence.SilentAt());
 }
 
 void Fleet::Schedule(Machine& machine) {
   if (!open_) return;
-  const Instant due = machine.presence.NextDeadline();
+  const Instant due = NextLook(machine);
   const bool sooner = due < deadlines_.Earliest();
   deadlines_.Schedule(machine.record.id, due);
   if (sooner) Arm();
@@ -350,11 +388,47 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
        {"last_heartbeat",
         record.last_heard ? Stamp(*record.last_heard) : "never"},
        {"summary", change.verdict ? change.verdict->summary : ""}});
-  journal_.Put({record, transition}, [id = record.id](const absl::Status& s) {
-    if (s.ok()) return;
-    Log(kError, "transition not stored",
-        {{"agent_id", id.str()}, {"error", s}});
+  if (unsaved_.size() >= kUnsavedMax) {
+    const auto oldest = unsaved_.begin() + static_cast<ptrdiff_t>(saving_);
+    Log(kError, "transition lost: the store has been away for too long",
+        {{"agent_id", oldest->agent.str()}});
+    unsaved_.erase(oldest);
+  }
+  unsaved_.push_back(transition);
+  SaveTransitions();
+}
+
+void Fleet::SaveTransitions() {
+  if (saving_ > 0 || unsaved_.empty()) return;
+  saving_ = std::min(unsaved_.size(), kSavedAtOnceMax);
+  std::vector<Change> changes;
+  for (size_t i = 0; i < saving_; ++i) {
+    const TransitionRecord& transition = unsaved_[i];
+    changes.emplace_back(machines_.Find(transition.agent)->record);
+    changes.emplace_back(transition);
+  }
+  journal_.Put(std::move(changes), [this](const absl::Status& status) {
+    if (status.ok()) {
+      unsaved_.erase(unsaved_.begin(),
+                     unsaved_.begin() + static_cast<ptrdiff_t>(saving_));
+      saving_ = 0;
+      SaveTransitions();
+      return;
+    }
+    Log(kError, "transitions not stored, trying again",
+        {{"waiting", unsaved_.size()}, {"error", status}});
+    save_timer_ = loop_.PostAt(
+        loop_.clock().Now() + options_.commands.retry_after, [this] {
+          saving_ = 0;
+          SaveTransitions();
+        });
   });
+}
+
+void Fleet::DropLink(Machine& machine, LinkEnd end, const Disconnect& why) {
+  LinkPort* link = std::exchange(machine.link, nullptr);
+  CloseLinkRecord(machine, end);
+  link->Close(why);
 }
 
 void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
@@ -373,6 +447,7 @@ void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
 void Fleet::Turn() {
   const Instant now = loop_.clock().Now();
   NoteBlindness(now);
+  last_turn_ = now;
   Judge(now);
   commands_.Sweep(now);
   turn_timer_ = {};
@@ -380,9 +455,10 @@ void Fleet::Turn() {
 }
 
 void Fleet::NoteBlindness(Instant now) {
-  const Instant from = std::exchange(last_turn_, now);
+  const Instant from = last_turn_;
   const absl::Duration gap = now - from;
   if (gap <= options_.presence.blind_gap) return;
+  last_turn_ = now;
   // Links that broke meanwhile are reported in the next moments.
   trust_links_from_ = now + options_.presence.blind_gap;
   Log(kWarning, "this gateway stood still: nobody is judged for that time",
@@ -400,12 +476,13 @@ void Fleet::Judge(Instant now) {
       Record(*machine, *change);
       if (change->to == Status::kOffline) offline.push_back(machine);
     }
-    if (machine->presence.status() == Status::kOffline &&
-        machine->link != nullptr) {
-      machine->link->Close(
+    if (machine->link != nullptr && now >= machine->presence.SilentAt()) {
+      machine->presence.LinkLost(now, LinkLoss::kByGateway);
+      DropLink(
+          *machine, LinkEnd::kSilence,
           {DisconnectReason::kSilent, "nothing was heard for too long", {}});
     }
-    deadlines_.Schedule(*id, machine->presence.NextDeadline());
+    deadlines_.Schedule(*id, NextLook(*machine));
   }
   if (!offline.empty()) {
     Log(kWarning, fmt::format("marked {} agents as offline", offline.size()));
@@ -416,7 +493,7 @@ void Fleet::Arm() {
   loop_.Cancel(turn_timer_);
   const Instant next =
       std::min({deadlines_.Earliest(), commands_.NextDeadline(),
-                loop_.clock().Now() + options_.watch_every});
+                last_turn_ + options_.watch_every});
   turn_timer_ = loop_.PostAt(next, [this] { Turn(); });
 }
 
@@ -430,7 +507,7 @@ void Fleet::FlushLastHeard() {
   if (batch.at.empty()) return;
   std::sort(batch.at.begin(), batch.at.end());
   journal_.Put({std::move(batch)}, [](const absl::Status&) {
-    // Shown only; the next batch repeats what matters.
+    // Shown only; whoever speaks is in the next batch.
   });
 }
 

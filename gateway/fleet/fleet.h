@@ -8,7 +8,9 @@
 #ifndef MUSTER_GATEWAY_FLEET_FLEET_H_
 #define MUSTER_GATEWAY_FLEET_FLEET_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,7 +61,7 @@ struct AcknowledgementNotice {
 };
 
 // Fleet lives on the fleet loop; every method is called there. `loop` and
-// `journal` must outlive it.
+// `journal` must outlive it, but run none of its tasks after its end.
 class Fleet {
  public:
   Fleet(EventLoop& loop, Journal& journal, FleetOptions options);
@@ -126,10 +128,19 @@ class Fleet {
   Machine* Current(const AgentId& agent, uint64_t epoch);
   uint64_t NextEpoch(const Machine& machine, uint64_t last_epoch);
   void Heard(Machine& machine, Instant now);
+  // When the machine must be judged, or its link be found dead.
+  static Instant NextLook(const Machine& machine);
   void Schedule(Machine& machine);
   void Record(Machine& machine, const StatusChange& change);
+  // Writes transitions in order, one batch at a time, again until it is done.
+  void SaveTransitions();
+  // Ends the machine's open link; its LinkClosed() will count for nothing.
+  void DropLink(Machine& machine, LinkEnd end, const Disconnect& why);
   void CloseLinkRecord(Machine& machine, LinkEnd end);
   void Bury(Machine& machine, absl::AnyInvocable<void(absl::Status)> done);
+  // Writes the deletion, again until it is done; `done` hears the first result.
+  void SaveTombstone(Machine& machine,
+                     absl::AnyInvocable<void(absl::Status)> done);
   // The one timer: looks for blindness, judges who is due, arms itself.
   void Turn();
   void NoteBlindness(Instant now);
@@ -146,6 +157,10 @@ class Fleet {
   CommandDesk commands_;
   Deadlines<AgentId> deadlines_;
   absl::flat_hash_set<AgentId> heard_since_flush_;
+  // Decided, not yet known to be durable; the first `saving_` are being written
+  // or wait for another try.
+  std::deque<TransitionRecord> unsaved_;
+  size_t saving_ = 0;
   uint64_t run_ = 0;
   uint64_t links_this_run_ = 0;
   uint32_t open_links_ = 0;
@@ -156,6 +171,7 @@ class Fleet {
   Instant trust_links_from_;
   EventLoop::TimerId turn_timer_{};
   EventLoop::TimerId flush_timer_{};
+  EventLoop::TimerId save_timer_{};
 };
 
 }  // namespace muster::gateway

@@ -84,7 +84,7 @@ Presence Presence::Restored(const PresencePolicy& policy, Status status,
                             std::optional<Instant> promise_end, Instant now) {
   Presence p(policy, status, now);
   p.verdict_ = std::move(verdict);
-  p.promise_end_ = promise_end;
+  if (promise_end) p.promise_end_ = std::min(*promise_end, now + kPromiseMax);
   p.ever_linked_ = !p.verdict_ || p.verdict_->cause != Cause::kNeverConnected;
   return p;
 }
@@ -97,34 +97,39 @@ void Presence::LinkOpened(Instant now) {
   promise_end_.reset();
 }
 
-void Presence::LinkLost(Instant now, bool whole_lease) {
+void Presence::LinkLost(Instant now, LinkLoss loss) {
   if (!link_open_) return;
   link_open_ = false;
   if (promise_end_) return;  // It said goodbye first.
-  if (whole_lease) {
-    heard_from_ = echoed_from_ = now;
-  } else {
-    grace_end_ = now + policy_->reconnect_grace;
-  }
+  if (loss == LinkLoss::kUntrusted) heard_from_ = echoed_from_ = now;
+  if (loss == LinkLoss::kPlain) grace_end_ = now + policy_->reconnect_grace;
 }
 
-void Presence::Heard(Instant now, absl::Duration told_interval) {
-  heard_from_ = now;
-  told_interval_ = told_interval;
+void Presence::Heard(Instant now) { heard_from_ = now; }
+
+void Presence::Told(absl::Duration interval) {
+  lease_interval_ = std::max(told_interval_, interval);
+  told_interval_ = interval;
 }
 
 std::optional<StatusChange> Presence::Echoed(Instant now) {
   echoed_from_ = now;
+  promise_end_.reset();
   return MoveTo(Status::kOnline, std::nullopt);
 }
 
 std::optional<StatusChange> Presence::Goodbye(Instant now,
                                               GoodbyeNotice notice) {
-  promise_end_ = now + std::max(notice.back_within, policy_->reconnect_grace);
+  promise_end_ = now + std::clamp(notice.back_within, policy_->reconnect_grace,
+                                  kPromiseMax);
   grace_end_.reset();
+  if (status_ == Status::kOffline) return std::nullopt;
   Verdict verdict{notice.domain, notice.cause, Confidence::kProven,
                   std::move(notice.summary)};
-  if (status_ == Status::kOffline) return std::nullopt;
+  if (status_ == Status::kStale) {
+    verdict_ = std::move(verdict);
+    return std::nullopt;
+  }
   return MoveTo(Status::kStale, std::move(verdict));
 }
 
@@ -141,17 +146,19 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
 
 void Presence::Blind(Instant from, Instant now) {
   const absl::Duration gap = now - from;
-  const auto give_back = [&](Instant& since) {
-    since = gap >= policy_->blind_restart ? now : since + gap;
-  };
-  give_back(heard_from_);
-  give_back(echoed_from_);
-  if (grace_end_) *grace_end_ += gap;
-  if (promise_end_) {
-    // A promise runs on the machine's own time; it only may not lapse while
-    // nobody could have heard it being kept.
-    promise_end_ = std::max(*promise_end_, now + policy_->reconnect_grace);
+  if (gap >= policy_->blind_restart) {
+    heard_from_ = echoed_from_ = now;
+    grace_end_.reset();
+    if (promise_end_) {
+      promise_end_ = std::max(*promise_end_, now + policy_->stale_after);
+    }
+    return;
   }
+  // Never beyond `now`: something may have been heard since `from`.
+  heard_from_ = std::min(heard_from_ + gap, now);
+  echoed_from_ = std::min(echoed_from_ + gap, now);
+  if (grace_end_) *grace_end_ += gap;
+  if (promise_end_) *promise_end_ += gap;
 }
 
 Instant Presence::NextDeadline() const {
@@ -167,11 +174,11 @@ Instant Presence::NextDeadline() const {
 }
 
 absl::Duration Presence::StaleLease() const {
-  return policy_->StaleLease(told_interval_);
+  return policy_->StaleLease(lease_interval_);
 }
 
 absl::Duration Presence::OfflineLease() const {
-  return policy_->OfflineLease(told_interval_);
+  return policy_->OfflineLease(lease_interval_);
 }
 
 Instant Presence::StaleDeadline() const {

@@ -21,6 +21,7 @@
 #ifndef MUSTER_GATEWAY_FLEET_PRESENCE_H_
 #define MUSTER_GATEWAY_FLEET_PRESENCE_H_
 
+#include <cstdint>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -56,13 +57,27 @@ struct PresencePolicy {
   absl::Duration OfflineLease(absl::Duration interval) const;
 };
 
+// The longest promise that is believed; see DESIGN "Presence".
+inline constexpr absl::Duration kPromiseMax = absl::Hours(1);
+
 // What a machine said when it left.
 struct GoodbyeNotice {
   Cause cause = Cause::kAgentStopped;
   Domain domain = Domain::kAgent;
-  std::string summary;
+  std::string summary = {};
   // Expected back within this time; zero: no promise, only the grace.
-  absl::Duration back_within;
+  absl::Duration back_within = absl::ZeroDuration();
+};
+
+// What is known about the end of a link that brought no goodbye.
+enum class LinkLoss : uint8_t {
+  // The gateway was accepting links freely: the grace decides.
+  kPlain,
+  // The gateway ended it: the lease that runs decides.
+  kByGateway,
+  // Found lost when the gateway could not be trusted (after a blind interval,
+  // at start-up): a whole lease decides.
+  kUntrusted,
 };
 
 // What Presence returns when the status changes.
@@ -92,18 +107,21 @@ class Presence {
   // A new link was accepted. Changes no status: the first echo does.
   void LinkOpened(Instant now);
 
-  // The link ended without a goodbye. `whole_lease`: it was found lost when the
-  // gateway itself could not be trusted (after a blind interval, at start-up),
-  // so silence is judged by the lease, not by the grace.
-  void LinkLost(Instant now, bool whole_lease);
+  // The link ended. After a goodbye this changes nothing.
+  void LinkLost(Instant now, LinkLoss loss);
 
-  // Any message of the current link. `told_interval` is what the agent will be
-  // told in answer.
-  void Heard(Instant now, absl::Duration told_interval);
+  // Any message of the current link.
+  void Heard(Instant now);
 
-  // The heartbeat just heard brought back a newer acknowledgement.
+  // The answer to a hello or heartbeat tells the agent to speak this often. It
+  // may miss one answer, so a shorter interval counts from the second on.
+  void Told(absl::Duration interval);
+
+  // The heartbeat just heard brought back a newer acknowledgement. A machine
+  // that goes on speaking has not left: an earlier goodbye is forgotten.
   [[nodiscard]] std::optional<StatusChange> Echoed(Instant now);
 
+  // Returns nothing if the machine was not online; its verdict may change.
   [[nodiscard]] std::optional<StatusChange> Goodbye(Instant now,
                                                     GoodbyeNotice notice);
 
@@ -111,13 +129,17 @@ class Presence {
   // it returns none.
   [[nodiscard]] std::optional<StatusChange> Tick(Instant now);
 
-  // The gateway could not hear from `from` to `now`: gives the machine that
-  // time back, or a whole lease if it was long.
+  // The gateway could not hear from `from` to `now`: moves every deadline by
+  // that time, or starts a whole lease if it was long. Call it before anything
+  // else is told to have happened at `now`.
   void Blind(Instant from, Instant now);
 
   // The next instant at which Tick() could change the status without further
   // messages; Never() when none.
   Instant NextDeadline() const;
+
+  // When an open link has been silent for so long that it must be dead.
+  Instant SilentAt() const { return heard_from_ + OfflineLease(); }
 
   Status status() const { return status_; }
   const std::optional<Verdict>& verdict() const { return verdict_; }
@@ -129,6 +151,7 @@ class Presence {
       : policy_(&policy),
         status_(status),
         told_interval_(policy.heartbeat_interval),
+        lease_interval_(policy.heartbeat_interval),
         heard_from_(now),
         echoed_from_(now) {}
 
@@ -143,6 +166,7 @@ class Presence {
   Status status_;
   std::optional<Verdict> verdict_;
   absl::Duration told_interval_;
+  absl::Duration lease_interval_;  // The larger of the last two told.
   // Leases run from these: the last message (echo), moved by blind intervals.
   Instant heard_from_;
   Instant echoed_from_;

@@ -1,0 +1,182 @@
+// A journal in memory that does what the test says: at once, later, or not.
+
+#ifndef MUSTER_GATEWAY_FLEET_FAKE_JOURNAL_H_
+#define MUSTER_GATEWAY_FLEET_FAKE_JOURNAL_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/fleet/journal.h"
+#include "libprotocol/base/event_loop.h"
+
+namespace muster::gateway {
+
+// FakeJournal keeps what it was told in plain maps. A write happens, and its
+// `done` is posted, when it is called; or, while Hold() lasts, when the test
+// lets it through. FailNext() makes the next writes fail. For tests only; lives
+// on the test's thread.
+class FakeJournal final : public Journal {
+ public:
+  explicit FakeJournal(EventLoop& loop) : loop_(&loop) {}
+
+  // Another life of the gateway: answers go to `loop` from now on. What was
+  // held is lost, as in a crash.
+  void Restart(EventLoop& loop) {
+    loop_ = &loop;
+    held_.clear();
+    holding_ = false;
+    failures_ = 0;
+  }
+
+  void Hold() { holding_ = true; }
+  // Lets the oldest held write through; false if there is none.
+  bool ReleaseOne() {
+    if (held_.empty()) return false;
+    auto write = std::move(held_.front());
+    held_.pop_front();
+    write();
+    return true;
+  }
+  void Release() {
+    holding_ = false;
+    while (ReleaseOne()) {
+    }
+  }
+  size_t held() const { return held_.size(); }
+
+  // The next `count` writes fail and change nothing.
+  void FailNext(int count) { failures_ = count; }
+
+  // --- Journal ------------------------------------------------------------
+  void Put(std::vector<Change> changes,
+           absl::AnyInvocable<void(absl::Status)> done) override {
+    ++puts;
+    Run([this, changes = std::move(changes), done = std::move(done)]() mutable {
+      absl::Status status = TakeFailure();
+      if (status.ok()) {
+        for (const Change& change : changes) {
+          std::visit([this](const auto& c) { Keep(c); }, change);
+        }
+      }
+      Answer(std::move(done), std::move(status));
+    });
+  }
+
+  void AddCommand(
+      CommandRecord command,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
+    Run([this, command = std::move(command), done = std::move(done)]() mutable {
+      Answer(std::move(done), Added(command));
+    });
+  }
+
+  void LoadCommand(
+      CommandId id,
+      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
+    Run([this, id = std::move(id), done = std::move(done)]() mutable {
+      const auto it = commands.find(id);
+      absl::StatusOr<CommandRecord> found = absl::NotFoundError("command");
+      if (it != commands.end()) found = it->second;
+      Answer(std::move(done), std::move(found));
+    });
+  }
+
+  void AppendOutput(
+      OutputRecord output,
+      absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) override {
+    Run([this, output = std::move(output), done = std::move(done)]() mutable {
+      const absl::Status failure = TakeFailure();
+      absl::StatusOr<uint64_t> end = failure;
+      if (failure.ok()) end = Appended(output);
+      Answer(std::move(done), std::move(end));
+    });
+  }
+
+  // --- What is remembered -------------------------------------------------
+  std::map<AgentId, MachineRecord> machines;
+  std::map<AgentId, std::vector<TransitionRecord>> transitions;
+  std::map<std::pair<AgentId, uint64_t>, LinkRecord> links;
+  std::map<CommandId, CommandRecord> commands;
+  std::map<AgentId, absl::Time> last_heard;
+  // Every state in which a command was written, in order.
+  std::map<CommandId, std::vector<CommandState>> history;
+  int puts = 0;
+  int last_heard_batches = 0;
+
+ private:
+  void Run(absl::AnyInvocable<void()> write) {
+    if (holding_) {
+      held_.push_back(std::move(write));
+    } else {
+      write();
+    }
+  }
+
+  template <typename Done, typename Result>
+  void Answer(Done done, Result result) {
+    loop_->Post([done = std::move(done), result = std::move(result)]() mutable {
+      done(std::move(result));
+    });
+  }
+
+  absl::Status TakeFailure() {
+    if (failures_ == 0) return absl::OkStatus();
+    --failures_;
+    return absl::UnavailableError("the disk is away");
+  }
+
+  absl::StatusOr<CommandRecord> Added(const CommandRecord& command) {
+    absl::Status failure = TakeFailure();
+    if (!failure.ok()) return failure;
+    for (const auto& [id, other] : commands) {
+      if (command.idempotency_key.empty() ||
+          other.idempotency_key != command.idempotency_key) {
+        continue;
+      }
+      if (other.agent == command.agent && other.spec == command.spec) {
+        return other;
+      }
+      return absl::AlreadyExistsError("idempotency key");
+    }
+    Keep(command);
+    return command;
+  }
+
+  uint64_t Appended(const OutputRecord& output) {
+    CommandRecord& command = commands[output.command];
+    uint64_t& end = output.stream == Stream::kStdout ? command.stdout_bytes
+                                                     : command.stderr_bytes;
+    end = std::max(end, output.offset + output.data.size());
+    return end;
+  }
+
+  void Keep(const MachineRecord& m) { machines[m.id] = m; }
+  void Keep(const TransitionRecord& t) { transitions[t.agent].push_back(t); }
+  void Keep(const LinkRecord& l) { links[{l.agent, l.epoch}] = l; }
+  void Keep(const CommandRecord& c) {
+    commands[c.id] = c;
+    history[c.id].push_back(c.state);
+  }
+  void Keep(const LastHeard& batch) {
+    ++last_heard_batches;
+    for (const auto& [agent, at] : batch.at) last_heard[agent] = at;
+  }
+
+  EventLoop* loop_;
+  bool holding_ = false;
+  int failures_ = 0;
+  std::deque<absl::AnyInvocable<void()>> held_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_FAKE_JOURNAL_H_
