@@ -14,9 +14,6 @@ namespace {
 
 // Epochs are the run number, then a counter: a new run is always newer.
 constexpr int kLinkBits = 32;
-// Transitions kept while the store is away, and written in one transaction.
-constexpr size_t kUnsavedMax = 200'000;
-constexpr size_t kSavedAtOnceMax = 500;
 constexpr uint64_t kEpochEnd = uint64_t{1} << 62;
 
 std::string_view Name(Status status) {
@@ -49,13 +46,12 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
     : loop_(loop),
       journal_(journal),
       options_(options),
-      commands_(loop, journal, machines_, options_.presence,
-                options_.commands) {}
+      commands_(loop, journal, machines_, options_.presence, options_.commands),
+      transitions_(loop, journal, machines_, {}) {}
 
 Fleet::~Fleet() {
   loop_.Cancel(turn_timer_);
   loop_.Cancel(flush_timer_);
-  loop_.Cancel(save_timer_);
 }
 
 // --- Start -----------------------------------------------------------------
@@ -388,41 +384,7 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
        {"last_heartbeat",
         record.last_heard ? Stamp(*record.last_heard) : "never"},
        {"summary", change.verdict ? change.verdict->summary : ""}});
-  if (unsaved_.size() >= kUnsavedMax) {
-    const auto oldest = unsaved_.begin() + static_cast<ptrdiff_t>(saving_);
-    Log(kError, "transition lost: the store has been away for too long",
-        {{"agent_id", oldest->agent.str()}});
-    unsaved_.erase(oldest);
-  }
-  unsaved_.push_back(transition);
-  SaveTransitions();
-}
-
-void Fleet::SaveTransitions() {
-  if (saving_ > 0 || unsaved_.empty()) return;
-  saving_ = std::min(unsaved_.size(), kSavedAtOnceMax);
-  std::vector<Change> changes;
-  for (size_t i = 0; i < saving_; ++i) {
-    const TransitionRecord& transition = unsaved_[i];
-    changes.emplace_back(machines_.Find(transition.agent)->record);
-    changes.emplace_back(transition);
-  }
-  journal_.Put(std::move(changes), [this](const absl::Status& status) {
-    if (status.ok()) {
-      unsaved_.erase(unsaved_.begin(),
-                     unsaved_.begin() + static_cast<ptrdiff_t>(saving_));
-      saving_ = 0;
-      SaveTransitions();
-      return;
-    }
-    Log(kError, "transitions not stored, trying again",
-        {{"waiting", unsaved_.size()}, {"error", status}});
-    save_timer_ = loop_.PostAt(
-        loop_.clock().Now() + options_.commands.retry_after, [this] {
-          saving_ = 0;
-          SaveTransitions();
-        });
-  });
+  transitions_.Add(transition);
 }
 
 void Fleet::DropLink(Machine& machine, LinkEnd end, const Disconnect& why) {

@@ -8,9 +8,7 @@
 #ifndef MUSTER_GATEWAY_FLEET_FLEET_H_
 #define MUSTER_GATEWAY_FLEET_FLEET_H_
 
-#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +20,7 @@
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/presence.h"
+#include "gateway/fleet/transition_log.h"
 #include "libprotocol/base/event_loop.h"
 
 namespace muster::gateway {
@@ -132,8 +131,6 @@ class Fleet {
   static Instant NextLook(const Machine& machine);
   void Schedule(Machine& machine);
   void Record(Machine& machine, const StatusChange& change);
-  // Writes transitions in order, one batch at a time, again until it is done.
-  void SaveTransitions();
   // Ends the machine's open link; its LinkClosed() will count for nothing.
   void DropLink(Machine& machine, LinkEnd end, const Disconnect& why);
   void CloseLinkRecord(Machine& machine, LinkEnd end);
@@ -155,12 +152,9 @@ class Fleet {
 
   Machines machines_;
   CommandDesk commands_;
+  TransitionLog transitions_;
   Deadlines<AgentId> deadlines_;
   absl::flat_hash_set<AgentId> heard_since_flush_;
-  // Decided, not yet known to be durable; the first `saving_` are being written
-  // or wait for another try.
-  std::deque<TransitionRecord> unsaved_;
-  size_t saving_ = 0;
   uint64_t run_ = 0;
   uint64_t links_this_run_ = 0;
   uint32_t open_links_ = 0;
@@ -171,7 +165,6 @@ class Fleet {
   Instant trust_links_from_;
   EventLoop::TimerId turn_timer_{};
   EventLoop::TimerId flush_timer_{};
-  EventLoop::TimerId save_timer_{};
 };
 
 }  // namespace muster::gateway

@@ -161,7 +161,7 @@ Machines::Page Machines::List(const MachineFilter& filter,
     if (page.machines.size() < limit) {
       page.machines.push_back(&machine);
       last = &position;
-    } else if (!page.next) {
+    } else if (last != nullptr && !page.next) {
       page.next = *last;
     }
   }
