@@ -102,10 +102,18 @@ std::string OwnCgroupFolder(std::string_view mountinfo, std::string_view own) {
   return "";
 }
 
-std::optional<Cgroup> Cgroup::Make(std::string_view name) {
+std::optional<Cgroup> Cgroup::Make(std::string_view name, pid_t pid) {
   const std::string path = PathBelowOwn(name);
-  if (path.empty() || mkdir(path.c_str(), 0755) != 0) return std::nullopt;
-  return Cgroup(path);
+  if (path.empty()) return std::nullopt;
+  // Twice: an agent that starts just now may sweep it away while it is empty.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (mkdir(path.c_str(), 0755) != 0) return std::nullopt;
+    if (WriteTo(path + "/cgroup.procs", fmt::to_string(pid))) {
+      return Cgroup(path);
+    }
+    rmdir(path.c_str());
+  }
+  return std::nullopt;
 }
 
 std::optional<Cgroup> Cgroup::Find(std::string path, std::string_view name) {
@@ -127,10 +135,6 @@ void Cgroup::RemoveEmptyOnes() {
       rmdir(path.c_str());
     }
   }
-}
-
-bool Cgroup::Add(pid_t pid) const {
-  return WriteTo(path_ + "/cgroup.procs", fmt::to_string(pid));
 }
 
 void Cgroup::Kill() const {

@@ -20,10 +20,10 @@ std::vector<pid_t> Descendants(pid_t root);
 // other net and ends it at once.
 class Cgroup {
  public:
-  // A child of this process's own cgroup, named muster-NAME. nullopt where no
-  // hierarchy of version 2 is mounted or writable: the command then goes
-  // without.
-  static std::optional<Cgroup> Make(std::string_view name);
+  // A child of this process's own cgroup, named muster-NAME, with `pid` in it.
+  // nullopt where no hierarchy of version 2 is mounted or writable: the command
+  // then goes without.
+  static std::optional<Cgroup> Make(std::string_view name, pid_t pid);
 
   // The one that an earlier process made: at `path`, as it recorded, or, if it
   // came to record nothing, where Make() would. nullopt unless it exists and is
@@ -31,13 +31,11 @@ class Cgroup {
   static std::optional<Cgroup> Find(std::string path, std::string_view name);
 
   // Removes what earlier commands left, where Make() puts them: a cgroup
-  // outlives its shim while a process is in it. Not while shims are being
-  // started.
+  // outlives its shim while a process is in it.
   static void RemoveEmptyOnes();
 
   const std::string& path() const { return path_; }
 
-  bool Add(pid_t pid) const;
   void Kill() const;  // SIGKILL to every member, atomically.
   bool Populated() const;
   void Remove() const;  // A no-op while it is populated.

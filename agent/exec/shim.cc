@@ -98,11 +98,7 @@ absl::Status Shim::Prepare(const Spec& spec) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 
   ASSIGN_OR_RETURN(child_, Child::Fork(launch, out_->writer(), err_->writer()));
-  cgroup_ = Cgroup::Make(spec.command_id.str());
-  if (cgroup_ && !cgroup_->Add(child_->pid())) {
-    cgroup_->Remove();
-    cgroup_.reset();
-  }
+  cgroup_ = Cgroup::Make(spec.command_id.str(), child_->pid());
   return absl::OkStatus();
 }
 
