@@ -7,6 +7,7 @@
 
 #include "gateway/store/memory_fleet_store.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "gateway/store/store_journal.h"
 #include "gateway/store/store_test_data.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -201,6 +202,44 @@ TEST_F(StoreClientTest, OffloadRunsAwayFromTheLoopAndAnswersOnIt) {
   client_.reset();
   loop_.RunReady();
   EXPECT_THAT(heard_, ElementsAre("signed"));
+}
+
+TEST_F(StoreClientTest, TheJournalPutsAllOfItsChangesOrNone) {
+  Start();
+  StoreJournal journal(*client_);
+  std::vector<absl::StatusCode> codes;
+  const auto note = [&codes](absl::Status s) { codes.push_back(s.code()); };
+  LastHeard heard;
+  heard.at = {{AgentId("a"), At(4)}};
+  journal.Put({Machine("a"), Transition("a", 1), Link("a", 1), heard}, note);
+  journal.Put({Machine("b"), Transition("b", 1), Transition("a", 1)}, note);
+  journal.Put({Transition("a", 2)}, note);
+  EXPECT_THAT(Stored(), ElementsAre("a"));
+  EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kOk,
+                                 absl::StatusCode::kAlreadyExists,
+                                 absl::StatusCode::kOk));
+}
+
+TEST_F(StoreClientTest, TheJournalKeepsACommandFromTheRequestToItsOutput) {
+  Start();
+  StoreJournal journal(*client_);
+  Put("m1");
+  std::vector<std::string> answers;
+  CommandRecord command = Command("c1");
+  const auto note = [&](absl::StatusOr<CommandRecord> c) {
+    answers.push_back(c.ok() ? c->id.str() + " " + c->reason
+                             : c.status().ToString());
+  };
+  journal.AddCommand(command, note);
+  command.reason = "lost";
+  journal.Put({command}, [](absl::Status s) { EXPECT_TRUE(s.ok()) << s; });
+  journal.LoadCommand(CommandId("c1"), note);
+  journal.AppendOutput(Output("c1", Stream::kStdout, 0, "abc"),
+                       [&](absl::StatusOr<uint64_t> end) {
+                         answers.push_back(std::to_string(end.value_or(99)));
+                       });
+  Settle();
+  EXPECT_THAT(answers, ElementsAre("c1 ", "c1 lost", "3"));
 }
 
 TEST(StoreClientOnSqlite, AReadSeesEveryWriteThatWasAnswered) {

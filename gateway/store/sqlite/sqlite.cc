@@ -29,6 +29,10 @@ absl::StatusCode CodeOf(int code, int system_errno) {
     case SQLITE_IOERR:
       return MeansFull(system_errno) ? absl::StatusCode::kResourceExhausted
                                      : absl::StatusCode::kInternal;
+    case SQLITE_CANTOPEN:
+      if (system_errno == ENOENT) return absl::StatusCode::kNotFound;
+      return MeansFull(system_errno) ? absl::StatusCode::kResourceExhausted
+                                     : absl::StatusCode::kUnavailable;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::StatusCode::kUnavailable;

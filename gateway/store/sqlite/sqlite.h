@@ -26,10 +26,11 @@
 namespace muster::gateway::sqlite {
 
 // Maps an SQLite result code (extended or not) to the error contract of
-// FleetStore: FULL → ResourceExhausted, BUSY and LOCKED → Unavailable, CORRUPT
-// and NOTADB → DataLoss, CONSTRAINT → AlreadyExists (a missing parent row:
-// NotFound), READONLY → FailedPrecondition, the rest → Internal. `system_errno`
-// tells a full disk apart from a broken one in an I/O error.
+// FleetStore: FULL → ResourceExhausted, BUSY, LOCKED and CANTOPEN (descriptors
+// may have run out) → Unavailable, CORRUPT and NOTADB → DataLoss, CONSTRAINT →
+// AlreadyExists (a missing parent row: NotFound), READONLY →
+// FailedPrecondition, the rest → Internal. `system_errno` tells a full disk
+// apart from a broken one, and a missing file.
 absl::Status ToStatus(int code, std::string_view context, int system_errno = 0);
 
 // Raw bytes for a BLOB column.

@@ -2,7 +2,7 @@
 
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -344,9 +344,17 @@ TEST(SqliteFleetStore, AFullDiskIsNamedWhenOpening) {
 TEST(SqliteFleetStore, ALockedDatabaseIsUnavailable) {
   EXPECT_TRUE(absl::IsUnavailable(sqlite::ToStatus(SQLITE_BUSY, "x")));
   EXPECT_TRUE(absl::IsUnavailable(sqlite::ToStatus(SQLITE_LOCKED, "x")));
-  EXPECT_TRUE(absl::IsInternal(sqlite::ToStatus(SQLITE_IOERR_FSYNC, "x", EIO)));
-  EXPECT_TRUE(absl::IsResourceExhausted(
-      sqlite::ToStatus(SQLITE_IOERR_SHMSIZE, "x", ENOSPC)));
+}
+
+TEST(SqliteFleetStore, AnErrorOfTheSystemIsToldByItsErrno) {
+  using sqlite::ToStatus;
+  EXPECT_TRUE(absl::IsInternal(ToStatus(SQLITE_IOERR_FSYNC, "x", EIO)));
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(ToStatus(SQLITE_IOERR_SHMSIZE, "x", ENOSPC)));
+  EXPECT_TRUE(absl::IsUnavailable(ToStatus(SQLITE_CANTOPEN, "x", EMFILE)));
+  TempDir dir;
+  EXPECT_TRUE(absl::IsNotFound(
+      SqliteFleetStore::OpenReader(dir.File("none.db")).status()));
 }
 
 // --- Speed by shape ---------------------------------------------------------
