@@ -1,0 +1,489 @@
+#include "tools/musterctl/command_line.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "fmt/format.h"
+#include "google/protobuf/descriptor.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/wire/duration_text.h"
+#include "libprotocol/wire/proto_json.h"
+#include "tools/musterctl/agents_verbs.h"
+#include "tools/musterctl/commands_verbs.h"
+#include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/login_verbs.h"
+#include "tools/musterctl/run_verb.h"
+#include "tools/musterctl/status_verbs.h"
+#include "tools/musterctl/tokens_verbs.h"
+
+namespace muster::ctl {
+namespace {
+
+// Where the words after `--` and the verb that was chosen come together.
+struct Parse {
+  GlobalFlags flags;
+  std::vector<std::string> words;
+  std::variant<LocalVerb, ApiVerb> verb;
+};
+
+[[noreturn]] void Refuse(const std::string& flag, std::string_view text) {
+  throw CLI::ValidationError(flag, std::string(text));
+}
+
+absl::Duration DurationOf(const std::string& flag, const std::string& text) {
+  const auto d = wire::ParseDurationText(text);
+  if (!d.ok()) Refuse(flag, ToStd(d.status().message()));
+  if (*d < absl::ZeroDuration()) Refuse(flag, text + " is negative");
+  return *d;
+}
+
+template <typename T>  // absl::Duration or an optional of it
+CLI::Option* AddDuration(CLI::App* app, const std::string& flag, T& out,
+                         const std::string& help) {
+  return app
+      ->add_option_function<std::string>(
+          flag,
+          [&out, flag](const std::string& text) {
+            out = DurationOf(flag, text);
+          },
+          help)
+      ->type_name("DURATION");
+}
+
+// The JSON words of an enum of the contract: "bash|sh|…".
+std::string EnumWords(const google::protobuf::EnumDescriptor* type) {
+  std::string words;
+  for (int i = 0; i < type->value_count(); ++i) {
+    if (type->value(i)->number() == 0) continue;
+    words += (words.empty() ? "" : "|") + wire::EnumText(*type->value(i));
+  }
+  return words;
+}
+
+template <typename Enum>
+Enum EnumOf(const std::string& flag,
+            const google::protobuf::EnumDescriptor* type,
+            const std::string& word) {
+  for (int i = 0; i < type->value_count(); ++i) {
+    const auto* value = type->value(i);
+    if (value->number() != 0 && wire::EnumText(*value) == word) {
+      return static_cast<Enum>(value->number());
+    }
+  }
+  Refuse(flag, fmt::format("\"{}\" is none of {}", word, EnumWords(type)));
+}
+
+template <typename Enum>
+CLI::Option* AddEnum(CLI::App* app, const std::string& flag,
+                     const google::protobuf::EnumDescriptor* type, Enum& out,
+                     const std::string& help) {
+  return app
+      ->add_option_function<std::string>(
+          flag,
+          [&out, type, flag](const std::string& word) {
+            out = EnumOf<Enum>(flag, type, word);
+          },
+          help)
+      ->type_name(EnumWords(type));
+}
+
+template <typename Enum>
+CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
+                      const google::protobuf::EnumDescriptor* type,
+                      std::vector<Enum>& out, const std::string& help) {
+  return app
+      ->add_option_function<std::vector<std::string>>(
+          flag,
+          [&out, type, flag](const std::vector<std::string>& words) {
+            for (const auto& word : words) {
+              out.push_back(EnumOf<Enum>(flag, type, word));
+            }
+          },
+          help)
+      ->type_name(EnumWords(type))
+      ->delimiter(',');
+}
+
+void AddNoHeaders(CLI::App* verb, bool& header) {
+  verb->add_flag_callback(
+      "--no-headers", [&header] { header = false; }, "no line of titles");
+}
+
+CLI::App* AddVerb(CLI::App* parent, const std::string& name,
+                  const std::string& help, const std::string& example) {
+  CLI::App* verb = parent->add_subcommand(name, help);
+  verb->footer("Example:\n  " + example +
+               "\n\nFlags of every verb: musterctl --help");
+  return verb;
+}
+
+CLI::App* AddNoun(CLI::App& app, const std::string& name,
+                  const std::string& alias, const std::string& help) {
+  CLI::App* noun = app.add_subcommand(name, help)->alias(alias);
+  noun->require_subcommand(1);
+  noun->footer("Each has an example: musterctl " + name + " VERB --help");
+  return noun;
+}
+
+// The verb's options live as long as the closure that runs it.
+template <typename Options, typename Function>
+void Bind(CLI::App* app, Parse& parse, std::shared_ptr<Options> options,
+          Function run) {
+  app->callback([&parse, options, run] {
+    parse.verb =
+        ApiVerb([options, run](Tool& tool) { return run(tool, *options); });
+  });
+}
+
+void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
+  app.add_option(
+         "-s,--server", flags.server,
+         "gateway [MUSTER_SERVER; default " + std::string(kDefaultServer) + "]")
+      ->type_name("URL");
+  app.add_option("--context", flags.context,
+                 "context to use, or to log in to [MUSTER_CONTEXT]")
+      ->type_name("NAME");
+  app.add_option("--config", flags.config, "context file [MUSTER_CONFIG]")
+      ->type_name("FILE");
+  app.add_option("--pin", flags.pin,
+                 "sha256//… of the gateway's key [MUSTER_PIN]")
+      ->type_name("PIN");
+  app.add_option("--ca-file", flags.ca_file,
+                 "PEM of whom to believe instead [MUSTER_CA_FILE]")
+      ->type_name("FILE");
+  app.add_option_function<std::string>(
+         "-o,--output",
+         [&flags](const std::string& word) {
+           const auto format = ParseOutputFormat("-o", word);
+           if (!format.ok()) Refuse("", ToStd(format.status().message()));
+           flags.output = *format;
+         },
+         "how results are shown; json is the API's answer [MUSTER_OUTPUT]")
+      ->type_name("table|wide|json|yaml|name");
+  app.add_option_function<std::string>(
+         "--color",
+         [&flags](const std::string& word) {
+           if (word == "always") {
+             flags.color = ColorMode::kAlways;
+           } else if (word == "never") {
+             flags.color = ColorMode::kNever;
+           } else if (word != "auto") {
+             Refuse("--color", "\"" + word + "\" is none of auto|always|never");
+           }
+         },
+         "colour of the status word [auto; NO_COLOR]")
+      ->type_name("auto|always|never");
+  AddDuration(&app, "--timeout", flags.timeout,
+              "how long one call may take [30s]");
+}
+
+void AddLogin(CLI::App& app, Parse& parse) {
+  CLI::App* login =
+      AddVerb(&app, "login",
+              "check a token with the gateway and keep it as a context; "
+              "without --token-file it is asked for or read from stdin",
+              "musterctl login -s https://gw:7080 --pin sha256//… "
+              "--token-file admin-token");
+  auto file = std::make_shared<std::string>();
+  login->add_option("--token-file", *file, "file with the token; - is stdin")
+      ->type_name("FILE");
+  login->callback([&parse, file] {
+    parse.verb = LocalVerb([file](World& world, const GlobalFlags& flags) {
+      return Login(world, flags, *file);
+    });
+  });
+}
+
+void AddAgentsLs(CLI::App* agents, Parse& parse) {
+  CLI::App* ls =
+      AddVerb(agents, "ls", "every machine, problems first",
+              "musterctl agents ls --status offline,stale -l env=prod")
+          ->alias("list");
+  auto options = std::make_shared<AgentsLsOptions>();
+  ls->add_option("-l,--label", options->labels,
+                 "only with this label: k=v, k!=v or k; repeatable");
+  AddEnums(ls, "--status", v1::Status_descriptor(), options->status,
+           "only with this status; repeatable");
+  ls->add_option("--hostname", options->hostname, "only names like this")
+      ->type_name("GLOB");
+  ls->add_flag("--all", options->all, "on a terminal too, every machine");
+  ls->add_option("--limit", options->limit, "at most so many machines")
+      ->check(CLI::Range(1, 1'000'000));
+  AddNoHeaders(ls, options->header);
+  Bind(ls, parse, options, AgentsLs);
+}
+
+void AddAgentsWait(CLI::App* agents, Parse& parse) {
+  CLI::App* wait =
+      AddVerb(agents, "wait",
+              "wait until a machine has a status; exit 124 if it does not",
+              "musterctl agents wait web-1 --for online --timeout 2m");
+  auto options = std::make_shared<AgentsWaitOptions>();
+  wait->add_option("AGENT", options->agent)->required();
+  AddEnum(wait, "--for", v1::Status_descriptor(), options->status,
+          "what to wait for [online]");
+  AddDuration(wait, "--timeout", options->timeout, "how long [30s]");
+  Bind(wait, parse, options, AgentsWait);
+}
+
+void AddAgents(CLI::App& app, Parse& parse) {
+  CLI::App* agents =
+      AddNoun(app, "agents", "agent",
+              "machines; AGENT is a hostname, a full id, or name~suffix");
+  AddAgentsLs(agents, parse);
+  auto name = std::make_shared<std::string>();
+
+  CLI::App* get = AddVerb(agents, "get", "all about one machine",
+                          "musterctl agents get web-1");
+  get->add_option("AGENT", *name)->required();
+  Bind(get, parse, name, AgentsGet);
+
+  CLI::App* rm =
+      AddVerb(agents, "rm", "remove a machine: its certificate is revoked",
+              "musterctl agents rm web-1~c07e55 -y");
+  auto yes = std::make_shared<bool>(false);
+  rm->add_option("AGENT", *name)->required();
+  rm->add_flag("-y,--yes", *yes, "do not ask");
+  Bind(rm, parse, name, [yes](Tool& tool, const std::string& agent) {
+    return AgentsRm(tool, agent, *yes);
+  });
+
+  CLI::App* label = AddVerb(agents, "label", "set (k=v) and remove (k-) labels",
+                            "musterctl agents label web-1 env=prod old-");
+  auto changes = std::make_shared<std::vector<std::string>>();
+  label->add_option("AGENT", *name)->required();
+  label->add_option("CHANGE", *changes, "KEY=VALUE or KEY-")->required();
+  Bind(label, parse, name, [changes](Tool& tool, const std::string& agent) {
+    return AgentsLabel(tool, agent, *changes);
+  });
+  AddAgentsWait(agents, parse);
+}
+
+constexpr char kRunFooter[] =
+    R"(One word after -- is a text for the shell: pipes and variables work there.
+Several words are executed as they are, without a shell; with --shell bash, sh
+or zsh they are quoted for it.
+
+Exit code: the command's own; 128+n killed by signal n; 124 timed out; 125 it
+did not run (safe to repeat); 255 outcome unknown (do not repeat). Unless it is
+the command's own, the last line on stderr says which.
+
+Ctrl-C asks to cancel; a second one leaves the command running.
+
+Examples:
+  musterctl run web-1 -- 'df -h | grep /var'
+  musterctl run web-1 --timeout 10m -- apt-get -y upgrade
+  musterctl run web-1 --shell python3 --script check.py)";
+
+void AddRun(CLI::App& app, Parse& parse) {
+  CLI::App* run = app.add_subcommand(
+      "run", "run a command on one machine, live: run AGENT [flags] -- CMD…");
+  run->footer(kRunFooter);
+  auto options = std::make_shared<RunOptions>();
+  run->add_option("AGENT", options->agent)->required();
+  AddEnum(run, "--shell", v1::ShellType_descriptor(), options->shell,
+          "who interprets the text [bash]");
+  run->add_option("--script", options->script,
+                  "send this file's text instead; - is stdin")
+      ->type_name("FILE");
+  AddDuration(run, "--timeout", options->timeout,
+              "stop the command after this [1h]");
+  AddEnum(run, "--if-offline", v1::IfOffline_descriptor(), options->if_offline,
+          "what to do if the machine is not online [fail]");
+  AddDuration(run, "--delivery-timeout", options->delivery_timeout,
+              "give up if it has not begun by then [30s]");
+  run->add_flag("--detach", options->detach, "print the id and do not wait");
+  run->callback([&parse, options] {
+    options->words = parse.words;
+    parse.verb = ApiVerb([options](Tool& tool) { return Run(tool, *options); });
+  });
+}
+
+void AddCommandsOutput(CLI::App* commands, Parse& parse) {
+  CLI::App* output = AddVerb(commands, "output", "what a command has printed",
+                             "musterctl commands output -f ID");
+  auto options = std::make_shared<CommandsOutputOptions>();
+  output->add_option("ID", options->command_id)->required();
+  output->add_flag("-f,--follow", options->follow,
+                   "until the command has ended");
+  output->add_flag("--stderr", options->stderr_only,
+                   "only its stderr, on stdout");
+  Bind(output, parse, options, CommandsOutput);
+}
+
+void AddCommands(CLI::App& app, Parse& parse) {
+  CLI::App* commands =
+      AddNoun(app, "commands", "command", "what was run, and what came of it");
+  CLI::App* ls = AddVerb(commands, "ls", "newest first",
+                         "musterctl commands ls --agent web-1 --state failed")
+                     ->alias("list");
+  auto options = std::make_shared<CommandsLsOptions>();
+  ls->add_option("--agent", options->agent, "only of this machine");
+  AddEnums(ls, "--state", v1::CommandState_descriptor(), options->state,
+           "only in this state; repeatable");
+  ls->add_option("--limit", options->limit, "at most so many [50]")
+      ->check(CLI::Range(1, 1000));
+  AddNoHeaders(ls, options->header);
+  Bind(ls, parse, options, CommandsLs);
+
+  auto id = std::make_shared<std::string>();
+  CLI::App* get = AddVerb(commands, "get", "all about one command",
+                          "musterctl commands get ID --wait 30s");
+  auto wait = std::make_shared<absl::Duration>();
+  get->add_option("ID", *id)->required();
+  AddDuration(get, "--wait", *wait, "until it has ended, at most so long");
+  Bind(get, parse, id, [wait](Tool& tool, const std::string& command_id) {
+    return CommandsGet(tool, command_id, *wait);
+  });
+  AddCommandsOutput(commands, parse);
+  CLI::App* cancel = AddVerb(commands, "cancel", "ask to stop a command",
+                             "musterctl commands cancel ID");
+  cancel->add_option("ID", *id)->required();
+  Bind(cancel, parse, id, CommandsCancel);
+}
+
+void AddTokens(CLI::App& app, Parse& parse) {
+  CLI::App* tokens =
+      AddNoun(app, "tokens", "token", "what lets a machine join");
+  CLI::App* create = AddVerb(
+      tokens, "create", "make a token; prints the lines for the machine",
+      "musterctl tokens create --ttl 1h --uses 20 --label env=prod");
+  auto options = std::make_shared<TokensCreateOptions>();
+  create->add_option("--description", options->description, "what it is for");
+  AddDuration(create, "--ttl", options->ttl, "good for so long [30m]");
+  create->add_option("--uses", options->uses, "good for so many machines [1]")
+      ->check(CLI::Range(1, 10'000));
+  create
+      ->add_option("-l,--label", options->labels,
+                   "given to every machine that joins; repeatable")
+      ->type_name("K=V");
+  Bind(create, parse, options, TokensCreate);
+
+  auto header = std::make_shared<bool>(true);
+  CLI::App* ls = AddVerb(tokens, "ls", "every token, without its secret",
+                         "musterctl tokens ls")
+                     ->alias("list");
+  AddNoHeaders(ls, *header);
+  Bind(ls, parse, header, TokensLs);
+
+  auto id = std::make_shared<std::string>();
+  CLI::App* revoke = AddVerb(tokens, "revoke", "nobody joins with it any more",
+                             "musterctl tokens revoke ID");
+  revoke->add_option("ID", *id)->required();
+  Bind(revoke, parse, id, TokensRevoke);
+}
+
+void AddContext(CLI::App& app, Parse& parse) {
+  CLI::App* context =
+      AddNoun(app, "context", "contexts", "the gateways you have logged in to");
+  const auto bind = [&parse](CLI::App* verb, auto run) {
+    verb->callback([&parse, run] { parse.verb = LocalVerb(run); });
+  };
+  bind(AddVerb(context, "ls", "all of them", "musterctl context ls")
+           ->alias("list"),
+       ContextLs);
+  auto name = std::make_shared<std::string>();
+  CLI::App* use = AddVerb(context, "use", "make one the current one",
+                          "musterctl context use prod");
+  use->add_option("NAME", *name)->required();
+  bind(use, [name](World& world, const GlobalFlags& flags) {
+    return ContextUse(world, flags, *name);
+  });
+  CLI::App* rm = AddVerb(context, "rm", "forget one, and its token",
+                         "musterctl context rm prod");
+  rm->add_option("NAME", *name)->required();
+  bind(rm, [name](World& world, const GlobalFlags& flags) {
+    return ContextRm(world, flags, *name);
+  });
+}
+
+void AddStatusAndVersion(CLI::App& app, Parse& parse) {
+  CLI::App* status =
+      AddVerb(&app, "status", "how the gateway is", "musterctl status");
+  status->callback([&parse] { parse.verb = ApiVerb(ShowStatus); });
+  CLI::App* version =
+      AddVerb(&app, "version", "of this program", "musterctl version");
+  version->callback([&parse] {
+    parse.verb = LocalVerb([](World& world, const GlobalFlags& flags) {
+      return ShowVersion(world.console,
+                         flags.output.value_or(OutputFormat::kTable));
+    });
+  });
+}
+
+// The deepest noun or verb that was recognised, and "musterctl agents ls".
+struct Recognised {
+  const CLI::App* app;
+  std::string path;
+};
+Recognised Deepest(const CLI::App& root) {
+  Recognised at{&root, "musterctl"};
+  while (!at.app->get_subcommands().empty()) {
+    at.app = at.app->get_subcommands().front();
+    at.path += " " + at.app->get_name();
+  }
+  return at;
+}
+
+Message UsageError(const CLI::App& root, const CLI::ParseError& error) {
+  const Recognised at = Deepest(root);
+  std::string text = error.what();
+  if (const auto unknown = root.remaining(/*recurse=*/true);
+      dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+      at.app->get_require_subcommand_min() > 0) {
+    text = unknown.empty() ? at.path + " needs one more word"
+                           : fmt::format("{} has no \"{}\"", at.path,
+                                         Printable(unknown.front()));
+  }
+  return {kExitUsage,
+          fmt::format("error: {}\nhint: {} --help\n", text, at.path)};
+}
+
+}  // namespace
+
+std::variant<Invocation, Message> ParseCommandLine(
+    std::vector<std::string> arguments) {
+  Parse parse;
+  // CLI11 would look for flags and verbs among the command's words.
+  const auto dashes = std::ranges::find(arguments, "--");
+  const bool has_dashes = dashes != arguments.end();
+  if (has_dashes) {
+    parse.words.assign(dashes + 1, arguments.end());
+    arguments.erase(dashes, arguments.end());
+  }
+  CLI::App app("musterctl - drive a Muster fleet", "musterctl");
+  app.require_subcommand(1);
+  app.fallthrough();
+  AddGlobalFlags(app, parse.flags);
+  AddLogin(app, parse);
+  AddAgents(app, parse);
+  AddRun(app, parse);
+  AddCommands(app, parse);
+  AddTokens(app, parse);
+  AddStatusAndVersion(app, parse);
+  AddContext(app, parse);
+  app.footer(
+      "Settings: flag, then environment, then context, then default.\n"
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 "
+      "gateway\nunreachable, 6 conflict, 7 machine not online, 124 timed out, "
+      "130 interrupted.");
+  std::ranges::reverse(arguments);  // As CLI11 wants them.
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    return Message{kExitOk, app.help()};
+  } catch (const CLI::ParseError& error) {
+    return UsageError(app, error);
+  }
+  if (has_dashes && Deepest(app).path != "musterctl run") {
+    return Message{kExitUsage,
+                   "error: only run takes a command after --\n"
+                   "hint: musterctl run AGENT -- CMD\n"};
+  }
+  return Invocation{std::move(parse.flags), std::move(parse.verb)};
+}
+
+}  // namespace muster::ctl

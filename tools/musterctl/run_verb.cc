@@ -1,0 +1,254 @@
+#include "tools/musterctl/run_verb.h"
+
+#include <string.h>
+
+#include <utility>
+
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/ids.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_time.h"
+#include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/output_reader.h"
+#include "tools/musterctl/problem.h"
+#include "tools/musterctl/resolve.h"
+
+namespace muster::ctl {
+namespace {
+
+constexpr int kSubmitTriesMax = 5;
+constexpr absl::Duration kSubmitPause = absl::Seconds(1);
+
+// For a POSIX shell: 'it'\''s'.
+std::string ShellQuoted(const std::string& word) {
+  std::string out = "'";
+  for (const char c : word) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
+absl::StatusOr<std::string> ReadScript(const std::string& file,
+                                       Console& console) {
+  if (file == "-") return console.ReadInput(wire::kCommandBytesMax);
+  auto text = ReadFile(file, wire::kCommandBytesMax);
+  if (text.ok()) return text;
+  return absl::InvalidArgumentError(
+      fmt::format("--script: {}", ToStd(text.status().message())));
+}
+
+absl::Status SetWords(const RunOptions& options,
+                      v1::SubmitCommandRequest& request) {
+  const std::vector<std::string>& words = options.words;
+  if (words.size() == 1 && options.shell != v1::SHELL_TYPE_EXEC) {
+    request.set_command(words[0]);
+    return absl::OkStatus();
+  }
+  switch (options.shell) {
+    case v1::SHELL_TYPE_BASH:
+    case v1::SHELL_TYPE_SH:
+    case v1::SHELL_TYPE_ZSH:
+      for (const std::string& word : words) {
+        if (!request.command().empty()) *request.mutable_command() += ' ';
+        *request.mutable_command() += ShellQuoted(word);
+      }
+      return absl::OkStatus();
+    case v1::SHELL_TYPE_PYTHON3:
+    case v1::SHELL_TYPE_PWSH:
+      return absl::InvalidArgumentError(
+          "python3 and pwsh take one text: quote the whole, or use --script");
+    default:
+      request.set_shell_type(v1::SHELL_TYPE_EXEC);
+      request.mutable_argv()->Assign(words.begin(), words.end());
+      return absl::OkStatus();
+  }
+}
+
+// Submits, over lost connections. `maybe_sent` tells after an error whether the
+// command may be running all the same.
+absl::StatusOr<Answer<v1::Command>> Submit(Tool& tool,
+                                           v1::SubmitCommandRequest request,
+                                           bool& maybe_sent) {
+  const std::string key = NewUuid(tool.clock.Wall());
+  request.set_idempotency_key(key);
+  maybe_sent = false;
+  for (int tries = 1;; ++tries) {
+    auto answer = tool.api.Call<v1::Command>("SubmitCommand", request,
+                                             {.idempotency_key = key});
+    if (answer.ok()) return answer;
+    const absl::Status& error = answer.status();
+    const auto problem = ProblemOf(error);
+    // A refusal is an answer; what the gateway itself failed at may be done.
+    if (problem && problem->status < 500) {
+      maybe_sent = false;
+      return error;
+    }
+    if (problem || !NeverSent(error)) maybe_sent = true;
+    if (!maybe_sent || tries == kSubmitTriesMax) return error;
+    tool.patience.Pause(kSubmitPause);
+  }
+}
+
+// The command's result as an exit code; the last line for everything that is
+// not the command's own word.
+int Conclude(Tool& tool, const v1::Command& command) {
+  const auto say = [&](const std::string& text) {
+    tool.console.Err("musterctl: " + text + "\n");
+  };
+  const std::string reason =
+      command.reason().empty() ? "" : " (" + Printable(command.reason()) + ")";
+  if (NeverRan(command)) {
+    say(fmt::format("the command did not run{}; safe to repeat; exit {}",
+                    reason, int{kExitDidNotRun}));
+    return kExitDidNotRun;
+  }
+  switch (command.state()) {
+    case v1::COMMAND_STATE_SUCCEEDED:
+    case v1::COMMAND_STATE_FAILED:
+      return command.exit_code();
+    case v1::COMMAND_STATE_SIGNALED:
+      say(fmt::format("the command was killed by signal {} ({}); exit {}",
+                      command.signal(), strsignal(command.signal()),
+                      128 + command.signal()));
+      return 128 + command.signal();
+    case v1::COMMAND_STATE_TIMED_OUT:
+      say(fmt::format("the command timed out and was stopped; exit {}",
+                      int{kExitTimeout}));
+      return kExitTimeout;
+    case v1::COMMAND_STATE_CANCELLED: {
+      const int code =
+          command.has_signal() ? 128 + command.signal() : kExitInterrupted;
+      say(
+          fmt::format("the command was cancelled{} after it had started; "
+                      "exit {}",
+                      reason, code));
+      return code;
+    }
+    default:
+      say(fmt::format(
+          "the outcome of command {} is unknown{}; do not repeat it before you "
+          "have looked; exit {}",
+          command.command_id(), reason, int{kExitOutcomeUnknown}));
+      return kExitOutcomeUnknown;
+  }
+}
+
+// Reads until the end; Ctrl-C asks once to cancel.
+int Follow(Tool& tool, const std::string& command_id) {
+  tool.patience.CatchInterrupts(
+      "\nmusterctl: cancelling; Ctrl-C again leaves it running\n",
+      fmt::format("\nmusterctl: command {0} is left running; "
+                  "musterctl commands output -f {0}\n",
+                  command_id));
+  OutputReader reader(tool, command_id,
+                      [&](v1::OutputStream stream, std::string_view bytes) {
+                        if (stream == v1::OUTPUT_STREAM_STDERR) {
+                          tool.console.Err(bytes);
+                        } else {
+                          tool.console.Out(bytes);
+                        }
+                      });
+  bool asked = false;
+  const absl::Status read = reader.ReadToEnd([&] {
+    if (!tool.patience.Interrupted() || asked) return absl::OkStatus();
+    v1::CancelCommandRequest request;
+    request.set_command_id(command_id);
+    const auto answer = tool.api.Call<v1::Command>("CancelCommand", request);
+    // A command that has just ended cannot be cancelled, and need not be.
+    asked = answer.ok() || ProblemOf(answer.status());
+    return absl::OkStatus();
+  });
+  if (!read.ok()) {
+    tool.console.Err(ErrorText(read, false));
+    tool.console.Err(fmt::format(
+        "musterctl: the outcome of command {} is not known here; do not repeat "
+        "it; musterctl commands get {}; exit {}\n",
+        command_id, command_id, int{kExitOutcomeUnknown}));
+    return kExitOutcomeUnknown;
+  }
+  if (const uint64_t dropped = reader.command().output_dropped_bytes()) {
+    tool.console.Err(fmt::format(
+        "warning: the machine dropped {} bytes of output beyond the limit\n",
+        dropped));
+  }
+  return Conclude(tool, reader.command());
+}
+
+// Resolves and submits; the id of the command.
+absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
+                                          v1::SubmitCommandRequest request,
+                                          bool& maybe_sent) {
+  ASSIGN_OR_RETURN(const ResolvedAgent resolved,
+                   ResolveAgent(tool, options.agent));
+  request.set_agent_id(resolved.agent.agent_id());
+  return Submit(tool, std::move(request), maybe_sent);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
+                                                      Console& console) {
+  if (options.words.empty() == options.script.empty()) {
+    return absl::InvalidArgumentError(
+        options.script.empty() ? "no command: give it after --, or --script"
+                               : "give a command or --script, not both");
+  }
+  v1::SubmitCommandRequest request;
+  request.set_shell_type(options.shell);
+  if (!options.script.empty()) {
+    if (options.shell == v1::SHELL_TYPE_EXEC) {
+      return absl::InvalidArgumentError("--script needs a shell, not exec");
+    }
+    ASSIGN_OR_RETURN(*request.mutable_command(),
+                     ReadScript(options.script, console));
+  } else {
+    RETURN_IF_ERROR(SetWords(options, request));
+  }
+  if (options.timeout) {
+    *request.mutable_timeout() = wire::ToProto(*options.timeout);
+  }
+  if (options.delivery_timeout) {
+    *request.mutable_delivery_timeout() =
+        wire::ToProto(*options.delivery_timeout);
+  }
+  request.set_if_offline(options.if_offline);
+  return request;
+}
+
+absl::StatusOr<int> Run(Tool& tool, const RunOptions& options) {
+  ASSIGN_OR_RETURN(v1::SubmitCommandRequest request,
+                   SubmissionOf(options, tool.console));
+  bool maybe_sent = false;
+  const auto command = Begin(tool, options, std::move(request), maybe_sent);
+  if (command.ok() && options.detach) {
+    ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, command->body));
+    if (!shown) tool.console.Out(command->message.command_id() + "\n");
+    return kExitOk;
+  }
+  if (command.ok()) return Follow(tool, command->message.command_id());
+  if (!maybe_sent && options.detach) return command.status();
+
+  const bool as_json = tool.format == OutputFormat::kJson;
+  tool.console.Err(ErrorText(command.status(), as_json));
+  if (maybe_sent) {
+    tool.console.Err(fmt::format(
+        "musterctl: the gateway did not say whether it took the command; do "
+        "not repeat it before musterctl commands ls shows; exit {}\n",
+        int{kExitOutcomeUnknown}));
+    return kExitOutcomeUnknown;
+  }
+  tool.console.Err(
+      fmt::format("musterctl: the command did not run; safe to repeat; exit "
+                  "{}\n",
+                  int{kExitDidNotRun}));
+  return kExitDidNotRun;
+}
+
+}  // namespace muster::ctl

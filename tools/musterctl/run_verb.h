@@ -1,0 +1,48 @@
+// musterctl run: one command on one machine, live, and the truth about it.
+//
+//   submit ──▶ poll output ──▶ … ──▶ end ──▶ exit code
+//     │            │  connection lost: poll again from the same offsets
+//     │            └─ Ctrl-C: ask to cancel, go on polling
+//     └─ connection lost: submit again with the same Idempotency-Key, which
+//        the gateway knows: it never runs twice
+
+#ifndef MUSTER_TOOLS_MUSTERCTL_RUN_VERB_H_
+#define MUSTER_TOOLS_MUSTERCTL_RUN_VERB_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "muster/v1/fleet_admin.pb.h"
+#include "tools/musterctl/tool.h"
+
+namespace muster::ctl {
+
+struct RunOptions {
+  std::string agent;
+  std::vector<std::string> words;  // After `--`.
+  std::string script;              // A file, or "-"; empty: none.
+  v1::ShellType shell = v1::SHELL_TYPE_UNSPECIFIED;
+  std::optional<absl::Duration> timeout;           // Of the execution.
+  std::optional<absl::Duration> delivery_timeout;  // Until it must have begun.
+  v1::IfOffline if_offline = v1::IF_OFFLINE_UNSPECIFIED;
+  bool detach = false;
+};
+
+// What is submitted for `options`, without agent and key. One word is a text
+// for the shell, as it is; several words are executed without a shell, or, when
+// one was asked for, quoted for it. InvalidArgument for a combination that
+// means nothing.
+absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
+                                                      Console& console);
+
+// Returns the exit code for the shell: the command's own and those of
+// exit_code.h. Unless it is plainly the command's own, the last line on stderr
+// says what it means. With `detach`, prints the id and returns kExitOk.
+absl::StatusOr<int> Run(Tool& tool, const RunOptions& options);
+
+}  // namespace muster::ctl
+
+#endif  // MUSTER_TOOLS_MUSTERCTL_RUN_VERB_H_

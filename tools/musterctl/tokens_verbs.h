@@ -1,0 +1,33 @@
+// musterctl tokens …: what lets a machine join.
+
+#ifndef MUSTER_TOOLS_MUSTERCTL_TOKENS_VERBS_H_
+#define MUSTER_TOOLS_MUSTERCTL_TOKENS_VERBS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tools/musterctl/tool.h"
+
+namespace muster::ctl {
+
+struct TokensCreateOptions {
+  std::string description;
+  std::optional<absl::Duration> ttl;
+  std::optional<uint32_t> uses;
+  std::vector<std::string> labels;  // "k=v"
+};
+// Prints exactly the lines to paste on the machine; remarks go to stderr.
+absl::StatusOr<int> TokensCreate(Tool& tool,
+                                 const TokensCreateOptions& options);
+
+absl::StatusOr<int> TokensLs(Tool& tool, bool header);
+
+absl::StatusOr<int> TokensRevoke(Tool& tool, const std::string& token_id);
+
+}  // namespace muster::ctl
+
+#endif  // MUSTER_TOOLS_MUSTERCTL_TOKENS_VERBS_H_

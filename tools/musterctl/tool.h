@@ -1,0 +1,44 @@
+// What every verb is given.
+
+#ifndef MUSTER_TOOLS_MUSTERCTL_TOOL_H_
+#define MUSTER_TOOLS_MUSTERCTL_TOOL_H_
+
+#include <optional>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "libprotocol/base/clock.h"
+#include "tools/musterctl/console.h"
+#include "tools/musterctl/gateway_api.h"
+#include "tools/musterctl/output_format.h"
+#include "tools/musterctl/table.h"
+
+namespace muster::ctl {
+
+// A verb returns the exit code, or an error that becomes one (exit_code.h).
+struct Tool {
+  GatewayApi& api;
+  Console& console;
+  Patience& patience;
+  const Clock& clock;
+  OutputFormat format = OutputFormat::kTable;
+  bool color = false;
+
+  // The gateway's time if it told it, else ours.
+  absl::Time Now(std::optional<absl::Time> served_at) const {
+    return served_at.value_or(clock.Wall());
+  }
+
+  TableStyle Style(bool header) const {
+    return {.header = header, .color = color, .columns_max = console.Columns()};
+  }
+};
+
+// Shows `body`, the API's JSON, as it is or as YAML. True if the format was one
+// of these two.
+absl::StatusOr<bool> ShowTree(Tool& tool, std::string_view body);
+
+}  // namespace muster::ctl
+
+#endif  // MUSTER_TOOLS_MUSTERCTL_TOOL_H_
