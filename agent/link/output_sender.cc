@@ -16,6 +16,11 @@ void OutputSender::Grew(const OutputKey& key, uint64_t bytes) {
   p.known = std::max(p.known, bytes);
 }
 
+void OutputSender::EndsAt(const OutputKey& key, uint64_t bytes) {
+  Progress& p = streams_[key];
+  p.known = std::max(p.sent, bytes);
+}
+
 void OutputSender::Forget(const CommandId& command) {
   std::erase_if(streams_, [&](const auto& entry) {
     if (entry.first.command != command) return false;
@@ -91,11 +96,9 @@ void OutputSender::PathLost() {
   sample_start_.reset();
 }
 
-bool OutputSender::Complete(const CommandId& command) const {
-  return std::none_of(streams_.begin(), streams_.end(), [&](const auto& entry) {
-    return entry.first.command == command &&
-           entry.second.acknowledged < entry.second.known;
-  });
+uint64_t OutputSender::acknowledged(const OutputKey& key) const {
+  const auto it = streams_.find(key);
+  return it == streams_.end() ? 0 : it->second.acknowledged;
 }
 
 }  // namespace muster::agent

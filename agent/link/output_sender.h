@@ -52,6 +52,9 @@ class OutputSender {
   // The stream has `bytes` bytes in all so far. Never shrinks.
   void Grew(const OutputKey& key, uint64_t bytes);
 
+  // Nothing can be read from `bytes` on, whatever Grew() said before.
+  void EndsAt(const OutputKey& key, uint64_t bytes);
+
   // Nothing of this command is wanted any more.
   void Forget(const CommandId& command);
 
@@ -69,8 +72,8 @@ class OutputSender {
   // The path broke: what is unacknowledged will be sent again, from there.
   void PathLost();
 
-  // The gateway has every byte that Grew() announced of this command.
-  bool Complete(const CommandId& command) const;
+  // Everything before it is durable at the gateway.
+  uint64_t acknowledged(const OutputKey& key) const;
 
   uint64_t window() const { return window_; }
   uint64_t unacknowledged() const { return unacknowledged_; }

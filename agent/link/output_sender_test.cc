@@ -96,9 +96,7 @@ TEST(OutputSenderTest, AnImpossibleOrOldAcknowledgementChangesNothing) {
   sender.Acknowledged(kA, 400, kStart);
   EXPECT_EQ(sender.unacknowledged(), 500u);
   sender.Acknowledged(kB, 5, kStart);
-  EXPECT_FALSE(sender.Complete(kA.command));
-  sender.Acknowledged(kA, 1000, kStart);
-  EXPECT_TRUE(sender.Complete(kA.command));
+  EXPECT_EQ(sender.acknowledged(kA), 500u);
 }
 
 TEST(OutputSenderTest, WhatIsForgottenFreesTheWindow) {
@@ -110,6 +108,14 @@ TEST(OutputSenderTest, WhatIsForgottenFreesTheWindow) {
   EXPECT_EQ(sender.unacknowledged(), 0u);
   sender.Grew(kB, 1);
   EXPECT_TRUE(sender.Next());
+}
+
+TEST(OutputSenderTest, WhatCannotBeReadIsNotOfferedAgain) {
+  OutputSender sender;
+  sender.Grew(kA, 1000);
+  sender.Sent(*sender.Next(), 10, kStart);
+  sender.EndsAt(kA, 10);
+  EXPECT_FALSE(sender.Next());
 }
 
 TEST(OutputSenderTest, AShortReadCountsOnlyWhatWasSent) {

@@ -8,15 +8,13 @@ namespace {
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
 }  // namespace
 
-ThreadEventLoop::~ThreadEventLoop() { Stop(); }
-
-void ThreadEventLoop::Stop() {
+ThreadEventLoop::~ThreadEventLoop() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
     wake_.NotifyAll();
   }
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 bool ThreadEventLoop::Post(Task task) {

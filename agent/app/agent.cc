@@ -1,0 +1,299 @@
+#include "agent/app/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::agent {
+namespace {
+
+// A person waits for the answer to heartbeat-now.
+constexpr absl::Duration kHeartbeatNowTimeout = absl::Seconds(10);
+
+class ExecutorRunner final : public CommandRunner {
+ public:
+  explicit ExecutorRunner(Executor& executor) : executor_(executor) {}
+  absl::Status Accept(Order order) override {
+    return executor_.Accept(std::move(order));
+  }
+  absl::Status Cancel(const CommandId& id) override {
+    return executor_.Cancel(id);
+  }
+  uint64_t OutputBytes(const CommandId& id, Stream stream) override {
+    return executor_.OutputBytes(id, stream);
+  }
+  absl::StatusOr<std::string> ReadOutput(const CommandId& id, Stream stream,
+                                         uint64_t offset,
+                                         size_t bytes_max) override {
+    return executor_.ReadOutput(id, stream, offset, bytes_max);
+  }
+  absl::Status Forget(const CommandId& id) override {
+    return executor_.Forget(id);
+  }
+  std::vector<CommandId> OpenCommands() override {
+    return executor_.OpenCommands();
+  }
+  uint64_t seen_high() override { return executor_.seen_high(); }
+
+ private:
+  Executor& executor_;
+};
+
+LinkKeeper::Options KeeperOptions(const Agent::Options& options) {
+  LinkKeeper::Options out;
+  out.dial.endpoint = options.identity.endpoint;
+  out.dial.credentials = MakeAgentCredentials(
+      options.identity.ca_pem, options.identity.certificate_pem, options.key);
+  out.dial.proxy = options.proxy;
+  out.policy = options.policy;
+  out.facts = options.facts;
+  out.instance = options.instance;
+  out.random_seed = options.random_seed;
+  return out;
+}
+
+ProbeTarget TargetOf(const Agent::Options& options) {
+  ProbeTarget target;
+  target.endpoint = options.identity.endpoint;
+  target.server_name = kGatewayName;
+  target.ca_pem = options.identity.ca_pem;
+  target.certificate_pem = options.identity.certificate_pem;
+  target.key_pem = options.key;
+  return target;
+}
+
+std::string Ago(absl::Duration d) {
+  return absl::FormatDuration(absl::Trunc(d, absl::Seconds(1))) + " ago";
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(
+    EventLoop& loop, AgentState state, Options options,
+    std::function<void(End)> on_end) {
+  std::unique_ptr<Agent> agent(
+      new Agent(loop, std::move(state), std::move(options), std::move(on_end)));
+  RETURN_IF_ERROR(agent->OpenCommands());
+  agent->keeper_.Start();
+  return agent;
+}
+
+Agent::Agent(EventLoop& loop, AgentState state, Options options,
+             std::function<void(End)> on_end)
+    : loop_(loop),
+      state_(std::move(state)),
+      options_(std::move(options)),
+      on_end_(std::move(on_end)),
+      keeper_(loop, *this, KeeperOptions(options_)),
+      courier_(loop, {.send_update =
+                          [this](v1::CommandUpdate u) {
+                            return keeper_.Send(std::move(u));
+                          },
+                      .send_chunk =
+                          [this](v1::TransferChunk c) {
+                            return keeper_.Send(std::move(c));
+                          }}),
+      prober_(loop, TargetOf(options_)) {}
+
+Agent::~Agent() = default;
+
+absl::Status Agent::OpenCommands() {
+  Executor::Options options;
+  options.folder = state_.commands_folder();
+  options.shim_path = options_.exec_path;
+  options.boot_id = options_.instance.boot_id();
+  ASSIGN_OR_RETURN(executor_,
+                   Executor::Open(loop_, courier_, std::move(options)));
+  runner_ = std::make_unique<ExecutorRunner>(*executor_);
+  courier_.SetRunner(runner_.get());
+  return executor_->Recover();
+}
+
+void Agent::Goodbye(v1::GoodbyeReason reason,
+                    std::optional<absl::Duration> back_within) {
+  keeper_.Goodbye(reason, back_within);
+}
+
+void Agent::OnOnline(const WentOnline& online) {
+  offline_.reset();
+  sequence_ = 0;
+  Log(kInfo, "connected",
+      {{"agent_id", options_.identity.agent_id},
+       {"endpoint", options_.identity.endpoint},
+       {"epoch", online.epoch},
+       {"heartbeat_interval", online.heartbeat_interval}});
+  courier_.OnOnline();
+}
+
+// Logs when the own probe has told what gRPC's text alone does not.
+void Agent::OnOffline(const WentOffline& offline) {
+  offline_ = offline;
+  next_dial_ = loop_.clock().Now() + offline.retry_in;
+  prober_.Probe([this, offline](std::optional<ProbeResult> probe) {
+    std::string failure = offline.failure_class;
+    if (failure != FailureClassName(FailureClass::kRefusedByGateway)) {
+      const FailureClass joined = ClassifyLinkFailure(
+          offline.detail, probe ? probe->failure : std::nullopt);
+      // Our own findings ("no_answer") are replaced only by what a probe found.
+      const bool own = failure == "no_answer" || failure == "protocol_error";
+      if (!own || (probe && probe->failure)) failure = FailureClassName(joined);
+    }
+    if (offline_) offline_->failure_class = failure;
+    if (offline.was_online) {
+      Log(kWarning, "disconnect",
+          {{"agent_id", options_.identity.agent_id},
+           {"class", failure},
+           {"why", offline.detail}});
+    }
+    Log(kWarning, "heartbeat_failed",
+        {{"agent_id", options_.identity.agent_id},
+         {"class", failure},
+         {"endpoint", options_.identity.endpoint},
+         {"why", offline.detail},
+         {"probe", probe ? ProbeStepName(probe->step) : "not made"},
+         {"retry_in", offline.retry_in}});
+    AnswerWaiters({.text = fmt::format("not delivered: class={}: {}", failure,
+                                       offline.detail)},
+                  UINT64_MAX);
+  });
+}
+
+void Agent::OnHeartbeatSent(const HeartbeatSent& heartbeat) {
+  sequence_ = heartbeat.sequence;
+  Log(kInfo, "heartbeat_sent",
+      {{"agent_id", options_.identity.agent_id},
+       {"sequence", heartbeat.sequence}});
+}
+
+void Agent::OnHeartbeatAcknowledged(const HeartbeatAcknowledged& heartbeat) {
+  AnswerWaiters(
+      {.ok = true,
+       .text = fmt::format(
+           "heartbeat {} acknowledged in {}; the gateway shows {} online",
+           heartbeat.sequence,
+           absl::FormatDuration(
+               absl::Trunc(heartbeat.round_trip, absl::Microseconds(10))),
+           options_.facts.hostname())},
+      heartbeat.sequence);
+}
+
+void Agent::OnDeregistered(const std::string& text) {
+  end_ = End::kDeregistered;
+  Log(kError, "disconnect",
+      {{"agent_id", options_.identity.agent_id},
+       {"class", "deregistered"},
+       {"why", text}});
+  AnswerWaiters({.text = "the gateway has deleted this machine; join again "
+                         "with a fresh token: "
+                         "muster-agent join --server " +
+                         options_.identity.server},
+                UINT64_MAX);
+}
+
+void Agent::OnStopped() {
+  AnswerWaiters({.text = "the agent stops"}, UINT64_MAX);
+  if (end_ == End::kLeft) {
+    runner_.reset();
+    executor_.reset();
+    const absl::Status wiped = state_.Wipe();
+    leave_reply_(
+        {.ok = wiped.ok(),
+         .text = wiped.ok() ? fmt::format(
+                                  "left: {} is deregistered, its state is gone",
+                                  options_.identity.agent_id)
+                            : std::string(ToStd(wiped.message()))});
+  }
+  on_end_(end_);
+}
+
+void Agent::Control(ControlVerb verb, ControlServer::Reply reply) {
+  switch (verb) {
+    case ControlVerb::kStatus:
+      return reply(Status());
+    case ControlVerb::kHeartbeatNow:
+      return HeartbeatNow(std::move(reply));
+    case ControlVerb::kStop:
+      reply({.ok = true, .text = "stopping"});
+      return Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt);
+    case ControlVerb::kReplaced:
+      end_ = End::kReplaced;
+      reply({.ok = true, .text = "starting with the new identity"});
+      return Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt);
+    case ControlVerb::kLeave:
+      return Leave(std::move(reply));
+  }
+}
+
+ControlReply Agent::Status() const {
+  const LinkMachine& machine = keeper_.machine();
+  const absl::Time wall = loop_.clock().Wall();
+  std::string link = "connecting";
+  if (machine.online()) {
+    link = fmt::format("online, epoch {}, since {}", machine.epoch(),
+                       Ago(wall - machine.connected_since().value_or(wall)));
+  } else if (offline_) {
+    link = fmt::format(
+        "offline: class={}: {}; next attempt in {}", offline_->failure_class,
+        offline_->detail,
+        absl::FormatDuration(absl::Trunc(
+            std::max(absl::ZeroDuration(), next_dial_ - loop_.clock().Now()),
+            absl::Milliseconds(100))));
+  }
+  const auto acknowledged = machine.last_acknowledged();
+  ControlReply reply{.ok = true};
+  reply.fields = {
+      {"agent_id", options_.identity.agent_id},
+      {"hostname", options_.facts.hostname()},
+      {"server", options_.identity.server},
+      {"endpoint", options_.identity.endpoint},
+      {"online", machine.online() ? "true" : "false"},
+      {"link", link},
+      {"heartbeat",
+       fmt::format("every {}, last acknowledged {}",
+                   absl::FormatDuration(machine.heartbeat_interval()),
+                   acknowledged ? Ago(wall - *acknowledged) : "never")},
+      {"commands", fmt::format("{} open", executor_->OpenCommands().size())},
+  };
+  return reply;
+}
+
+void Agent::HeartbeatNow(ControlServer::Reply reply) {
+  keeper_.HeartbeatNow();
+  const EventLoop::TimerId timer =
+      loop_.PostAt(loop_.clock().Now() + kHeartbeatNowTimeout, [this] {
+        AnswerWaiters(
+            {.text = fmt::format("no answer within {}",
+                                 absl::FormatDuration(kHeartbeatNowTimeout))},
+            UINT64_MAX);
+      });
+  waiters_.push_back(
+      {keeper_.machine().online() ? sequence_ : 0, std::move(reply), timer});
+}
+
+void Agent::AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence) {
+  std::erase_if(waiters_, [&](const Waiter& waiter) {
+    if (waiter.sequence > up_to_sequence) return false;
+    loop_.Cancel(waiter.timer);
+    waiter.reply(reply);
+    return true;
+  });
+}
+
+void Agent::Leave(ControlServer::Reply reply) {
+  if (!keeper_.machine().online()) {
+    return reply(
+        {.text = "not connected: the gateway would not hear that this machine "
+                 "leaves. "
+                 "Try again when it is online, or wipe without telling it: "
+                 "muster-agent leave --force"});
+  }
+  end_ = End::kLeft;
+  leave_reply_ = std::move(reply);
+  Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt);
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,116 @@
+// The running agent: link, commands and control, put together.
+
+#ifndef MUSTER_AGENT_APP_AGENT_H_
+#define MUSTER_AGENT_APP_AGENT_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/app/agent_state.h"
+#include "agent/app/command_courier.h"
+#include "agent/app/prober.h"
+#include "agent/link/link_keeper.h"
+#include "agent/local/control_server.h"
+#include "libprotocol/base/event_loop.h"
+
+namespace muster::agent {
+
+// Agent speaks for this machine under one identity until its end.
+//
+// Threading: everything on `loop`. Lifetime: made and destroyed on `loop`,
+// after `on_end` was called, which happens exactly once.
+class Agent final : private LinkKeeper::Delegate {
+ public:
+  enum class End {
+    kStopped,       // Asked to, by a signal or an operator.
+    kLeft,          // The identity ended at our own wish; the state is wiped.
+    kReplaced,      // Another identity was saved: start with it.
+    kDeregistered,  // The gateway ended the identity.
+  };
+
+  struct Options {
+    Identity identity;
+    Secret key;
+    v1::AgentFacts facts;
+    v1::Instance instance;
+    std::string exec_path;
+    std::string proxy;
+    LinkPolicy policy = {};
+    uint64_t random_seed = 0;
+  };
+
+  // Recovers the commands of an earlier life, then dials. Errors are those of
+  // the command folders. Blocks on the disk.
+  static absl::StatusOr<std::unique_ptr<Agent>> Start(
+      EventLoop& loop, AgentState state, Options options,
+      std::function<void(End)> on_end);
+  ~Agent() override;
+
+  void Goodbye(v1::GoodbyeReason reason,
+               std::optional<absl::Duration> back_within);
+  void RouteChanged() { keeper_.RouteChanged(); }
+
+  // A request of the control socket.
+  void Control(ControlVerb verb, ControlServer::Reply reply);
+
+ private:
+  struct Waiter {  // For a heartbeat that was asked for.
+    uint64_t sequence;
+    ControlServer::Reply reply;
+    EventLoop::TimerId timer;
+  };
+
+  Agent(EventLoop& loop, AgentState state, Options options,
+        std::function<void(End)> on_end);
+  absl::Status OpenCommands();
+
+  CommandsForHello Commands() override { return courier_.ForHello(); }
+  void OnOnline(const WentOnline& online) override;
+  void OnOffline(const WentOffline& offline) override;
+  void OnHeartbeatSent(const HeartbeatSent& heartbeat) override;
+  void OnHeartbeatAcknowledged(const HeartbeatAcknowledged& heartbeat) override;
+  void OnOrder(v1::CommandOrder order) override { courier_.OnOrder(order); }
+  void OnCancel(const std::string& command_id) override {
+    courier_.OnCancel(command_id);
+  }
+  void OnUpdateAck(const v1::CommandUpdateAck& ack) override {
+    courier_.OnUpdateAck(ack);
+  }
+  void OnTransferAck(const v1::TransferAck& ack) override {
+    courier_.OnTransferAck(ack);
+  }
+  void OnTransferLost() override { courier_.OnTransferLost(); }
+  void OnDeregistered(const std::string& text) override;
+  void OnStopped() override;
+
+  ControlReply Status() const;
+  void HeartbeatNow(ControlServer::Reply reply);
+  void AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence);
+  void Leave(ControlServer::Reply reply);
+
+  // Constant after construction.
+  EventLoop& loop_;
+  const AgentState state_;
+  const Options options_;
+  const std::function<void(End)> on_end_;
+
+  // Touched only on loop_.
+  End end_ = End::kStopped;
+  std::optional<WentOffline> offline_;
+  Instant next_dial_;
+  uint64_t sequence_ = 0;  // Of the last heartbeat on this link.
+  std::vector<Waiter> waiters_;
+  ControlServer::Reply leave_reply_;
+  LinkKeeper keeper_;
+  CommandCourier courier_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<CommandRunner> runner_;
+  Prober prober_;  // Last: its thread posts to what is above.
+};
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_APP_AGENT_H_

@@ -1,0 +1,173 @@
+#include "agent/app/agent_state.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <sstream>
+
+#define TOML_EXCEPTIONS 0
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/tls_material.h"
+#include "toml++/toml.h"
+
+namespace muster::agent {
+namespace {
+
+// Raised when an older agent could not read what a newer one writes.
+constexpr int64_t kVersion = 1;
+
+constexpr size_t kIdentityBytesMax = 256 * 1024;
+
+absl::Status Corrupt(const std::string& path, std::string_view what) {
+  return absl::DataLossError(
+      fmt::format("{}: {}. Restore the file, or start over with a fresh token: "
+                  "muster-agent join --replace",
+                  path, what));
+}
+
+struct Field {
+  const char* key;
+  std::string Identity::*member;
+};
+constexpr Field kFields[] = {
+    {"agent_id", &Identity::agent_id},
+    {"org_id", &Identity::org_id},
+    {"certificate_pem", &Identity::certificate_pem},
+    {"ca_pem", &Identity::ca_pem},
+    {"endpoint", &Identity::endpoint},
+    {"server", &Identity::server},
+};
+
+absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kIdentityBytesMax));
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    return Corrupt(
+        path, fmt::format("line {}: {}", parsed.error().source().begin.line,
+                          parsed.error().description()));
+  }
+  const toml::table& table = parsed.table();
+  const std::optional<int64_t> version = table["version"].value<int64_t>();
+  if (!version) return Corrupt(path, "version is missing");
+  if (*version != kVersion) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: written by another muster-agent: version must be {}, got {}", path,
+        kVersion, *version));
+  }
+  Identity identity;
+  for (const Field& field : kFields) {
+    const auto value = table[field.key].value<std::string>();
+    if (!value || value->empty())
+      return Corrupt(path, fmt::format("{} is missing", field.key));
+    identity.*field.member = *value;
+  }
+  if (const toml::table* labels = table["labels"].as_table()) {
+    for (const auto& [key, value] : *labels) {
+      identity.labels[std::string(key.str())] = value.value_or(std::string());
+    }
+  }
+  return identity;
+}
+
+absl::StatusOr<Secret> ReadKey(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string pem, ReadFile(path, kKeyPemBytesMax));
+  return Secret(std::move(pem));
+}
+
+absl::Status CheckKey(const absl::StatusOr<Secret>& key,
+                      const Identity& identity) {
+  if (!key.ok()) return key.status();
+  return CheckKeyMatchesCertificate(*key, identity.certificate_pem);
+}
+
+}  // namespace
+
+absl::Status AgentState::Create() const { return MakeFolder(folder_, 0700); }
+
+absl::StatusOr<Identity> AgentState::LoadIdentity() const {
+  const std::string path = File("identity.toml");
+  ASSIGN_OR_RETURN(Identity identity, ReadIdentity(path));
+  absl::Status match = CheckKey(LoadKey(), identity);
+  if (!match.ok() && CheckKey(ReadKey(File("key.new.pem")), identity).ok()) {
+    RETURN_IF_ERROR(PromotePendingKey());
+    match = absl::OkStatus();
+  }
+  if (!match.ok()) return Corrupt(File("key.pem"), ToStd(match.message()));
+  return identity;
+}
+
+absl::Status AgentState::SaveIdentity(const Identity& identity) const {
+  toml::table table{{"version", kVersion}};
+  for (const Field& field : kFields)
+    table.insert(field.key, identity.*field.member);
+  toml::table labels;
+  for (const auto& [key, value] : identity.labels) labels.insert(key, value);
+  table.insert("labels", std::move(labels));
+  std::ostringstream text;
+  text << "# Written by muster-agent join.\n" << table << "\n";
+  RETURN_IF_ERROR(WriteFileDurably(File("identity.toml"), text.str(), 0600));
+  return PromotePendingKey();
+}
+
+absl::Status AgentState::PromotePendingKey() const {
+  const std::string from = File("key.new.pem");
+  if (rename(from.c_str(), File("key.pem").c_str()) != 0) {
+    return ErrnoStatus(errno, "renaming", from);
+  }
+  return SyncFolder(folder_);
+}
+
+absl::StatusOr<Secret> AgentState::LoadKey() const {
+  return ReadKey(File("key.pem"));
+}
+
+absl::StatusOr<Secret> AgentState::PendingKey() const {
+  const std::string path = File("key.new.pem");
+  absl::StatusOr<Secret> key = ReadKey(path);
+  if (key.ok() && PinOfKey(*key).ok()) return key;
+  ASSIGN_OR_RETURN(Secret fresh, GenerateKey());
+  RETURN_IF_ERROR(WriteFileDurably(path, fresh.Reveal(), 0600));
+  return fresh;
+}
+
+absl::Status AgentState::RetireIdentity() const {
+  const std::string from = File("identity.toml");
+  if (rename(from.c_str(), File("former.toml").c_str()) != 0 &&
+      errno != ENOENT) {
+    return ErrnoStatus(errno, "renaming", from);
+  }
+  RETURN_IF_ERROR(RemoveTree(File("key.pem")));
+  return SyncFolder(folder_);
+}
+
+std::optional<std::string> AgentState::FormerAgentId() const {
+  const absl::StatusOr<Identity> former = ReadIdentity(File("former.toml"));
+  if (!former.ok()) return std::nullopt;
+  return former->agent_id;
+}
+
+absl::Status AgentState::Wipe() const {
+  // The identity first: without it nothing else is believed.
+  for (const char* name :
+       {"identity.toml", "former.toml", "key.pem", "key.new.pem", "commands"}) {
+    RETURN_IF_ERROR(RemoveTree(File(name)));
+  }
+  return FileExists(folder_) ? SyncFolder(folder_) : absl::OkStatus();
+}
+
+absl::StatusOr<Fd> AgentState::Lock() const {
+  const std::string path = File("agent.lock");
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoStatus(errno, "opening", path);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "locking", path);
+  return absl::AlreadyExistsError(
+      fmt::format("another muster-agent runs from {}", folder_));
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,85 @@
+// Who this machine is to its fleet, over restarts.
+//
+//   STATE_DIR/        0700
+//     key.new.pem     0600  of a registration under way; made before the call
+//     key.pem         0600  of the identity
+//     identity.toml   0600  what the gateway answered; exists = joined
+//     former.toml     0600  the identity that the gateway deleted, if any
+//     agent.sock      0600  control socket of the running agent
+//     agent.lock      0600  locked by the running agent
+//     commands/       0700  agent/exec
+
+#ifndef MUSTER_AGENT_APP_AGENT_STATE_H_
+#define MUSTER_AGENT_APP_AGENT_STATE_H_
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/secret.h"
+
+namespace muster::agent {
+
+// The answer to a registration, and what was asked.
+struct Identity {
+  std::string agent_id;
+  std::string org_id;
+  std::string certificate_pem;
+  std::string ca_pem;
+  std::string endpoint;  // host:port of the fleet port.
+  std::string server;    // The URL that was joined.
+  std::map<std::string, std::string> labels;
+};
+
+// AgentState is the folder. Stateless apart from its path; blocks on the disk.
+class AgentState {
+ public:
+  explicit AgentState(std::string folder) : folder_(std::move(folder)) {}
+
+  // Makes the folder, 0700.
+  absl::Status Create() const;
+
+  // NotFound: not joined. DataLoss, naming the file and what is wrong with it:
+  // not what SaveIdentity() wrote. FailedPrecondition: another version did.
+  absl::StatusOr<Identity> LoadIdentity() const;
+
+  // Key of the identity; NotFound if there is none.
+  absl::StatusOr<Secret> LoadKey() const;
+
+  // The key to register with: the one of an earlier attempt, so that the same
+  // token answers again, or a new one, durably written.
+  absl::StatusOr<Secret> PendingKey() const;
+
+  // The registration with the pending key succeeded: both become the identity.
+  // A crash in between is mended by the next LoadIdentity().
+  absl::Status SaveIdentity(const Identity& identity) const;
+
+  // The identity is no longer one: kept as the former, so that the next join
+  // can name it. The key goes.
+  absl::Status RetireIdentity() const;
+  std::optional<std::string> FormerAgentId() const;
+
+  // Removes identity, former identity, key and commands.
+  absl::Status Wipe() const;
+
+  // Held by the one agent that runs from this folder; released with the Fd.
+  // AlreadyExists while another process has it.
+  absl::StatusOr<Fd> Lock() const;
+
+  std::string socket_path() const { return folder_ + "/agent.sock"; }
+  std::string commands_folder() const { return folder_ + "/commands"; }
+  const std::string& folder() const { return folder_; }
+
+ private:
+  std::string File(const char* name) const { return folder_ + "/" + name; }
+  absl::Status PromotePendingKey() const;
+
+  const std::string folder_;
+};
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_APP_AGENT_STATE_H_

@@ -1,0 +1,56 @@
+// What was typed on the command line.
+
+#ifndef MUSTER_AGENT_APP_FLAGS_H_
+#define MUSTER_AGENT_APP_FLAGS_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "absl/time/time.h"
+
+namespace muster::agent {
+
+enum class Verb {
+  kJoin,
+  kLeave,
+  kRun,
+  kStatus,
+  kHeartbeatNow,
+  kStop,
+  kVersion
+};
+
+struct Flags {
+  Verb verb = Verb::kRun;
+  std::optional<std::string> config_file;
+  std::map<std::string, std::string>
+      settings;  // key → value, for LoadConfig().
+
+  // join
+  std::string server;
+  std::string pin;
+  std::string ca_file;
+  std::map<std::string, std::string> labels;
+  bool replace = false;
+  bool token_stdin = false;
+  std::optional<absl::Duration> wait;
+
+  bool force = false;  // leave
+  bool json = false;   // status
+};
+
+// The program ends here: help was asked for (0), or the words make no sense
+// (2).
+struct EarlyExit {
+  int code = 0;
+  std::string out;  // For stdout.
+  std::string err;  // For stderr.
+};
+
+std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv);
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_APP_FLAGS_H_

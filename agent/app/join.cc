@@ -1,0 +1,155 @@
+#include "agent/app/join.h"
+
+#include <utility>
+
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/https_client.h"
+#include "libprotocol/net/tls_material.h"
+#include "libprotocol/wire/json_tree.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr size_t kAnswerBytesMax = 256 * 1024;
+
+// "http://" + loopback: elsewhere the token would be readable on the way.
+bool IsPlainElsewhere(std::string_view url) {
+  if (url.substr(0, 7) != "http://") return false;
+  const std::string_view host = url.substr(7);
+  for (const std::string_view loopback : {"127.", "localhost", "[::1]"}) {
+    if (host.substr(0, loopback.size()) == loopback) return false;
+  }
+  return true;
+}
+
+absl::Status Validate(const JoinOptions& options) {
+  if (IsPlainElsewhere(options.server)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--server: the token would cross the network readable; use "
+                    "https://, got {}",
+                    options.server));
+  }
+  if (options.token.empty() ||
+      options.token.Reveal().size() > wire::kTokenBytesMax) {
+    return absl::InvalidArgumentError(
+        fmt::format("the token must be 1 to {} bytes, got {}: give it as "
+                    "MUSTER_TOKEN, MUSTER_TOKEN_FILE or "
+                    "with --token-stdin",
+                    wire::kTokenBytesMax, options.token.Reveal().size()));
+  }
+  return absl::OkStatus();
+}
+
+// The gateway's own words for an error, if it sent any.
+absl::Status ErrorOf(const HttpResponse& response, const std::string& server) {
+  std::string code = fmt::format("HTTP status {}", response.status);
+  std::string detail;
+  if (const auto tree = wire::ParseJsonTree(response.body);
+      tree.ok() && tree->is_object()) {
+    if (const auto it = tree->find("code");
+        it != tree->end() && it->is_string()) {
+      code = it->get<std::string>();
+    }
+    if (const auto it = tree->find("detail");
+        it != tree->end() && it->is_string()) {
+      detail = ": " + it->get<std::string>();
+    }
+  }
+  const std::string text =
+      fmt::format("{} refused the registration: {}{}", server, code, detail);
+  if (response.status == 401 || response.status == 403)
+    return absl::UnauthenticatedError(text);
+  if (response.status >= 500 || response.status == 429)
+    return absl::UnavailableError(text);
+  return absl::FailedPreconditionError(text);
+}
+
+absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
+                                          const v1::RegisterRequest& request) {
+  HttpsClient::Options client_options;
+  client_options.base_url = options.server;
+  client_options.pin = options.pin;
+  client_options.ca_pem = options.ca_pem;
+  client_options.response_bytes_max = kAnswerBytesMax;
+  ASSIGN_OR_RETURN(const auto client,
+                   HttpsClient::Create(std::move(client_options)));
+  HttpRequest http;
+  http.method = "POST";
+  http.target = "/api/agents/register";
+  http.headers = {{"Content-Type", "application/json"}};
+  http.body = wire::ProtoToJson(request);
+  ASSIGN_OR_RETURN(const HttpResponse response, client->Fetch(http));
+  if (response.status / 100 != 2) return ErrorOf(response, options.server);
+  v1::RegisterResponse out;
+  RETURN_IF_ERROR(
+      wire::JsonToProto(response.body, out, {.ignore_unknown = true}));
+  if (out.agent_id().empty() || out.endpoint().empty()) {
+    return absl::DataLossError(fmt::format(
+        "{}: the answer lacks agent_id or endpoint", options.server));
+  }
+  return out;
+}
+
+absl::StatusOr<Identity> Register(const AgentState& state,
+                                  const JoinOptions& options,
+                                  const std::string& former_id) {
+  RETURN_IF_ERROR(state.Create());
+  ASSIGN_OR_RETURN(const Secret key, state.PendingKey());
+  v1::RegisterRequest request;
+  request.set_token(options.token.Reveal());
+  ASSIGN_OR_RETURN(*request.mutable_csr_pem(),
+                   MakeCsr(key, options.facts.hostname()));
+  *request.mutable_facts() = options.facts;
+  request.mutable_labels()->insert(options.labels.begin(),
+                                   options.labels.end());
+  request.set_replaces_agent_id(former_id);
+  RETURN_IF_ERROR(wire::ValidateLabels("--label", request.labels()));
+  ASSIGN_OR_RETURN(const v1::RegisterResponse response, Call(options, request));
+  RETURN_IF_ERROR(CheckKeyMatchesCertificate(key, response.certificate_pem()));
+  Identity identity{.agent_id = response.agent_id(),
+                    .org_id = response.org_id(),
+                    .certificate_pem = response.certificate_pem(),
+                    .ca_pem = response.ca_pem(),
+                    .endpoint = response.endpoint(),
+                    .server = options.server,
+                    .labels = options.labels};
+  RETURN_IF_ERROR(state.SaveIdentity(identity));
+  return identity;
+}
+
+}  // namespace
+
+absl::StatusOr<JoinResult> Join(const AgentState& state,
+                                const JoinOptions& options) {
+  std::string former_id = state.FormerAgentId().value_or("");
+  absl::StatusOr<Identity> present = state.LoadIdentity();
+  if (present.ok() && !options.replace) {
+    if (present->server == options.server)
+      return JoinResult{*std::move(present), true};
+    return absl::FailedPreconditionError(
+        fmt::format("already joined to {} as {}; to give that identity up: "
+                    "muster-agent join --replace",
+                    present->server, present->agent_id));
+  }
+  if (!present.ok() && !absl::IsNotFound(present.status()) &&
+      !options.replace) {
+    return present.status();
+  }
+  if (present.ok()) former_id = present->agent_id;
+  RETURN_IF_ERROR(Validate(options));
+  ASSIGN_OR_RETURN(Identity identity, Register(state, options, former_id));
+  Log(kInfo, "registered",
+      {{"agent_id", identity.agent_id},
+       {"org", identity.org_id},
+       {"server", identity.server},
+       {"endpoint", identity.endpoint}});
+  return JoinResult{std::move(identity), false};
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,189 @@
+#include "agent/app/verbs.h"
+
+#include <poll.h>
+
+#include <utility>
+
+#include "agent/app/agent_state.h"
+#include "agent/app/join.h"
+#include "agent/host/host_facts.h"
+#include "agent/local/control_client.h"
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/secret.h"
+#include "libprotocol/base/status_macros.h"
+
+#ifndef MUSTER_VERSION
+#define MUSTER_VERSION "0.0.0"
+#endif
+
+namespace muster::agent {
+namespace {
+
+constexpr absl::Duration kAnswerTimeout = absl::Seconds(15);
+constexpr size_t kFileBytesMax = 64 * 1024;
+
+// Between two looks whether the machine is online yet.
+constexpr int kLookAgainMs = 200;
+
+std::string Trimmed(std::string text) {
+  while (!text.empty() && isspace(static_cast<unsigned char>(text.back())))
+    text.pop_back();
+  return text;
+}
+
+absl::StatusOr<Secret> ReadToken(const VerbContext& context,
+                                 const Flags& flags) {
+  if (flags.token_stdin) {
+    std::string line;
+    std::getline(context.standard_input, line);
+    return Secret(Trimmed(std::move(line)));
+  }
+  if (auto token = context.environment("MUSTER_TOKEN"))
+    return Secret(Trimmed(*std::move(token)));
+  if (const auto file = context.environment("MUSTER_TOKEN_FILE")) {
+    ASSIGN_OR_RETURN(std::string text, ReadFile(*file, kFileBytesMax));
+    return Secret(Trimmed(std::move(text)));
+  }
+  return Secret();
+}
+
+absl::StatusOr<ControlReply> Ask(const VerbContext& context, ControlVerb verb) {
+  return AskAgent(AgentState(context.config.state_dir).socket_path(), verb,
+                  kAnswerTimeout, context.clock);
+}
+
+VerbResult Said(const absl::StatusOr<ControlReply>& reply) {
+  if (!reply.ok()) {
+    VerbResult result = Failure(reply.status());
+    if (absl::IsUnavailable(reply.status())) result.exit_code = 3;
+    return result;
+  }
+  if (reply->ok) return {0, reply->text + "\n", ""};
+  return {1, "", fmt::format("error: {}\n", reply->text)};
+}
+
+// Asks until the running agent says that it is online.
+VerbResult WaitOnline(const VerbContext& context, absl::Duration limit,
+                      std::string said) {
+  const Instant deadline = context.clock.Now() + limit;
+  std::string last;
+  while (true) {
+    const absl::StatusOr<ControlReply> reply =
+        Ask(context, ControlVerb::kStatus);
+    if (reply.ok()) {
+      const auto online = reply->fields.find("online");
+      if (online != reply->fields.end() && online->second == "true") {
+        return {0, said + "This machine is online.\n", ""};
+      }
+      const auto link = reply->fields.find("link");
+      if (link != reply->fields.end()) last = link->second;
+    } else {
+      last = std::string(ToStd(reply.status().message()));
+    }
+    if (context.clock.Now() >= deadline) {
+      return {1, std::move(said),
+              fmt::format("error: not online after {}: {}\n",
+                          absl::FormatDuration(limit), last)};
+    }
+    poll(nullptr, 0, kLookAgainMs);
+  }
+}
+
+absl::StatusOr<JoinOptions> MakeJoinOptions(const VerbContext& context,
+                                            const Flags& flags) {
+  JoinOptions options;
+  options.server = flags.server;
+  options.pin = flags.pin;
+  options.labels = flags.labels;
+  options.replace = flags.replace;
+  options.facts = ReadAgentFacts({}, MUSTER_VERSION);
+  if (!flags.ca_file.empty()) {
+    ASSIGN_OR_RETURN(options.ca_pem, ReadFile(flags.ca_file, kFileBytesMax));
+  }
+  ASSIGN_OR_RETURN(options.token, ReadToken(context, flags));
+  return options;
+}
+
+}  // namespace
+
+VerbResult Failure(const absl::Status& status) {
+  const int code = absl::IsInvalidArgument(status) ? 2 : 1;
+  return {code, "", fmt::format("error: {}\n", ToStd(status.message()))};
+}
+
+VerbResult DoJoin(const VerbContext& context, const Flags& flags) {
+  const AgentState state(context.config.state_dir);
+  const absl::StatusOr<JoinOptions> options = MakeJoinOptions(context, flags);
+  if (!options.ok()) return Failure(options.status());
+  const absl::StatusOr<JoinResult> joined = Join(state, *options);
+  if (!joined.ok()) return Failure(joined.status());
+  std::string said = fmt::format(
+      "{} {} as {} (agent_id={}).\n",
+      joined->already ? "Already joined to" : "Joined", flags.server,
+      options->facts.hostname(), joined->identity.agent_id);
+  const absl::StatusOr<ControlReply> running = Ask(
+      context, joined->already ? ControlVerb::kStatus : ControlVerb::kReplaced);
+  if (flags.wait) return WaitOnline(context, *flags.wait, std::move(said));
+  if (!running.ok()) {
+    said +=
+        "No agent is running yet. Start it:  systemctl start muster-agent   "
+        "(or: muster-agent run)\n";
+  }
+  return {0, std::move(said), ""};
+}
+
+VerbResult DoLeave(const VerbContext& context, const Flags& flags) {
+  if (!flags.force) return Said(Ask(context, ControlVerb::kLeave));
+  const absl::StatusOr<ControlReply> stopped = Ask(context, ControlVerb::kStop);
+  const AgentState state(context.config.state_dir);
+  if (const absl::Status wiped = state.Wipe(); !wiped.ok())
+    return Failure(wiped);
+  return {
+      0,
+      fmt::format("{}Its state is gone. The gateway still knows this machine: "
+                  "musterctl agents rm\n",
+                  stopped.ok() ? "The agent was stopped. " : ""),
+      ""};
+}
+
+VerbResult DoStatus(const VerbContext& context, const Flags& flags) {
+  const absl::StatusOr<ControlReply> reply = Ask(context, ControlVerb::kStatus);
+  if (reply.ok()) {
+    if (flags.json) return {0, RenderReply(*reply), ""};
+    std::string out;
+    for (const char* key : {"agent_id", "hostname", "server", "endpoint",
+                            "link", "heartbeat", "commands"}) {
+      if (const auto it = reply->fields.find(key); it != reply->fields.end()) {
+        out += fmt::format("{:<10} {}\n", key, it->second);
+      }
+    }
+    return {0, std::move(out), ""};
+  }
+  VerbResult result = Said(reply);
+  const absl::StatusOr<Identity> identity =
+      AgentState(context.config.state_dir).LoadIdentity();
+  if (identity.ok()) {
+    result.out = fmt::format("{:<10} {}\n{:<10} {}\n", "agent_id",
+                             identity->agent_id, "server", identity->server);
+  } else if (absl::IsNotFound(identity.status())) {
+    result.err +=
+        "This machine has not joined a gateway: muster-agent join --server "
+        "URL\n";
+  } else {
+    result.err +=
+        fmt::format("error: {}\n", ToStd(identity.status().message()));
+  }
+  return result;
+}
+
+VerbResult DoHeartbeatNow(const VerbContext& context) {
+  return Said(Ask(context, ControlVerb::kHeartbeatNow));
+}
+
+VerbResult DoStop(const VerbContext& context) {
+  return Said(Ask(context, ControlVerb::kStop));
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,43 @@
+// What `muster-agent VERB` does, except `run`. Each returns what to print.
+
+#ifndef MUSTER_AGENT_APP_VERBS_H_
+#define MUSTER_AGENT_APP_VERBS_H_
+
+#include <functional>
+#include <istream>
+#include <optional>
+#include <string>
+
+#include "agent/app/agent_config.h"
+#include "agent/app/flags.h"
+#include "libprotocol/base/clock.h"
+
+namespace muster::agent {
+
+// 0 done, 1 not done, 2 wrong usage or settings, 3 no agent is running.
+struct VerbResult {
+  int exit_code = 0;
+  std::string out;
+  std::string err;
+};
+
+// Everything outside that a verb may use.
+struct VerbContext {
+  AgentConfig config;
+  const Clock& clock;
+  std::function<std::optional<std::string>(const std::string&)> environment;
+  std::istream& standard_input;
+};
+
+VerbResult DoJoin(const VerbContext& context, const Flags& flags);
+VerbResult DoLeave(const VerbContext& context, const Flags& flags);
+VerbResult DoStatus(const VerbContext& context, const Flags& flags);
+VerbResult DoHeartbeatNow(const VerbContext& context);
+VerbResult DoStop(const VerbContext& context);
+
+// An error as a person sees it, with the exit code it means.
+VerbResult Failure(const absl::Status& status);
+
+}  // namespace muster::agent
+
+#endif  // MUSTER_AGENT_APP_VERBS_H_
