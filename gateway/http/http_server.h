@@ -36,7 +36,7 @@ struct HttpLimits {
 };
 
 // HttpServer owns a listener and one io thread, on which the handler runs.
-// Thread-safe.
+// Thread-safe, but only one thread may call Stop().
 class HttpServer {
  public:
   struct Options {
