@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "fmt/format.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/log.h"
@@ -12,6 +13,7 @@ namespace muster::gateway {
 void CommandDesk::Restore(std::vector<CommandRecord> commands, Instant now) {
   for (CommandRecord& command : commands) {
     if (machines_.Find(command.agent) == nullptr) continue;
+    if (IsFinished(command)) continue;
     Add(std::move(command), now);
   }
 }
@@ -58,19 +60,25 @@ void CommandDesk::Cancel(const CommandId& id, Submitted cancelled) {
   }
   CommandRecord& record = open->record;
   if (IsTerminal(record.state)) {
-    cancelled(record);
+    if (open->durable()) {
+      cancelled(record);
+    } else {
+      open->on_saved.push_back(std::move(cancelled));
+      Save(*open);
+    }
     return;
   }
   record.cancel_requested = true;
   // Only what was never sent can be called off here; see DESIGN "Commands".
-  if (record.state == CommandState::kQueued) {
-    record.state = CommandState::kCancelled;
-    record.reason = "cancelled before it was sent";
-    record.finished_at = loop_.clock().Wall();
-    Moved(*open, loop_.clock().Now());
-  }
+  if (record.state == CommandState::kQueued) CallOff(record);
   open->on_saved.push_back(std::move(cancelled));
   Save(*open);
+}
+
+void CommandDesk::CallOff(CommandRecord& record) {
+  record.state = CommandState::kCancelled;
+  record.reason = "cancelled before it was sent";
+  record.finished_at = loop_.clock().Wall();
 }
 
 void CommandDesk::Dispatch(Machine& machine, Instant now) {
@@ -80,7 +88,7 @@ void CommandDesk::Dispatch(Machine& machine, Instant now) {
   const std::vector<CommandId> ids = machine.open_commands;
   for (const CommandId& id : ids) {
     Open& open = *FindOpen(id);
-    if (open.record.state != CommandState::kQueued || open.writing) continue;
+    if (open.record.state != CommandState::kQueued || !open.durable()) continue;
     open.record.state = CommandState::kDispatched;
     open.record.dispatch_seq = ++machine.record.dispatch_high;
     open.record.dispatched_at = loop_.clock().Wall();
@@ -89,16 +97,46 @@ void CommandDesk::Dispatch(Machine& machine, Instant now) {
   }
 }
 
+struct CommandDesk::AgentMemory {
+  uint64_t seen_high = 0;
+  absl::flat_hash_set<CommandId> open;
+  bool agent_rolled_back = false;
+  bool gateway_rolled_back = false;
+};
+
+std::string CommandDesk::ReasonForDoubt(const CommandRecord& record,
+                                        const AgentMemory& memory) {
+  const bool queued = record.state == CommandState::kQueued;
+  // It will say itself what became of it. If we believe that it was never sent,
+  // it must not be sent again.
+  if (memory.open.contains(record.id)) {
+    return queued ? "gateway_rolled_back" : "";
+  }
+  if (memory.gateway_rolled_back) return "gateway_rolled_back";
+  if (queued) return "";
+  if (memory.agent_rolled_back) return "agent_rolled_back";
+  // It had this one and has forgotten it without our leave.
+  return record.dispatch_seq <= memory.seen_high ? "agent_forgot" : "";
+}
+
 void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
                             const std::vector<CommandId>& open_at_agent,
                             Instant now) {
-  const bool gateway_rolled_back = seen_high > machine.record.dispatch_high;
-  if (gateway_rolled_back) {
-    Log(kWarning, "this gateway knows less than the agent: restored copy?",
+  AgentMemory memory{
+      .seen_high = seen_high,
+      .open = {open_at_agent.begin(), open_at_agent.end()},
+      .agent_rolled_back =
+          seen_high<machine.acknowledged_high, .gateway_rolled_back = seen_high>
+              machine.record.dispatch_high};
+  if (memory.agent_rolled_back || memory.gateway_rolled_back) {
+    Log(kWarning, "agent and gateway disagree: was one of them restored?",
         {{"agent_id", machine.record.id.str()},
          {"seen_high", seen_high},
+         {"acknowledged_high", machine.acknowledged_high},
          {"dispatch_high", machine.record.dispatch_high}});
-    machine.record.dispatch_high = seen_high;
+    machine.record.dispatch_high =
+        std::max(machine.record.dispatch_high, seen_high);
+    machine.acknowledged_high = seen_high;
   }
   // In the order of their numbers: the agent refuses a smaller one after a
   // larger one.
@@ -109,33 +147,18 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
             });
   for (const CommandId& id : ids) {
     Open& open = *FindOpen(id);
-    CommandRecord& record = open.record;
-    if (IsTerminal(record.state)) continue;
-    const bool agent_has_it =
-        std::find(open_at_agent.begin(), open_at_agent.end(), id) !=
-        open_at_agent.end();
-    const bool answered = record.state == CommandState::kReceived ||
-                          record.state == CommandState::kRunning;
-    std::string reason;
-    if (agent_has_it) {
-      // It will say itself what became of it.
-    } else if (gateway_rolled_back) {
-      reason = "gateway_rolled_back";
-    } else if (answered) {
-      // It had this one and has forgotten it without our leave.
-      reason = record.dispatch_seq > seen_high ? "agent_rolled_back"
-                                               : "agent_forgot";
-    } else if (record.state == CommandState::kDispatched &&
-               record.dispatch_seq <= seen_high) {
-      reason = "agent_forgot";
-    }
+    if (IsTerminal(open.record.state)) continue;
+    std::string reason = ReasonForDoubt(open.record, memory);
     if (!reason.empty()) {
-      MarkUnknown(record, std::move(reason), loop_.clock().Wall());
+      MarkUnknown(open.record, std::move(reason), loop_.clock().Wall());
       Moved(open, now);
       Save(open);
-    } else if (!open.writing) {
-      Tell(open, record);  // The last link may have lost it.
+      continue;
     }
+    // The last link may have lost it.
+    if (memory.open.contains(id)) open.sent_epoch = machine.record.epoch;
+    SendOrder(open);
+    if (open.durable()) Tell(open, open.record);
   }
 }
 
@@ -156,13 +179,14 @@ void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {
         {{"agent_id", machine.record.id.str()}, {"command_id", word.id.str()}});
     return;
   }
+  machine.acknowledged_high =
+      std::max(machine.acknowledged_high, open->record.dispatch_seq);
   open->word_unanswered = true;
   if (ApplyWord(open->record, word, loop_.clock().Wall())) {
     Moved(*open, now);
     Save(*open);
-  } else if (!open->writing) {
+  } else if (open->durable()) {
     Tell(*open, open->record);
-    open->word_unanswered = false;
   }
 }
 
@@ -280,6 +304,12 @@ CommandDesk::Open& CommandDesk::Add(CommandRecord record, Instant now) {
   Machine& machine = *machines_.Find(record.agent);
   auto open = std::make_unique<Open>();
   open->record = std::move(record);
+  open->numbered = open->record.dispatch_seq > 0;
+  if (open->record.state != CommandState::kDispatched &&
+      open->record.state != CommandState::kOutcomeUnknown) {
+    machine.acknowledged_high =
+        std::max(machine.acknowledged_high, open->record.dispatch_seq);
+  }
   Open& added = *(open_[id] = std::move(open));
   auto& ids = machine.open_commands;
   ids.insert(std::upper_bound(ids.begin(), ids.end(), id), id);
@@ -300,14 +330,13 @@ void CommandDesk::Moved(Open& open, Instant now) {
 }
 
 void CommandDesk::Save(Open& open) {
-  if (open.writing) {
-    open.dirty = true;
-    return;
-  }
+  open.dirty = true;
+  if (open.writing) return;
   open.writing = true;
   open.dirty = false;
+  open.on_written = std::exchange(open.on_saved, {});
   std::vector<Change> changes{open.record};
-  if (open.record.state == CommandState::kDispatched) {
+  if (!open.numbered && open.record.dispatch_seq > 0) {
     // The counter never goes back: it is stored with the number it gave.
     changes.push_back(machines_.Find(open.record.agent)->record);
   }
@@ -323,57 +352,70 @@ void CommandDesk::Saved(const CommandRecord& written,
   if (open == nullptr) return;
   open->writing = false;
   if (!status.ok()) {
-    SaveFailed(*open, written, status);
+    SaveFailed(*open, status);
     return;
   }
+  open->numbered = written.dispatch_seq > 0;
   Tell(*open, written);
-  open->word_unanswered = false;
-  for (Submitted& saved : std::exchange(open->on_saved, {})) saved(written);
+  for (Submitted& saved : std::exchange(open->on_written, {})) saved(written);
   Notify(*open);
   if (open->dirty) {
     Save(*open);
-  } else if (IsFinished(open->record)) {
+  } else if (open->durable() && IsFinished(open->record)) {
     Remove(*open);
   }
 }
 
-void CommandDesk::SaveFailed(Open& open, const CommandRecord& written,
-                             const absl::Status& status) {
+void CommandDesk::SaveFailed(Open& open, const absl::Status& status) {
   Log(kError, "command not saved, trying again",
-      {{"command_id", written.id.str()}, {"error", status}});
-  for (Submitted& saved : std::exchange(open.on_saved, {})) saved(status);
-  if (open.record.state == CommandState::kDispatched) {
+      {{"command_id", open.record.id.str()}, {"error", status}});
+  open.dirty = true;
+  CommandRecord& record = open.record;
+  if (record.state == CommandState::kDispatched && !open.numbered) {
     // Never sent, so it may wait as if nothing had happened. It gets a new
     // number next time: a later one may already be on its way.
-    open.record.state = CommandState::kQueued;
-    open.record.dispatch_seq = 0;
-    open.record.dispatched_at.reset();
+    record.state = CommandState::kQueued;
+    record.dispatch_seq = 0;
+    record.dispatched_at.reset();
+    open.dirty = record.cancel_requested;
+    if (record.cancel_requested) CallOff(record);
   }
   loop_.PostAt(
-      loop_.clock().Now() + options_.retry_after, [this, id = written.id] {
+      loop_.clock().Now() + options_.retry_after, [this, id = record.id] {
         Open* again = FindOpen(id);
-        if (again == nullptr) return;
-        if (again->record.state == CommandState::kQueued) {
-          Dispatch(*machines_.Find(again->record.agent), loop_.clock().Now());
-        } else {
+        if (again == nullptr || again->writing) return;
+        if (again->dirty) {
           Save(*again);
+        } else {
+          Dispatch(*machines_.Find(again->record.agent), loop_.clock().Now());
         }
       });
+  for (Submitted& saved : std::exchange(open.on_written, {})) saved(status);
 }
 
-void CommandDesk::Tell(const Open& open, const CommandRecord& written) {
+void CommandDesk::SendOrder(Open& open) {
+  const Machine& machine = *machines_.Find(open.record.agent);
+  if (machine.link == nullptr || !open.numbered ||
+      open.record.state != CommandState::kDispatched ||
+      open.sent_epoch == machine.record.epoch) {
+    return;
+  }
+  open.sent_epoch = machine.record.epoch;
+  machine.link->SendOrder(open.record);
+}
+
+void CommandDesk::Tell(Open& open, const CommandRecord& written) {
+  SendOrder(open);
   LinkPort* link = machines_.Find(written.agent)->link;
   if (link == nullptr) return;
   // `written` is durable; the command may have moved on since.
-  if (written.state == CommandState::kDispatched &&
-      open.record.state == CommandState::kDispatched) {
-    link->SendOrder(written);
-  }
   if (written.cancel_requested && written.dispatch_seq > 0 &&
       !IsTerminal(open.record.state)) {
     link->SendCancel(written.id);
   }
   if (open.word_unanswered) link->SendUpdateAck(written.id, written.state);
+  // A word that came during the write is answered after the next one.
+  open.word_unanswered = open.word_unanswered && open.dirty;
 }
 
 void CommandDesk::Notify(Open& open) {

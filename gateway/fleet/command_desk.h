@@ -95,26 +95,41 @@ class CommandDesk {
     CommandRecord record;
     Instant since;         // When it got into its state.
     bool writing = false;  // A write of it is under way.
-    bool dirty = false;    // Changed since that write began.
+    bool dirty = false;    // Differs from what was last written, or is.
+    // Its number is durable: it may be sent, and may have been.
+    bool numbered = false;
+    // The link on which it was sent last.
+    uint64_t sent_epoch = 0;
     // The agent awaits an acknowledgement of its word.
     bool word_unanswered = false;
-    std::vector<Submitted> on_saved;
+    std::vector<Submitted> on_saved;    // For the next write.
+    std::vector<Submitted> on_written;  // For the write under way.
     std::vector<Changed> watchers;
+
+    bool durable() const { return !writing && !dirty; }
   };
 
   Open& Add(CommandRecord record, Instant now);
   Open* FindOpen(const CommandId& id);
   void Remove(Open& open);
+  // It was never sent, and never will be.
+  void CallOff(CommandRecord& record);
   // The state is new: patience starts again.
   void Moved(Open& open, Instant now);
   // Writes the record as it is, then does what had to wait for that. One write
   // at a time; changes meanwhile make another.
   void Save(Open& open);
   void Saved(const CommandRecord& written, const absl::Status& status);
-  void SaveFailed(Open& open, const CommandRecord& written,
-                  const absl::Status& status);
+  void SaveFailed(Open& open, const absl::Status& status);
+  // Sends the order, unless this link has carried it.
+  void SendOrder(Open& open);
   // Tells the agent what is now durable.
-  void Tell(const Open& open, const CommandRecord& written);
+  void Tell(Open& open, const CommandRecord& written);
+  // Why nobody can know what became of a command, by what the agent said in its
+  // hello; empty if there is no reason.
+  struct AgentMemory;
+  static std::string ReasonForDoubt(const CommandRecord& record,
+                                    const AgentMemory& memory);
   static void Notify(Open& open);
   void TakeStoredWord(Machine& machine, const CommandWord& word,
                       absl::StatusOr<CommandRecord> stored);

@@ -94,10 +94,7 @@ class FakeJournal final : public Journal {
       OutputRecord output,
       absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) override {
     Run([this, output = std::move(output), done = std::move(done)]() mutable {
-      const absl::Status failure = TakeFailure();
-      absl::StatusOr<uint64_t> end = failure;
-      if (failure.ok()) end = Appended(output);
-      Answer(std::move(done), std::move(end));
+      Answer(std::move(done), Appended(output));
     });
   }
 
@@ -151,7 +148,9 @@ class FakeJournal final : public Journal {
     return command;
   }
 
-  uint64_t Appended(const OutputRecord& output) {
+  absl::StatusOr<uint64_t> Appended(const OutputRecord& output) {
+    absl::Status failure = TakeFailure();
+    if (!failure.ok()) return failure;
     CommandRecord& command = commands[output.command];
     uint64_t& end = output.stream == Stream::kStdout ? command.stdout_bytes
                                                      : command.stderr_bytes;

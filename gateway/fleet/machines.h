@@ -35,6 +35,9 @@ struct Machine {
   std::optional<absl::Duration> round_trip = {};
   std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
 
+  // The highest dispatch_seq of which the agent has spoken since this gateway
+  // started.
+  uint64_t acknowledged_high = 0;
   // Commands that are not finished, oldest first.
   std::vector<CommandId> open_commands = {};
 };
