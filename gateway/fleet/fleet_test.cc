@@ -1,0 +1,479 @@
+#include "gateway/fleet/fleet.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fmt/format.h"
+#include "gateway/fleet/errors.h"
+#include "gateway/fleet/fake_journal.h"
+#include "gateway/fleet/fake_link.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "libprotocol/testing/fake_event_loop.h"
+
+namespace muster::gateway {
+namespace {
+
+using absl::Milliseconds;
+using absl::Seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr absl::Duration kTick = Milliseconds(1);
+const OrgId kOrg("default");
+
+class FleetTest : public ::testing::Test {
+ protected:
+  FleetTest() {
+    loop_.Advance(absl::Hours(1));  // The host has been up for a while.
+    Start({});
+  }
+
+  void Start(FleetOptions options) {
+    std::vector<MachineRecord> machines;
+    for (const auto& [id, record] : journal_.machines)
+      machines.push_back(record);
+    std::vector<CommandRecord> commands;
+    for (const auto& [id, command] : journal_.commands) {
+      if (!IsFinished(command)) commands.push_back(command);
+    }
+    fleet_.reset();
+    fleet_ = std::make_unique<Fleet>(loop_, journal_, options);
+    fleet_->Restore(++run_, std::move(machines), std::move(commands));
+    fleet_->Open();
+  }
+  // A machine that the store has admitted.
+  AgentId Admit(const std::string& name) {
+    MachineRecord record;
+    record.id = AgentId(name);
+    record.org = kOrg;
+    record.facts.hostname = name;
+    record.verdict = Verdict{Domain::kUnknown, Cause::kNeverConnected,
+                             Confidence::kProven, ""};
+    journal_.machines[record.id] = record;
+    fleet_->Admit(record);
+    return record.id;
+  }
+  static HelloNotice Hello(const AgentId& agent) {
+    HelloNotice hello;
+    hello.facts.hostname = agent.str();
+    return hello;
+  }
+  // Opens a link and echoes the welcome. Returns the epoch.
+  uint64_t Connect(const AgentId& agent, FakeLink& link) {
+    EXPECT_FALSE(fleet_->LinkOpened(agent, Hello(agent), link).has_value());
+    const uint64_t epoch = link.welcome->epoch;
+    echo_[agent] = link.welcome->acknowledgement;
+    EXPECT_TRUE(Beat(agent, epoch));
+    return epoch;
+  }
+  bool Beat(const AgentId& agent, uint64_t epoch) {
+    const auto answer = fleet_->Heartbeat(agent, epoch,
+                                          {.sequence = 0,
+                                           .acknowledged = echo_[agent],
+                                           .sent_at = std::nullopt,
+                                           .round_trip = std::nullopt});
+    if (answer) echo_[agent] = answer->acknowledgement;
+    return answer.has_value();
+  }
+  Machine& Of(const AgentId& agent) { return *fleet_->machines().Find(agent); }
+  Status StatusOf(const AgentId& agent) {
+    EXPECT_EQ(Of(agent).record.status, Of(agent).presence.status());
+    return Of(agent).record.status;
+  }
+  std::vector<Status> History(const AgentId& agent) {
+    loop_.RunReady();
+    std::vector<Status> to;
+    uint64_t sequence = 0;
+    Status from = Status::kStale;
+    for (const TransitionRecord& t : journal_.transitions[agent]) {
+      EXPECT_EQ(t.sequence, ++sequence);
+      EXPECT_EQ(t.from, from);
+      to.push_back(from = t.to);
+    }
+    return to;
+  }
+
+  FakeEventLoop loop_;
+  FakeJournal journal_{loop_};
+  std::unique_ptr<Fleet> fleet_;
+  uint64_t run_ = 0;
+  std::map<AgentId, uint64_t> echo_;
+  FakeLink link_;
+};
+
+TEST_F(FleetTest, HeartbeatsKeepAMachineOnlineForADay) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  for (int i = 0; i < 2880; ++i) {
+    loop_.Advance(Seconds(30));
+    ASSERT_TRUE(Beat(a, epoch));
+    ASSERT_EQ(StatusOf(a), Status::kOnline);
+  }
+  EXPECT_THAT(History(a), ElementsAre(Status::kOnline));
+}
+
+TEST_F(FleetTest, SilenceIsStaleAt75AndOfflineAt120SecondsExactly) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(75) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(45) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  EXPECT_FALSE(link_.closed.has_value());
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+  ASSERT_TRUE(link_.closed.has_value());
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kSilent);
+  EXPECT_FALSE(Beat(a, epoch)) << "that link is over";
+  EXPECT_EQ((journal_.links[{a, epoch}].end), LinkEnd::kSilence);
+  EXPECT_THAT(History(a),
+              ElementsAre(Status::kOnline, Status::kStale, Status::kOffline));
+}
+
+TEST_F(FleetTest, AMachineThatWasOfflineIsOnlineAtItsFirstEcho) {
+  const AgentId a = Admit("a");
+  loop_.Advance(Seconds(120));
+  ASSERT_EQ(StatusOf(a), Status::kOffline);
+  Connect(a, link_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+}
+
+TEST_F(FleetTest, ASilentLinkOfAnOfflineMachineIsClosed) {
+  const AgentId a = Admit("a");
+  loop_.Advance(Seconds(120));
+  ASSERT_FALSE(fleet_->LinkOpened(a, Hello(a), link_).has_value());
+  loop_.Advance(Seconds(120) - kTick);
+  EXPECT_FALSE(link_.closed.has_value());
+  loop_.Advance(kTick);
+  EXPECT_TRUE(link_.closed.has_value());
+}
+
+TEST_F(FleetTest, AReconnectWithinTheGraceIsNoTransition) {
+  const AgentId a = Admit("a");
+  const uint64_t first = Connect(a, link_);
+  loop_.Advance(Seconds(20));
+  fleet_->LinkClosed(a, first, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(5) - kTick);
+  FakeLink second;
+  EXPECT_GT(Connect(a, second), first);
+  loop_.Advance(Seconds(60));
+  EXPECT_THAT(History(a), ElementsAre(Status::kOnline));
+  EXPECT_EQ((journal_.links[{a, first}].end), LinkEnd::kClosedByPeer);
+}
+
+TEST_F(FleetTest, ALostLinkIsStaleAfterTheGrace) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(20));
+  fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(5) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(95));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+  EXPECT_EQ(fleet_->open_links(), 0u);
+}
+
+TEST_F(FleetTest, ANewerLinkSupersedesAndMessagesOfTheOldOneChangeNothing) {
+  const AgentId a = Admit("a");
+  const uint64_t first = Connect(a, link_);
+  FakeLink second;
+  const uint64_t newer = Connect(a, second);
+  ASSERT_TRUE(link_.closed.has_value());
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kSuperseded);
+  EXPECT_EQ((journal_.links[{a, first}].end), LinkEnd::kSuperseded);
+
+  loop_.Advance(Seconds(10));
+  const MachineRecord before = Of(a).record;
+  EXPECT_FALSE(Beat(a, first));
+  fleet_->Goodbye(a, first, {});
+  fleet_->TakeWord(a, first, CommandWord());
+  fleet_->Leave(a, first);
+  fleet_->LinkClosed(a, first, LinkEnd::kClosedByPeer);
+  loop_.RunReady();
+  EXPECT_EQ(Of(a).record, before);
+  EXPECT_TRUE(Of(a).presence.link_open());
+  EXPECT_EQ(fleet_->open_links(), 1u);
+  EXPECT_TRUE(Beat(a, newer));
+}
+
+TEST_F(FleetTest, AnEpochIsNewerThanAnyTheAgentHasSeen) {
+  const AgentId a = Admit("a");
+  const AgentId b = Admit("b");
+  HelloNotice hello = Hello(a);
+  hello.last_epoch = (uint64_t{9} << 32) + 4;
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_GT(link_.welcome->epoch, hello.last_epoch);
+  FakeLink absurd;
+  hello = Hello(b);
+  hello.last_epoch = ~uint64_t{0};
+  ASSERT_FALSE(fleet_->LinkOpened(b, hello, absurd).has_value());
+  EXPECT_EQ(absurd.welcome->epoch >> 32, run_) << "nobody could have given it";
+}
+
+TEST_F(FleetTest, AnEchoMustBeNewerThanTheLastAndOfSomethingSaid) {
+  const AgentId a = Admit("a");
+  ASSERT_FALSE(fleet_->LinkOpened(a, Hello(a), link_).has_value());
+  const uint64_t epoch = link_.welcome->epoch;
+  HeartbeatNotice beat;
+  beat.acknowledged = 99;
+  EXPECT_TRUE(fleet_->Heartbeat(a, epoch, beat));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  beat.acknowledged = 1;
+  EXPECT_TRUE(fleet_->Heartbeat(a, epoch, beat));
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  for (int i = 0; i < 15; ++i) {
+    loop_.Advance(Seconds(10));
+    EXPECT_TRUE(fleet_->Heartbeat(a, epoch, beat));
+  }
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kNetworkOneWay);
+}
+
+TEST_F(FleetTest, AGoodbyeIsStaleAtOnceAndOfflineWhenItsPromiseLapses) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(10));
+  fleet_->Goodbye(
+      a, epoch,
+      {Cause::kAgentUpgrading, Domain::kAgent, "upgrading", Seconds(30)});
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(30) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kAgentUpgrading);
+  EXPECT_EQ((journal_.links[{a, epoch}].end), LinkEnd::kGoodbye);
+}
+
+TEST_F(FleetTest, ARestartChangesNobodyAndGivesWholeLeases) {
+  const AgentId a = Admit("a");
+  const AgentId b = Admit("b");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(110));
+  fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
+  ASSERT_EQ(StatusOf(a), Status::kStale);
+  FakeLink link_b;
+  Connect(b, link_b);
+  loop_.RunReady();
+  fleet_.reset();
+  loop_.Advance(absl::Hours(7));
+  Start({});
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  EXPECT_EQ(StatusOf(b), Status::kOnline);
+  loop_.Advance(Seconds(75) - kTick);
+  EXPECT_EQ(StatusOf(b), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(b), Status::kStale);
+  loop_.Advance(Seconds(45) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+  EXPECT_EQ(StatusOf(b), Status::kOffline);
+}
+
+class StandstillTest : public FleetTest,
+                       public ::testing::WithParamInterface<int> {};
+
+TEST_P(StandstillTest, ALoopThatStoodStillJudgesNobodyForThatTime) {
+  const absl::Duration gap = Seconds(GetParam());
+  const AgentId alive = Admit("alive");
+  const AgentId dead = Admit("dead");
+  const AgentId cut = Admit("cut");
+  FakeLink dead_link;
+  FakeLink cut_link;
+  const uint64_t epoch = Connect(alive, link_);
+  Connect(dead, dead_link);
+  const uint64_t cut_epoch = Connect(cut, cut_link);
+  loop_.Advance(Seconds(70));
+  Beat(alive, epoch);
+  Beat(cut, cut_epoch);
+  loop_.SuspendFor(gap);
+  fleet_->LinkClosed(cut, cut_epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(5) - kTick);
+  for (const AgentId& id : {alive, dead, cut})
+    EXPECT_THAT(History(id), ElementsAre(Status::kOnline));
+  Beat(alive, epoch);
+  // The dead one is judged at its honest time: 70 s were heard in vain.
+  const absl::Duration left = GetParam() < 10 ? Seconds(5) : Seconds(75);
+  loop_.Advance(left - Seconds(5));
+  EXPECT_EQ(StatusOf(dead), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(dead), Status::kStale);
+  loop_.Advance(Seconds(45));
+  EXPECT_EQ(StatusOf(dead), Status::kOffline);
+}
+
+INSTANTIATE_TEST_SUITE_P(Gaps, StandstillTest, ::testing::Values(8, 30, 600));
+
+TEST_F(FleetTest, AShortPauseOfTheLoopIsNotBlindness) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.Advance(Seconds(60));
+  loop_.SuspendFor(Milliseconds(1500));
+  loop_.Advance(Milliseconds(13'500));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+}
+
+TEST_F(FleetTest, StepsOfTheWallClockChangeNoTransition) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  for (const absl::Duration step :
+       {absl::Hours(24 * 365), -absl::Hours(24 * 800), Seconds(100)}) {
+    loop_.StepWall(step);
+    loop_.Advance(Seconds(20));
+  }
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  loop_.StepWall(-absl::Hours(5));
+  loop_.Advance(Seconds(15));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(45));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+}
+
+TEST_F(FleetTest, ADeletedMachineIsClosedRefusedAndStaysSoAfterARestart) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  std::optional<absl::Status> done;
+  journal_.Hold();
+  fleet_->Delete(kOrg, a, [&](absl::Status s) { done = s; });
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kDeregistered);
+  loop_.RunReady();
+  EXPECT_FALSE(done.has_value()) << "not durable yet";
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_TRUE(done->ok());
+  FakeLink again;
+  for (int life = 0; life < 2; ++life) {
+    const auto refused = fleet_->LinkOpened(a, Hello(a), again);
+    ASSERT_TRUE(refused.has_value());
+    EXPECT_EQ(refused->reason, DisconnectReason::kDeregistered);
+    EXPECT_FALSE(again.welcome.has_value());
+    Start({});
+  }
+  fleet_->Delete(kOrg, a, [&](absl::Status s) { done = s; });
+  EXPECT_EQ(ErrorCode(*done), "not_found");
+}
+
+TEST_F(FleetTest, ADeletionThatTheStoreRefusedIsWrittenAgain) {
+  const AgentId a = Admit("a");
+  journal_.FailNext(2);
+  std::optional<absl::Status> done;
+  fleet_->Delete(kOrg, a, [&](absl::Status s) { done = s; });
+  loop_.RunReady();
+  EXPECT_FALSE(done->ok());
+  loop_.Advance(Seconds(3));
+  EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
+}
+
+TEST_F(FleetTest, AMachineThatLeavesIsDeregistered) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  fleet_->Leave(a, epoch);
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kDeregistered);
+  EXPECT_EQ(fleet_->machines().FindLiving(kOrg, a), nullptr);
+}
+
+TEST_F(FleetTest, AnUnknownIdIsRefused) {
+  const auto refused = fleet_->LinkOpened(AgentId("who"), {}, link_);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->reason, DisconnectReason::kNotRegistered);
+  EXPECT_GT(refused->retry_after, absl::ZeroDuration());
+  EXPECT_EQ(fleet_->open_links(), 0u);
+}
+
+TEST_F(FleetTest, LastHeardIsWrittenInBatchesAndAHeartbeatWritesNothing) {
+  std::vector<FakeLink> links(10);
+  std::vector<std::pair<AgentId, uint64_t>> machines;
+  for (FakeLink& link : links) {
+    const AgentId id = Admit(fmt::format("m{}", machines.size()));
+    machines.emplace_back(id, Connect(id, link));
+  }
+  loop_.Advance(Seconds(10));
+  const int puts = journal_.puts;
+  for (const auto& [id, epoch] : machines) Beat(id, epoch);
+  const absl::Time heard = loop_.Wall();
+  loop_.RunReady();
+  EXPECT_EQ(journal_.puts, puts);
+  loop_.Advance(Seconds(20));
+  EXPECT_EQ(journal_.puts, puts + 1);
+  for (const auto& [id, epoch] : machines)
+    EXPECT_EQ(journal_.last_heard[id], heard);
+}
+
+TEST_F(FleetTest, TheToldIntervalGrowsWithTheFleetAndSoDoesTheLease) {
+  FleetOptions options;
+  options.heartbeats_per_second_max = 0.05;
+  Start(options);
+  std::vector<FakeLink> links(4);
+  const AgentId first = Admit("m0");
+  Connect(first, links[0]);
+  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(30));
+  for (size_t i = 1; i < links.size(); ++i)
+    Connect(Admit(fmt::format("m{}", i)), links[i]);
+  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(80));
+  EXPECT_TRUE(Beat(first, links[0].welcome->epoch));
+  loop_.Advance(Seconds(200) - kTick);
+  EXPECT_EQ(StatusOf(first), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(first), Status::kStale);
+}
+
+TEST_F(FleetTest, TransitionsThatTheStoreRefusedAreWrittenInOrderLater) {
+  const AgentId a = Admit("a");
+  journal_.FailNext(1000);
+  Connect(a, link_);
+  loop_.Advance(Seconds(130));
+  EXPECT_EQ(StatusOf(a), Status::kOffline) << "judging goes on";
+  EXPECT_THAT(History(a), IsEmpty());
+  journal_.FailNext(0);
+  loop_.Advance(Seconds(1));
+  EXPECT_THAT(History(a),
+              ElementsAre(Status::kOnline, Status::kStale, Status::kOffline));
+  EXPECT_EQ(journal_.machines[a].status, Status::kOffline);
+}
+
+TEST_F(FleetTest, ACommandForAMachineBetweenLinksIsSentWhenItIsBack) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
+  CommandRecord command;
+  command.id = CommandId("c");
+  command.agent = a;
+  command.org = kOrg;
+  command.spec.delivery_timeout = Seconds(30);
+  command.spec.timeout = Seconds(30);
+  fleet_->commands().Submit(command, [](auto) {});
+  loop_.Advance(Seconds(2));
+  FakeLink second;
+  Connect(a, second);
+  loop_.RunReady();
+  ASSERT_EQ(second.orders.size(), 1u);
+  EXPECT_EQ(second.orders[0].dispatch_seq, 1u);
+  EXPECT_EQ(journal_.machines[a].dispatch_high, 1u);
+}
+
+TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {
+  const AgentId a = Admit("a");
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("never heard"));
+  Connect(a, link_);
+  const std::string heard = absl::FormatTime("%Y-%m-%d %H:%M:%S UTC",
+                                             loop_.Wall(), absl::UTCTimeZone());
+  loop_.Advance(Seconds(180));
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("a is offline for 60 s"));
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("last heartbeat " + heard));
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("silent, link not closed"));
+}
+
+}  // namespace
+}  // namespace muster::gateway
