@@ -1,0 +1,193 @@
+#include "gateway/admin/admin_api.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/admin/addresses.h"
+#include "gateway/admin/page_token.h"
+#include "gateway/fleet/errors.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/testing/fake_event_loop.h"
+#include "muster/v1/agent_link.pb.h"
+#include "muster/v1/fleet_admin.pb.h"
+
+namespace muster::gateway {
+namespace {
+
+using testing::HasSubstr;
+
+// Answers every method of the contract with `result`.
+HandlerTable AnswerAll(const absl::Status* result, std::string except = "") {
+  HandlerTable table;
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      if (service->method(i)->name() == except) continue;
+      table.Add<google::protobuf::Message, v1::WhoAmIResponse>(
+          service->method(i)->full_name(),
+          [result](const Caller& caller, const google::protobuf::Message&,
+                   Reply<v1::WhoAmIResponse> reply) {
+            if (!result->ok()) {
+              reply(*result);
+              return;
+            }
+            v1::WhoAmIResponse response;
+            response.set_principal(caller.principal);
+            reply(std::move(response));
+          });
+    }
+  }
+  return table;
+}
+
+class AdminApiTest : public testing::Test {
+ protected:
+  AdminApiTest() {
+    api_ = *AdminApi::Create(
+        loop_,
+        [](const Secret& bearer) -> absl::StatusOr<Caller> {
+          Caller caller;
+          caller.principal = bearer.Reveal();
+          if (bearer.Reveal() == "admin") {
+            caller.role = v1::ROLE_ADMIN;
+          } else if (bearer.Reveal() == "viewer") {
+            caller.role = v1::ROLE_VIEWER;
+          } else {
+            return absl::UnauthenticatedError("the token is not valid");
+          }
+          return caller;
+        },
+        AnswerAll(&result_));
+  }
+
+  // The error of the call; `principal_` is what the handler saw.
+  ApiError Call(const google::protobuf::MethodDescriptor& method,
+                const std::string& bearer) {
+    ApiError seen{absl::InternalError("no reply"), "", {}};
+    CallContext context;
+    context.bearer = Secret(bearer);
+    context.request_id = "r1";
+    api_->Call(method, std::move(context),
+               std::make_unique<v1::WhoAmIRequest>(),
+               [&](ApiError error,
+                   std::unique_ptr<google::protobuf::Message> response) {
+                 seen = std::move(error);
+                 EXPECT_EQ(response == nullptr, !seen.status.ok());
+                 if (response) {
+                   principal_ =
+                       static_cast<v1::WhoAmIResponse&>(*response).principal();
+                 }
+               });
+    loop_.RunReady();
+    return seen;
+  }
+  const google::protobuf::MethodDescriptor& Method(const char* name) {
+    return *OperatorServices()[0]->FindMethodByName(name);
+  }
+
+  FakeEventLoop loop_;
+  absl::Status result_;
+  std::string principal_;
+  std::unique_ptr<AdminApi> api_;
+};
+
+TEST_F(AdminApiTest, EveryMethodButThePublicOnesNeedsACredential) {
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& method = *service->method(i);
+      const bool open =
+          method.options().GetExtension(v1::access).role() == v1::ROLE_PUBLIC;
+      EXPECT_EQ(Call(method, "").status.ok(), open) << method.full_name();
+      EXPECT_EQ(Call(method, "forged").status.ok(), open) << method.full_name();
+      EXPECT_TRUE(Call(method, "admin").status.ok()) << method.full_name();
+    }
+  }
+}
+
+TEST_F(AdminApiTest, OnlyRegistrationIsPublic) {
+  std::vector<std::string> open;
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      if (Call(*service->method(i), "").status.ok()) {
+        open.push_back(service->method(i)->name());
+      }
+    }
+  }
+  EXPECT_EQ(open, std::vector<std::string>{"Register"});
+}
+
+TEST_F(AdminApiTest, ARoleBelowTheNeededOneIsRefusedByName) {
+  const ApiError error = Call(Method("DeleteAgent"), "viewer");
+  EXPECT_EQ(error.status.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(error.status.ToString(), HasSubstr("viewer has ROLE_VIEWER"));
+  EXPECT_TRUE(Call(Method("ListAgents"), "viewer").status.ok());
+  EXPECT_EQ(principal_, "viewer");
+}
+
+TEST_F(AdminApiTest, WhatChangesStateIsRecordedWithItsResultAndNoSecret) {
+  std::vector<std::string> lines;
+  TapLog([&lines](std::string_view line) { lines.emplace_back(line); });
+  Call(Method("ListAgents"), "admin");
+  EXPECT_TRUE(lines.empty());
+  result_ = absl::NotFoundError("agent \"x\" not found");
+  Call(Method("DeleteAgent"), "admin");
+  TapLog(nullptr);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0],
+              HasSubstr("msg=audit principal=admin org=\"\" from=\"\" "
+                        "method=DeleteAgent result=not_found request_id=r1"));
+}
+
+TEST_F(AdminApiTest, ErrorsKeepTheirCodeAndSayWhenToTryAgain) {
+  result_ = AgentUnreachable("web-1 is offline");
+  EXPECT_EQ(Call(Method("SubmitCommand"), "admin").code, "agent_unreachable");
+  EXPECT_EQ(Call(Method("SubmitCommand"), "admin").retry_after,
+            absl::ZeroDuration());
+  result_ = absl::UnavailableError("queue full");
+  EXPECT_EQ(Call(Method("ListAgents"), "admin").code, "");
+  EXPECT_GT(Call(Method("ListAgents"), "admin").retry_after,
+            absl::ZeroDuration());
+}
+
+TEST(AdminApiCreateTest, AMethodWithoutAHandlerStopsTheGateway) {
+  FakeEventLoop loop;
+  const absl::Status ok;
+  const auto api =
+      AdminApi::Create(loop, nullptr, AnswerAll(&ok, "CancelCommand"));
+  EXPECT_EQ(api.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(api.status().ToString(),
+              HasSubstr("muster.v1.FleetAdmin.CancelCommand lacks a handler"));
+}
+
+TEST(PageTokenTest, ComesBackAsItWas) {
+  const ListPosition position{1, "web-1", AgentId("a-b-c")};
+  EXPECT_EQ(*DecodePageToken(EncodePageToken(position)), position);
+}
+
+TEST(PageTokenTest, AnythingElseIsRefused) {
+  for (const char* token : {"x", "", "AAAA", "MQo", "OjEKYQpi"}) {
+    EXPECT_EQ(DecodePageToken(token).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << token;
+  }
+}
+
+TEST(AddressesTest, APublicAddressWinsOverTheOneThatWasUsed) {
+  Addresses addresses;
+  addresses.fleet_port = 7443;
+  addresses.web_port = 7080;
+  EXPECT_EQ(addresses.FleetEndpoint("gw:7080"), "gw:7443");
+  EXPECT_EQ(addresses.FleetEndpoint("[::1]:7080"), "[::1]:7443");
+  EXPECT_EQ(addresses.FleetEndpoint("10.0.0.1"), "10.0.0.1:7443");
+  EXPECT_EQ(addresses.FleetEndpoint(""), "127.0.0.1:7443");
+  EXPECT_EQ(addresses.WebUrl("gw:1"), "http://gw:7080");
+  addresses.public_address = "fd00::1";
+  addresses.web_tls = true;
+  EXPECT_EQ(addresses.FleetEndpoint("gw:7080"), "[fd00::1]:7443");
+  EXPECT_EQ(addresses.WebUrl("gw:7080"), "https://[fd00::1]:7080");
+}
+
+}  // namespace
+}  // namespace muster::gateway

@@ -1,0 +1,159 @@
+#include "gateway/rpc/acceptor.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "libprotocol/base/mutex.h"
+
+namespace muster::gateway {
+namespace {
+
+using testing::HasSubstr;
+
+Fd Connect(uint16_t port) {
+  Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(
+      connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address),
+      0);
+  return fd;
+}
+
+// True once the other side has closed; waits for that or a byte.
+bool ClosedByPeer(int fd) {
+  char byte;
+  return read(fd, &byte, 1) <= 0;
+}
+
+// Greets and keeps what the acceptor hands over.
+class Keeper {
+ public:
+  void Take(int fd) {
+    EXPECT_EQ(write(fd, "x", 1), 1);
+    MutexLock lock(mu_);
+    kept_.emplace_back(fd);
+  }
+  void DropAll() {
+    MutexLock lock(mu_);
+    kept_.clear();
+  }
+
+ private:
+  Mutex mu_;
+  std::vector<Fd> kept_ ABSL_GUARDED_BY(mu_);
+};
+
+std::unique_ptr<Acceptor> Start(AcceptorOptions options, Keeper& keeper) {
+  options.listen = "127.0.0.1:0";
+  auto acceptor = Acceptor::Listen(options);
+  EXPECT_TRUE(acceptor.ok()) << acceptor.status();
+  (*acceptor)->Run([&keeper](int fd) { keeper.Take(fd); });
+  return *std::move(acceptor);
+}
+
+TEST(AcceptorTest, HandsOverWhatItAccepts) {
+  Keeper keeper;
+  const auto acceptor = Start({}, keeper);
+  const Fd client = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(client.get()));
+}
+
+TEST(AcceptorTest, APortInUseIsAClearError) {
+  auto first = Acceptor::Listen({.listen = "127.0.0.1:0"});
+  const std::string address = "127.0.0.1:" + std::to_string((*first)->port());
+  const auto second = Acceptor::Listen({.listen = address});
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(second.status().ToString(), HasSubstr(address));
+}
+
+TEST(AcceptorTest, AnAddressThatIsNoneIsRefused) {
+  for (const char* listen : {"7443", "nonsense name:1", "127.0.0.1:x"}) {
+    EXPECT_EQ(Acceptor::Listen({.listen = listen}).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << listen;
+  }
+}
+
+TEST(AcceptorTest, ServesIpv6) {
+  const auto acceptor = Acceptor::Listen({.listen = "[::1]:0"});
+  ASSERT_TRUE(acceptor.ok()) << acceptor.status();
+  EXPECT_NE((*acceptor)->port(), 0);
+}
+
+TEST(AcceptorTest, OneSourceCannotTakeAllPlacesAndGetsThemBack) {
+  Keeper keeper;
+  const auto acceptor = Start({.connections_per_source_max = 2}, keeper);
+  const Fd a = Connect(acceptor->port());
+  const Fd b = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(a.get()));
+  EXPECT_FALSE(ClosedByPeer(b.get()));
+  EXPECT_TRUE(ClosedByPeer(Connect(acceptor->port()).get()));
+  keeper.DropAll();
+  EXPECT_FALSE(ClosedByPeer(Connect(acceptor->port()).get()));
+}
+
+TEST(AcceptorTest, GoesOnAfterDescriptorsRanOut) {
+  Keeper keeper;
+  const auto acceptor = Start({.descriptors_reserved = 0}, keeper);
+  const Fd before = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(before.get()));
+  // Client sockets first: they need descriptors of this process too.
+  std::vector<Fd> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  }
+  rlimit old{};
+  getrlimit(RLIMIT_NOFILE, &old);
+  std::vector<Fd> hoard;
+  const rlimit low{64, old.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &low);
+  for (Fd fd(dup(0)); fd.valid(); fd = Fd(dup(0))) {
+    hoard.push_back(std::move(fd));
+  }
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(acceptor->port());
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (const Fd& client : clients) {
+    ASSERT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&address),
+                      sizeof address),
+              0);
+    EXPECT_TRUE(ClosedByPeer(client.get()));  // Told at once, not left waiting.
+  }
+  hoard.clear();
+  setrlimit(RLIMIT_NOFILE, &old);
+  const Fd after = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(after.get()));
+}
+
+TEST(AcceptorTest, StopEndsTheThreadAndClosesTheDoor) {
+  Keeper keeper;
+  const auto acceptor = Start({}, keeper);
+  const uint16_t port = acceptor->port();
+  acceptor->Stop();
+  acceptor->Stop();
+  Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_NE(
+      connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address),
+      0);
+}
+
+}  // namespace
+}  // namespace muster::gateway
