@@ -71,7 +71,9 @@ std::string ErrorText(const absl::Status& status, bool as_json) {
   const std::optional<Problem> problem = ProblemOf(status);
   const std::string_view text = ToStd(status.message());
   if (as_json) {
-    return (problem ? problem->body : JsonError(status, text)) + "\n";
+    std::string object = problem ? problem->body : JsonError(status, text);
+    if (!object.ends_with('\n')) object += '\n';
+    return object;
   }
   std::string out = fmt::format("error: {}\n", text);
   if (problem && problem->status >= 500 && !problem->request_id.empty()) {

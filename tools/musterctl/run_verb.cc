@@ -73,11 +73,9 @@ absl::Status SetWords(const RunOptions& options,
 
 // Submits, over lost connections. `maybe_sent` tells after an error whether the
 // command may be running all the same.
-absl::StatusOr<Answer<v1::Command>> Submit(Tool& tool,
-                                           v1::SubmitCommandRequest request,
-                                           bool& maybe_sent) {
+absl::StatusOr<Answer<v1::Command>> Submit(
+    Tool& tool, const v1::SubmitCommandRequest& request, bool& maybe_sent) {
   const std::string key = NewUuid(tool.clock.Wall());
-  request.set_idempotency_key(key);
   maybe_sent = false;
   for (int tries = 1;; ++tries) {
     auto answer = tool.api.Call<v1::Command>("SubmitCommand", request,
@@ -188,7 +186,7 @@ absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
   ASSIGN_OR_RETURN(const ResolvedAgent resolved,
                    ResolveAgent(tool, options.agent));
   request.set_agent_id(resolved.agent.agent_id());
-  return Submit(tool, std::move(request), maybe_sent);
+  return Submit(tool, request, maybe_sent);
 }
 
 }  // namespace
