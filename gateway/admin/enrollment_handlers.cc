@@ -88,12 +88,7 @@ void EnrollmentHandlers::Register(const Caller& caller,
   // First see that the request can be certified at all: a token must not be
   // used up by a request that then fails.
   store_.Offload(
-      [this, csr = request.csr_pem(), id = enrollment.candidate_id,
-       now = enrollment.now]() -> absl::StatusOr<std::string> {
-        RETURN_IF_ERROR(
-            authority_.IssueAgent(csr, DefaultOrg(), id, now).status());
-        return RequestPin(csr);
-      },
+      [csr = request.csr_pem()] { return CertificateAuthority::CheckCsr(csr); },
       [this, caller, csr = request.csr_pem(),
        enrollment = std::move(enrollment),
        reply = std::move(reply)](absl::StatusOr<std::string> pin) mutable {

@@ -159,10 +159,7 @@ class CertificateAuthority::Impl {
 
   const std::string& ca_pem() const { return ca_pem_; }
 
-  absl::StatusOr<std::string> IssueAgent(std::string_view csr_pem,
-                                         const OrgId& org, const AgentId& agent,
-                                         absl::Time now) const {
-    ASSIGN_OR_RETURN(std::string uri, AgentUri(org, agent));
+  static absl::StatusOr<CsrPtr> ReadAgentCsr(std::string_view csr_pem) {
     ASSIGN_OR_RETURN(CsrPtr csr, ReadCsrPem(csr_pem, "csr_pem"));
     EVP_PKEY* key = X509_REQ_get0_pubkey(csr.get());
     if (key == nullptr) {
@@ -174,6 +171,15 @@ class CertificateAuthority::Impl {
       return absl::InvalidArgumentError(fmt::format(
           "csr_pem is not signed by its own key: {}", TakeOpenSslReason()));
     }
+    return csr;
+  }
+
+  absl::StatusOr<std::string> IssueAgent(std::string_view csr_pem,
+                                         const OrgId& org, const AgentId& agent,
+                                         absl::Time now) const {
+    ASSIGN_OR_RETURN(std::string uri, AgentUri(org, agent));
+    ASSIGN_OR_RETURN(CsrPtr csr, ReadAgentCsr(csr_pem));
+    EVP_PKEY* key = X509_REQ_get0_pubkey(csr.get());
     CertificateSpec spec =
         SpecFor(CertificateUse::kTlsClient, now, kAgentLife, end_);
     spec.common_name = agent.str();
@@ -284,10 +290,6 @@ class CertificateAuthority::Impl {
   absl::Time end_;
 };
 
-absl::StatusOr<std::string> RequestPin(std::string_view csr_pem) {
-  return PinOfCsr(csr_pem);
-}
-
 CertificateAuthority::CertificateAuthority(std::unique_ptr<Impl> impl)
     : impl_(std::move(impl)) {}
 CertificateAuthority::~CertificateAuthority() = default;
@@ -302,6 +304,12 @@ CertificateAuthority::OpenOrCreate(const std::string& folder, absl::Time now) {
 
 const std::string& CertificateAuthority::ca_pem() const {
   return impl_->ca_pem();
+}
+
+absl::StatusOr<std::string> CertificateAuthority::CheckCsr(
+    std::string_view csr_pem) {
+  RETURN_IF_ERROR(Impl::ReadAgentCsr(csr_pem).status());
+  return PinOfCsr(csr_pem);
 }
 
 absl::StatusOr<std::string> CertificateAuthority::IssueAgent(

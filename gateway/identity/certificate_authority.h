@@ -48,11 +48,6 @@ struct WebNames {
   std::vector<std::string> ip_addresses;
 };
 
-// The pin ("sha256//…") of the key that a request is for: what a machine is
-// known by from its first call on. InvalidArgument, naming csr_pem, if it
-// cannot be read; says nothing of its signature.
-absl::StatusOr<std::string> RequestPin(std::string_view csr_pem);
-
 // CertificateAuthority holds the CA's key in memory.
 //
 // Threading: ca_pem() and IssueAgent() are thread-safe; FleetServer() and
@@ -69,6 +64,10 @@ class CertificateAuthority {
 
   // The CA's certificate: what agents trust.
   const std::string& ca_pem() const;
+
+  // Whether IssueAgent() would certify this request; its key's pin ("sha256//…")
+  // if so. Errors as IssueAgent(). Thread-safe.
+  static absl::StatusOr<std::string> CheckCsr(std::string_view csr_pem);
 
   // A client certificate for the key of `csr_pem`, valid for 30 days, naming
   // nothing but `muster://<org>/agent/<agent>`; what the request says besides

@@ -98,7 +98,7 @@ TEST_F(CertificateAuthorityTest, AnAgentCertificateSaysWhoItIsAndNothingElse) {
   EXPECT_EQ(info.subject, "CN=" + kAgent.str());
   EXPECT_EQ(info.not_before, kNow - absl::Minutes(5));
   EXPECT_EQ(info.not_after, kNow + 30 * kDay);
-  EXPECT_EQ(info.pin, *RequestPin(csr));
+  EXPECT_EQ(info.pin, *CertificateAuthority::CheckCsr(csr));
   EXPECT_NE(ParseCertificate(*authority->IssueAgent(csr, kOrg, kAgent, kNow))
                 ->serial_hex,
             info.serial_hex);

@@ -8,13 +8,15 @@ namespace {
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
 }  // namespace
 
-ThreadEventLoop::~ThreadEventLoop() {
+ThreadEventLoop::~ThreadEventLoop() { Stop(); }
+
+void ThreadEventLoop::Stop() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
     wake_.NotifyAll();
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 bool ThreadEventLoop::Post(Task task) {

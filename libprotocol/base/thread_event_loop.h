@@ -15,14 +15,18 @@
 
 namespace muster {
 
-// ThreadEventLoop is an EventLoop on a thread of its own. The destructor runs
-// every task already posted, drops timers that are not yet due, and joins.
+// ThreadEventLoop is an EventLoop on a thread of its own. The destructor stops
+// it.
 class ThreadEventLoop final : public EventLoop {
  public:
   // `clock` must outlive the loop.
   explicit ThreadEventLoop(const Clock& clock)
       : clock_(clock), thread_([this] { Run(); }) {}
   ~ThreadEventLoop() override;
+
+  // Runs every task already posted, drops timers that are not yet due, and
+  // joins. Afterwards Post() refuses. Not from the loop. Idempotent.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   bool Post(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
   TimerId PostAt(Instant when, Task task) override ABSL_LOCKS_EXCLUDED(mu_);

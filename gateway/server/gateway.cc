@@ -1,0 +1,299 @@
+#include "gateway/server/gateway.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "fmt/format.h"
+#include "gateway/identity/secret_token.h"
+#include "gateway/server/listen_address.h"
+#include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/base/service_notify.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/tls_material.h"
+
+namespace muster::gateway {
+namespace {
+
+constexpr absl::Duration kCareEvery = absl::Hours(1);
+// Rows deleted in one transaction: a few milliseconds of the store thread.
+constexpr size_t kDeleteRowsMax = 1000;
+constexpr size_t kPemBytesMax = 64 << 10;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
+                                                        const Clock& clock) {
+  RETURN_IF_ERROR(config.Validate());
+  std::unique_ptr<Gateway> gateway(new Gateway(std::move(config), clock));
+  RETURN_IF_ERROR(gateway->OpenDataFolder());
+  RETURN_IF_ERROR(gateway->OpenStore());
+  RETURN_IF_ERROR(gateway->OpenFleetPort());
+  RETURN_IF_ERROR(gateway->OpenWebPort());
+  gateway->Serve();
+  return gateway;
+}
+
+Gateway::Gateway(GatewayConfig config, const Clock& clock)
+    : config_(std::move(config)), clock_(clock), started_at_(clock.Wall()) {}
+
+Gateway::~Gateway() { Stop(); }
+
+absl::Status Gateway::OpenDataFolder() {
+  const std::string& folder = config_.data_dir;
+  RETURN_IF_ERROR(MakeFolder(folder, 0700));
+  const std::string lock = folder + "/lock";
+  folder_lock_.Reset(open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!folder_lock_.valid()) return ErrnoStatus(errno, "opening", lock);
+  if (flock(folder_lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("another gateway uses {}", folder));
+  }
+  ASSIGN_OR_RETURN(admin_token_, OpenAdminToken(folder));
+  ASSIGN_OR_RETURN(authority_, CertificateAuthority::OpenOrCreate(
+                                   folder + "/ca", clock_.Wall()));
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenStore() {
+  const std::string path = config_.data_dir + "/muster.db";
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteFleetStore> store,
+                   SqliteFleetStore::Open(path));
+  ASSIGN_OR_RETURN(const uint64_t run, store->BeginRun(0, clock_.Wall()));
+  ASSIGN_OR_RETURN(std::vector<MachineRecord> machines, store->LoadMachines());
+  ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
+                   store->LoadOpenCommands());
+  Log(kInfo, "store opened",
+      {{"path", path}, {"machines", machines.size()}, {"run", run}});
+
+  loop_ = std::make_unique<ThreadEventLoop>(clock_);
+  StoreClient::Options options;
+  options.on_fatal = [this](absl::Status status) {
+    Log(kError, "the store failed; stopping", {{"error", status}});
+    if (on_fatal) on_fatal(std::move(status));
+  };
+  store_ = std::make_unique<StoreClient>(
+      *loop_, std::move(store),
+      [path]() -> absl::StatusOr<std::unique_ptr<FleetStore>> {
+        return SqliteFleetStore::OpenReader(path);
+      },
+      std::move(options));
+  journal_ = std::make_unique<StoreJournal>(*store_);
+  fleet_ = std::make_unique<Fleet>(*loop_, *journal_, config_.fleet);
+  OnLoop([&](Fleet& fleet) {
+    fleet.Restore(run, std::move(machines), std::move(commands));
+  });
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenFleetPort() {
+  RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
+  const std::string ca = config_.data_dir + "/ca";
+  FleetServerOptions options;
+  options.acceptor.listen = config_.fleet_listen;
+  options.tls = {.ca_pem = ca + "/ca.pem",
+                 .certificate_pem = ca + "/fleet.pem",
+                 .key_pem = ca + "/fleet.key"};
+  auto server = FleetServer::Create(*loop_, *fleet_, std::move(options));
+  if (!server.ok()) {
+    return absl::Status(
+        server.status().code(),
+        fmt::format("fleet_listen: {}", ToStd(server.status().message())));
+  }
+  fleet_server_ = *std::move(server);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
+  if (!config_.web_certificate.empty()) {
+    ASSIGN_OR_RETURN(const std::string chain,
+                     ReadFile(config_.web_certificate, kPemBytesMax));
+    ASSIGN_OR_RETURN(std::string key, ReadFile(config_.web_key, kPemBytesMax));
+    ASSIGN_OR_RETURN(TlsContext tls,
+                     MakeTlsContext(chain, Secret(std::move(key))));
+    ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(chain));
+    return WebCredential{std::move(tls), std::move(pin)};
+  }
+  ASSIGN_OR_RETURN(const ServerCredential credential,
+                   authority_->WebServer(
+                       WebNamesFor(config_.web_listen, config_.public_address),
+                       clock_.Wall()));
+  ASSIGN_OR_RETURN(TlsContext tls, MakeTlsContext(credential.certificate_pem,
+                                                  credential.key_pem));
+  return WebCredential{std::move(tls), credential.pin};
+}
+
+absl::Status Gateway::OpenWebPort() {
+  const bool loopback = IsLoopback(config_.web_listen);
+  HttpServer::Options options;
+  options.listen = config_.web_listen;
+  addresses_ = {.public_address = config_.public_address,
+                .fleet_port = fleet_server_->port(),
+                .web_port = 0,
+                .web_tls = !loopback || !config_.web_certificate.empty(),
+                .web_pin = "",
+                .web_loopback = loopback};
+  if (addresses_.web_tls) {
+    ASSIGN_OR_RETURN(WebCredential credential, WebTls());
+    options.tls = std::move(credential.tls);
+    addresses_.web_pin = std::move(credential.pin);
+  }
+  agent_handlers_ = std::make_unique<AgentHandlers>(*fleet_);
+  command_handlers_ = std::make_unique<CommandHandlers>(
+      *loop_, *fleet_, *store_, config_.commands);
+  enrollment_handlers_ = std::make_unique<EnrollmentHandlers>(
+      clock_, *fleet_, *store_, *authority_, addresses_);
+  gateway_handlers_ = std::make_unique<GatewayHandlers>(
+      *fleet_, *store_, addresses_, started_at_);
+  HandlerTable table;
+  agent_handlers_->AddTo(table);
+  command_handlers_->AddTo(table);
+  enrollment_handlers_->AddTo(table);
+  gateway_handlers_->AddTo(table);
+  ASSIGN_OR_RETURN(api_, AdminApi::Create(
+                             *loop_,
+                             [this](const Secret& bearer) {
+                               return AuthenticateBearer(bearer);
+                             },
+                             std::move(table)));
+  ASSIGN_OR_RETURN(web_handler_,
+                   ApiHandler::Create(*api_, OperatorServices(),
+                                      [this] { return CheckReadiness(); }));
+  auto http = HttpServer::Start(std::move(options), *web_handler_);
+  if (!http.ok()) {
+    return absl::Status(
+        http.status().code(),
+        fmt::format("web_listen: {}", ToStd(http.status().message())));
+  }
+  http_ = *std::move(http);
+  OnLoop([this](Fleet&) { addresses_.web_port = http_->port(); });
+  return absl::OkStatus();
+}
+
+void Gateway::Serve() {
+  OnLoop([this](Fleet& fleet) {
+    fleet.Open();
+    CareLater();
+  });
+  fleet_server_->Start();
+  ready_ = true;
+  Log(kInfo, "gateway ready",
+      {{"version", kVersion},
+       {"web", web_url()},
+       {"fleet_port", fleet_server_->port()},
+       {"data_dir", config_.data_dir}});
+}
+
+std::string Gateway::web_url() const {
+  return fmt::format("{}://{}", addresses_.web_tls ? "https" : "http",
+                     WithPort(config_.web_listen, http_->port()));
+}
+
+absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
+  const auto hash = HashToken(TokenKind::kAccess, bearer.Reveal());
+  if (!hash.ok() || !SameHash(*hash, admin_token_.hash)) {
+    return absl::UnauthenticatedError("the token is not valid");
+  }
+  const Principal admin = AdminPrincipal();
+  return Caller{.principal = admin.name,
+                .org = admin.org,
+                .role = admin.role,
+                .peer_address = "",
+                .web_authority = ""};
+}
+
+Readiness Gateway::CheckReadiness() const {
+  const StoreClient::Health store = store_->health();
+  const bool ready = ready_ && store.last_error.ok();
+  return {ready, fmt::format(R"({{"ready":{},"presence":"{}","store":"{}"}})",
+                             ready, ready_ ? "confirmed" : "unconfirmed",
+                             store.last_error.ok() ? "ok" : "failing")};
+}
+
+absl::Status Gateway::Reload() {
+  ASSIGN_OR_RETURN(AdminToken token, OpenAdminToken(config_.data_dir));
+  OnLoop([&](Fleet&) { admin_token_ = std::move(token); });
+  if (addresses_.web_tls) {
+    ASSIGN_OR_RETURN(WebCredential credential, WebTls());
+    http_->ReplaceTls(std::move(credential.tls));
+  }
+  return absl::OkStatus();
+}
+
+void Gateway::CareLater() {
+  DeleteOldRows();
+  RenewCertificates();
+  loop_->PostAt(clock_.Now() + kCareEvery, [this] { CareLater(); });
+}
+
+void Gateway::DeleteOldRows() {
+  store_->Write(
+      [retention = config_.retention, now = clock_.Wall()](FleetStore& store) {
+        return store.DeleteExpired(retention, now, kDeleteRowsMax);
+      },
+      [this](const absl::StatusOr<size_t>& deleted) {
+        if (deleted.ok() && *deleted > 0) DeleteOldRows();
+      });
+}
+
+void Gateway::RenewCertificates() {
+  // gRPC watches the fleet port's files by itself.
+  store_->Offload(
+      [this]() -> absl::StatusOr<TlsContext> {
+        RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
+        if (!addresses_.web_tls) return TlsContext();
+        ASSIGN_OR_RETURN(WebCredential credential, WebTls());
+        return std::move(credential.tls);
+      },
+      [this](absl::StatusOr<TlsContext> tls) {
+        if (!tls.ok()) {
+          Log(kError, "certificates not renewed", {{"error", tls.status()}});
+        } else if (*tls != nullptr) {
+          http_->ReplaceTls(*std::move(tls));
+        }
+      });
+}
+
+void Gateway::FeedWatchdog(absl::Duration interval) {
+  if (interval == absl::InfiniteDuration()) return;
+  NotifyService("WATCHDOG=1");
+  loop_->PostAt(clock_.Now() + interval,
+                [this, interval] { FeedWatchdog(interval); });
+}
+
+void Gateway::OnLoop(std::function<void(Fleet&)> f) {
+  std::promise<void> ran;
+  loop_->Post([&] {
+    f(*fleet_);
+    ran.set_value();
+  });
+  ran.get_future().wait();
+}
+
+void Gateway::Stop() {
+  if (loop_ == nullptr) return;
+  ready_ = false;
+  if (http_) http_->Stop(absl::Seconds(1));
+  if (fleet_server_) fleet_server_->Stop(config_.drain);
+  OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
+  store_->Flush();
+  loop_->Stop();
+  store_.reset();
+  // Nothing runs any more: the rest goes in any order, the loop last.
+  http_.reset();
+  web_handler_.reset();
+  api_.reset();
+  fleet_server_.reset();
+  fleet_.reset();
+  loop_.reset();
+  folder_lock_.Reset();
+}
+
+}  // namespace muster::gateway

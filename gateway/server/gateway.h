@@ -1,0 +1,119 @@
+// The whole gateway as one object: what main() runs and what integration tests
+// start in their own process.
+
+#ifndef MUSTER_GATEWAY_SERVER_GATEWAY_H_
+#define MUSTER_GATEWAY_SERVER_GATEWAY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/admin/addresses.h"
+#include "gateway/admin/admin_api.h"
+#include "gateway/admin/agent_handlers.h"
+#include "gateway/admin/command_handlers.h"
+#include "gateway/admin/enrollment_handlers.h"
+#include "gateway/admin/gateway_handlers.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/http/api_handler.h"
+#include "gateway/http/http_server.h"
+#include "gateway/identity/certificate_authority.h"
+#include "gateway/identity/principals.h"
+#include "gateway/rpc/fleet_server.h"
+#include "gateway/server/gateway_config.h"
+#include "gateway/store/store_client.h"
+#include "gateway/store/store_journal.h"
+#include "libprotocol/base/clock.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/thread_event_loop.h"
+
+namespace muster::gateway {
+
+// Gateway owns everything, in the order in which it comes to life.
+//
+// Threading: Start(), Stop(), Reload() and destruction on one thread, which is
+// none of the gateway's own.
+class Gateway {
+ public:
+  // Opens the data folder and both ports, and serves. `config` is valid,
+  // `clock` outlives the gateway. Errors are sentences for an operator: they
+  // name the file or the address. After an error nothing is left running.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(GatewayConfig config,
+                                                        const Clock& clock);
+  ~Gateway();
+
+  uint16_t web_port() const { return http_->port(); }
+  uint16_t fleet_port() const { return fleet_server_->port(); }
+  std::string web_url() const;
+  const AdminToken& admin_token() const { return admin_token_; }
+
+  // Reads again what may change while running: the admin token, certificate
+  // files of the web port.
+  absl::Status Reload();
+
+  // Takes leave of operators and agents, makes everything durable. Waits at
+  // most config.drain for agents. Idempotent.
+  void Stop();
+
+  // Tells the service manager every `interval` that the fleet loop turns.
+  void FeedWatchdog(absl::Duration interval);
+
+  // Runs `f(fleet)` on the fleet loop and waits for it. For tests and tools.
+  void OnLoop(std::function<void(Fleet&)> f);
+
+  // Called on the loop when the store can no longer be trusted and the process
+  // must end. Set before anything can go wrong.
+  std::function<void(absl::Status)> on_fatal;
+
+ private:
+  Gateway(GatewayConfig config, const Clock& clock);
+
+  absl::Status OpenDataFolder();
+  absl::Status OpenStore();
+  absl::Status OpenFleetPort();
+  absl::Status OpenWebPort();
+  void Serve();
+  // What the web port presents.
+  struct WebCredential {
+    TlsContext tls;
+    std::string pin;
+  };
+  absl::StatusOr<WebCredential> WebTls();
+  absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
+  Readiness CheckReadiness() const;
+  // Once an hour: certificates that are due, rows that are old.
+  void CareLater();
+  void DeleteOldRows();
+  void RenewCertificates();
+
+  // Constant after construction.
+  const GatewayConfig config_;
+  const Clock& clock_;
+  const absl::Time started_at_;
+
+  Fd folder_lock_;
+  AdminToken admin_token_;  // Touched on the loop once serving.
+  std::unique_ptr<CertificateAuthority> authority_;
+  Addresses addresses_;  // Touched on the loop once serving.
+  std::unique_ptr<ThreadEventLoop> loop_;
+  std::unique_ptr<StoreClient> store_;
+  std::unique_ptr<StoreJournal> journal_;
+  std::unique_ptr<Fleet> fleet_;
+  std::unique_ptr<FleetServer> fleet_server_;
+  std::unique_ptr<AgentHandlers> agent_handlers_;
+  std::unique_ptr<CommandHandlers> command_handlers_;
+  std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
+  std::unique_ptr<GatewayHandlers> gateway_handlers_;
+  std::unique_ptr<AdminApi> api_;
+  std::unique_ptr<ApiHandler> web_handler_;
+  std::unique_ptr<HttpServer> http_;
+  std::atomic<bool> ready_ = false;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_SERVER_GATEWAY_H_

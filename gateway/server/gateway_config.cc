@@ -1,0 +1,112 @@
+#include "gateway/server/gateway_config.h"
+
+#include "fmt/format.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+
+namespace muster::gateway {
+namespace {
+
+wire::Setting LevelSetting(LogLevel& level) {
+  static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
+  return {
+      "log_level", "debug, info, warning or error",
+      [&level](const std::string& text) { return ParseLogLevel(text, level); },
+      [&level] { return kNames[static_cast<int>(level)]; }};
+}
+
+wire::Setting FormatSetting(LogFormat& format) {
+  return {"log_format", "logfmt or json",
+          [&format](const std::string& text) {
+            return ParseLogFormat(text, format);
+          },
+          [&format] { return format == LogFormat::kJson ? "json" : "logfmt"; }};
+}
+
+absl::Status Within(std::string_view field, absl::Duration value,
+                    absl::Duration min, absl::Duration max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "{} must be {} to {}, got {}", field, absl::FormatDuration(min),
+      absl::FormatDuration(max), absl::FormatDuration(value)));
+}
+
+}  // namespace
+
+absl::Status GatewayConfig::Validate() const {
+  RETURN_IF_ERROR(fleet.presence.Validate());
+  RETURN_IF_ERROR(Within("command_timeout", commands.timeout,
+                         wire::kCommandTimeoutMin, wire::kCommandTimeoutMax));
+  RETURN_IF_ERROR(Within("delivery_timeout", commands.delivery_timeout,
+                         wire::kCommandTimeoutMin, wire::kCommandTimeoutMax));
+  RETURN_IF_ERROR(
+      Within("drain", drain, absl::ZeroDuration(), absl::Minutes(5)));
+  for (const auto& [name, kept] :
+       {std::pair{"keep_history", retention.transitions},
+        std::pair{"keep_commands", retention.commands},
+        std::pair{"keep_output", retention.output}}) {
+    RETURN_IF_ERROR(Within(name, kept, absl::Hours(1), absl::Hours(24 * 3650)));
+  }
+  if (data_dir.empty()) {
+    return absl::InvalidArgumentError("data_dir must not be empty");
+  }
+  if (web_certificate.empty() != web_key.empty()) {
+    return absl::InvalidArgumentError(
+        "web_certificate and web_key must be given together");
+  }
+  return absl::OkStatus();
+}
+
+std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
+  using wire::DurationSetting;
+  using wire::TextSetting;
+  PresencePolicy& presence = c.fleet.presence;
+  return {
+      TextSetting("data_dir", "folder of database, CA and admin token",
+                  c.data_dir),
+      TextSetting("web_listen",
+                  "host:port for operators; TLS unless it is loopback",
+                  c.web_listen),
+      TextSetting("fleet_listen", "host:port for agents, mutual TLS",
+                  c.fleet_listen),
+      TextSetting("public_address",
+                  "host that machines dial; empty: where they registered",
+                  c.public_address),
+      TextSetting("web_certificate", "PEM chain for the web port",
+                  c.web_certificate),
+      TextSetting("web_key", "PEM key for the web port", c.web_key),
+      DurationSetting("heartbeat_interval", "100ms to 1h",
+                      presence.heartbeat_interval),
+      DurationSetting("stale_after", "more than 2.2 heartbeat_interval",
+                      presence.stale_after),
+      DurationSetting("offline_after", "more than stale_after, or never",
+                      presence.offline_after),
+      DurationSetting("reconnect_grace", "less than stale_after",
+                      presence.reconnect_grace),
+      DurationSetting("blind_gap",
+                      "less than half of offline_after - stale_after",
+                      presence.blind_gap),
+      DurationSetting("command_timeout", "default of a command, 1s to 7d",
+                      c.commands.timeout),
+      DurationSetting("delivery_timeout", "default of a command, 1s to 7d",
+                      c.commands.delivery_timeout),
+      DurationSetting("keep_history", "transitions and links, 1h to 10 years",
+                      c.retention.transitions),
+      DurationSetting("keep_commands", "1h to 10 years", c.retention.commands),
+      DurationSetting("keep_output", "1h to 10 years", c.retention.output),
+      DurationSetting("drain", "how long a stop waits, 0s to 5m", c.drain),
+      LevelSetting(c.log_level),
+      FormatSetting(c.log_format),
+  };
+}
+
+absl::StatusOr<GatewayConfig> LoadGatewayConfig(
+    const wire::SettingSources& sources) {
+  GatewayConfig config;
+  RETURN_IF_ERROR(wire::LoadSettings(GatewaySettings(config), sources));
+  config.retention.links = config.retention.transitions;
+  RETURN_IF_ERROR(config.Validate());
+  return config;
+}
+
+}  // namespace muster::gateway

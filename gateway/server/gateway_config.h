@@ -1,0 +1,62 @@
+// The gateway's settings.
+
+#ifndef MUSTER_GATEWAY_SERVER_GATEWAY_CONFIG_H_
+#define MUSTER_GATEWAY_SERVER_GATEWAY_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gateway/admin/command_handlers.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/store/fleet_store.h"
+#include "libprotocol/base/log.h"
+#include "libprotocol/wire/settings.h"
+
+namespace muster::gateway {
+
+inline constexpr char kDefaultConfigFile[] = "/etc/muster/gateway.toml";
+
+// Plain data: tests build one by hand, main() fills one from its sources.
+struct GatewayConfig {
+  // Database, CA, admin token. Made with mode 0700 if it is not there.
+  std::string data_dir = "/var/lib/muster";
+
+  // Operators, and machines that join. Plain HTTP on a loopback address, TLS on
+  // any other.
+  std::string web_listen = "127.0.0.1:7080";
+  // Machines that have joined, with mutual TLS.
+  std::string fleet_listen = "0.0.0.0:7443";
+  // Host that machines dial. Empty: the one they used to register.
+  std::string public_address;
+  // PEM files for the web port instead of a certificate of the own CA.
+  std::string web_certificate;
+  std::string web_key;
+
+  FleetOptions fleet;
+  CommandDefaults commands;
+  Retention retention;
+
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kLogfmt;
+
+  // How long a stop waits for agents to take their leave.
+  absl::Duration drain = absl::Seconds(5);
+
+  // InvalidArgument naming the first field that is out of bounds and why.
+  absl::Status Validate() const;
+};
+
+// The settings, bound to `config`, which must outlive them.
+std::vector<wire::Setting> GatewaySettings(GatewayConfig& config);
+
+// Default < file < environment < flags, validated.
+absl::StatusOr<GatewayConfig> LoadGatewayConfig(
+    const wire::SettingSources& sources);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_SERVER_GATEWAY_CONFIG_H_

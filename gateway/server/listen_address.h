@@ -1,0 +1,30 @@
+// What a listen address says: host:port, "[::]:7080", "localhost:0".
+
+#ifndef MUSTER_GATEWAY_SERVER_LISTEN_ADDRESS_H_
+#define MUSTER_GATEWAY_SERVER_LISTEN_ADDRESS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "gateway/identity/certificate_authority.h"
+
+namespace muster::gateway {
+
+// The host without brackets.
+std::string HostOf(std::string_view listen);
+
+// True for 127.0.0.0/8, ::1 and localhost.
+bool IsLoopback(std::string_view listen);
+
+// `listen` with the port that is really bound; an address that means "all"
+// becomes this machine's own name.
+std::string WithPort(std::string_view listen, uint16_t port);
+
+// The names in the web port's certificate: this host's name, localhost, and
+// what the settings name.
+WebNames WebNamesFor(std::string_view listen, std::string_view public_address);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_SERVER_LISTEN_ADDRESS_H_

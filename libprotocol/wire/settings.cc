@@ -1,0 +1,166 @@
+#include "libprotocol/wire/settings.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <sstream>
+#include <utility>
+
+#define TOML_EXCEPTIONS 0
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/duration_text.h"
+#include "toml++/toml.h"
+
+namespace muster::wire {
+namespace {
+
+constexpr size_t kFileBytesMax = 256 * 1024;
+
+const Setting* Find(const std::vector<Setting>& settings,
+                    std::string_view key) {
+  const auto it =
+      std::find_if(settings.begin(), settings.end(),
+                   [key](const Setting& s) { return s.key == key; });
+  return it == settings.end() ? nullptr : &*it;
+}
+
+absl::Status Set(const Setting& setting, const std::string& value,
+                 std::string_view where) {
+  const absl::Status status = setting.set(value);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}: {}", where, setting.key, ToStd(status.message())));
+}
+
+// A TOML string as it is; numbers and booleans as they are written.
+std::optional<std::string> ScalarText(const toml::node& node) {
+  if (const auto* text = node.as_string()) return **text;
+  std::ostringstream out;
+  if (const auto* number = node.as_integer()) {
+    out << **number;
+  } else if (const auto* real = node.as_floating_point()) {
+    out << **real;
+  } else if (const auto* flag = node.as_boolean()) {
+    out << (**flag ? "true" : "false");
+  } else {
+    return std::nullopt;
+  }
+  return out.str();
+}
+
+absl::Status ApplyFile(const std::string& path,
+                       const std::vector<Setting>& settings) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileBytesMax));
+  const toml::parse_result parsed = toml::parse(text, path);
+  if (!parsed) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: {}", path, parsed.error().source().begin.line,
+                    parsed.error().description()));
+  }
+  for (const auto& [key, node] : parsed.table()) {
+    const std::string name(key.str());
+    const std::string where =
+        fmt::format("{}:{}", path, key.source().begin.line);
+    const Setting* setting = Find(settings, name);
+    if (setting == nullptr) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: unknown setting \"{}\"", where, name));
+    }
+    const auto value = ScalarText(node);
+    if (!value) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: {}: expected one value, not a table or list", where, name));
+    }
+    RETURN_IF_ERROR(Set(*setting, *value, where));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Setting TextSetting(std::string key, std::string help, std::string& value) {
+  return {std::move(key), std::move(help),
+          [&value](const std::string& text) {
+            value = text;
+            return absl::OkStatus();
+          },
+          [&value] { return value; }};
+}
+
+Setting DurationSetting(std::string key, std::string help,
+                        absl::Duration& value) {
+  return {std::move(key), std::move(help),
+          [&value](const std::string& text) {
+            if (text == "never") {
+              value = absl::InfiniteDuration();
+              return absl::OkStatus();
+            }
+            const auto parsed = ParseDurationText(text);
+            if (parsed.ok()) value = *parsed;
+            return parsed.status();
+          },
+          [&value] {
+            return value == absl::InfiniteDuration() ? "never"
+                                                     : DurationText(value);
+          }};
+}
+
+Setting NumberSetting(std::string key, std::string help, int64_t min,
+                      int64_t max, int64_t& value) {
+  return {
+      std::move(key), std::move(help),
+      [&value, min, max](const std::string& text) {
+        int64_t number = 0;
+        const char* end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, number);
+        if (error != std::errc() || stop != end || number < min ||
+            number > max) {
+          return absl::InvalidArgumentError(fmt::format(
+              "must be a number from {} to {}, got \"{}\"", min, max, text));
+        }
+        value = number;
+        return absl::OkStatus();
+      },
+      [&value] { return std::to_string(value); }};
+}
+
+std::string EnvironmentName(std::string_view key) {
+  std::string out = fmt::format("MUSTER_{}", key);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
+  return out;
+}
+
+std::string FlagName(std::string_view key) {
+  std::string out = fmt::format("--{}", key);
+  std::replace(out.begin(), out.end(), '_', '-');
+  return out;
+}
+
+absl::Status LoadSettings(const std::vector<Setting>& settings,
+                          const SettingSources& sources) {
+  if (sources.file || FileExists(sources.default_file)) {
+    RETURN_IF_ERROR(
+        ApplyFile(sources.file.value_or(sources.default_file), settings));
+  }
+  for (const Setting& setting : settings) {
+    const std::string variable = EnvironmentName(setting.key);
+    if (const auto value = sources.environment(variable)) {
+      RETURN_IF_ERROR(Set(setting, *value, variable));
+    }
+  }
+  for (const auto& [key, value] : sources.flags) {
+    const Setting* setting = Find(settings, key);
+    if (setting == nullptr) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: unknown setting", FlagName(key)));
+    }
+    RETURN_IF_ERROR(Set(*setting, value, FlagName(key)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace muster::wire

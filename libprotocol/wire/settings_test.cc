@@ -1,0 +1,100 @@
+#include "libprotocol/wire/settings.h"
+
+#include <map>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "libprotocol/base/files.h"
+#include "libprotocol/testing/temp_dir.h"
+
+namespace muster::wire {
+namespace {
+
+using testing::HasSubstr;
+
+class SettingsTest : public testing::Test {
+ protected:
+  absl::Status Load(const std::string& toml,
+                    std::map<std::string, std::string> environment = {},
+                    std::map<std::string, std::string> flags = {}) {
+    EXPECT_TRUE(WriteFileDurably(file_, toml, 0600).ok());
+    return LoadSettings(settings_,
+                        {.file = file_,
+                         .default_file = "",
+                         .environment = [environment](const std::string& name)
+                             -> std::optional<std::string> {
+                           const auto it = environment.find(name);
+                           if (it == environment.end()) return std::nullopt;
+                           return it->second;
+                         },
+                         .flags = std::move(flags)});
+  }
+
+  TempDir dir_;
+  const std::string file_ = dir_.File("gateway.toml");
+  std::string listen_ = "default";
+  absl::Duration wait_ = absl::Seconds(30);
+  int64_t limit_ = 5;
+  const std::vector<Setting> settings_ = {
+      TextSetting("web_listen", "host:port", listen_),
+      DurationSetting("stale_after", "duration", wait_),
+      NumberSetting("limit", "1 to 10", 1, 10, limit_)};
+};
+
+TEST_F(SettingsTest, AFlagBeatsTheEnvironmentWhichBeatsTheFile) {
+  const std::string file = "web_listen = \"file\"\n";
+  ASSERT_TRUE(Load("").ok());
+  EXPECT_EQ(listen_, "default");
+  ASSERT_TRUE(Load(file).ok());
+  EXPECT_EQ(listen_, "file");
+  ASSERT_TRUE(Load(file, {{"MUSTER_WEB_LISTEN", "environment"}}).ok());
+  EXPECT_EQ(listen_, "environment");
+  ASSERT_TRUE(Load(file, {{"MUSTER_WEB_LISTEN", "environment"}},
+                   {{"web_listen", "flag"}})
+                  .ok());
+  EXPECT_EQ(listen_, "flag");
+}
+
+TEST_F(SettingsTest, ErrorsNameFileLineKeyBoundAndValue) {
+  EXPECT_THAT(Load("\nlimit = 11\n").ToString(),
+              HasSubstr("gateway.toml:2: limit: must be a number from 1 to 10, "
+                        "got \"11\""));
+  EXPECT_THAT(Load("listn = 1\n").ToString(),
+              HasSubstr("gateway.toml:1: unknown setting \"listn\""));
+  EXPECT_THAT(Load("stale_after = 30\n").ToString(),
+              HasSubstr("gateway.toml:1: stale_after: "));
+  EXPECT_THAT(Load("limit = [1]\n").ToString(),
+              HasSubstr("expected one value"));
+  EXPECT_THAT(Load("web_listen = \n").ToString(),
+              HasSubstr("gateway.toml:1: "));
+  EXPECT_THAT(Load("", {{"MUSTER_LIMIT", "x"}}).ToString(),
+              HasSubstr("MUSTER_LIMIT: limit: "));
+  EXPECT_THAT(Load("", {}, {{"limit", "0"}}).ToString(),
+              HasSubstr("--limit: limit: "));
+}
+
+TEST_F(SettingsTest, BothEndsOfABoundAreAccepted) {
+  EXPECT_TRUE(Load("limit = 1\n").ok());
+  EXPECT_TRUE(Load("limit = 10\n").ok());
+  EXPECT_FALSE(Load("limit = 0\n").ok());
+}
+
+TEST_F(SettingsTest, ADurationMayBeNever) {
+  ASSERT_TRUE(Load("stale_after = \"never\"\n").ok());
+  EXPECT_EQ(wait_, absl::InfiniteDuration());
+  EXPECT_EQ(settings_[1].get(), "never");
+}
+
+TEST_F(SettingsTest, AFileThatWasNamedMustExist) {
+  EXPECT_EQ(LoadSettings(
+                settings_,
+                {.file = dir_.File("none"),
+                 .default_file = "",
+                 .environment = [](const std::string&) { return std::nullopt; },
+                 .flags = {}})
+                .code(),
+            absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace muster::wire
