@@ -246,7 +246,8 @@ class HttpsClient::Impl {
       ASSIGN_OR_RETURN(const size_t n,
                        stream_->Read(buffer, sizeof buffer, deadline));
       if (n == 0) {
-        parser.put_eof(error);
+        // Beast aborts when it is told of an end before any beginning.
+        if (parser.got_some()) parser.put_eof(error);
         if (error || !parser.is_done()) {
           return ParseFailure(error ? error : http::error::end_of_stream,
                               options_.response_bytes_max);

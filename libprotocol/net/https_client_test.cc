@@ -266,6 +266,18 @@ TEST(HttpsClientTest, WritingToAServerThatHungUpRaisesNoSignal) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST(HttpsClientTest, AServerThatHangsUpWithoutAWordIsUnavailable) {
+  TestServer::Options options;
+  options.hang_up = true;
+  TestServer server(options, Hello);
+  // Whether the end or a reset arrives first is the kernel's choice.
+  for (int i = 0; i < 20; ++i) {
+    const HttpRequest request{"GET", "/", {}, "", std::nullopt};
+    EXPECT_EQ(FetchOnce(At(server, "http"), request).status().code(),
+              absl::StatusCode::kUnavailable);
+  }
+}
+
 TEST(HttpsClientTest, OptionsThatCannotWorkAreRefusedAtOnce) {
   for (const char* url :
        {"", "ftp://a", "http://", "http://a:0", "http://a:65536", "http://a/b",
