@@ -34,11 +34,11 @@ struct AgentConfig {
 
   // Of the fleet connection. Empty: none, whatever the environment says;
   // "env": as the environment says; else http://host:port.
-  std::string proxy;
+  std::string proxy = {};
 
   // The program muster-exec. Empty: beside the own binary, in ../lib/muster or
   // /usr/lib/muster.
-  std::string exec_path;
+  std::string exec_path = {};
 };
 
 // What a setting is called in the file; env name and flag follow from it.

@@ -103,8 +103,8 @@ absl::StatusOr<Identity> Register(const AgentState& state,
   ASSIGN_OR_RETURN(const Secret key, state.PendingKey());
   v1::RegisterRequest request;
   request.set_token(options.token.Reveal());
-  ASSIGN_OR_RETURN(*request.mutable_csr_pem(),
-                   MakeCsr(key, options.facts.hostname()));
+  // For whoever reads the request; the gateway ignores it.
+  ASSIGN_OR_RETURN(*request.mutable_csr_pem(), MakeCsr(key, "muster-agent"));
   *request.mutable_facts() = options.facts;
   request.mutable_labels()->insert(options.labels.begin(),
                                    options.labels.end());

@@ -14,13 +14,14 @@
 namespace muster::agent {
 
 struct JoinOptions {
-  std::string server;  // URL of the web port.
-  std::string pin;     // "sha256//…" of its key; empty: see ca_pem.
-  std::string ca_pem;  // Empty, with an empty pin: the system's authorities.
-  std::map<std::string, std::string> labels;
+  std::string server;    // URL of the web port.
+  std::string pin = {};  // "sha256//…" of its key; empty: see ca_pem.
+  std::string ca_pem =
+      {};  // Empty, with an empty pin: the system's authorities.
+  std::map<std::string, std::string> labels = {};
   bool replace = false;  // Give up the identity that is there.
-  Secret token;
-  v1::AgentFacts facts;
+  Secret token = {};
+  v1::AgentFacts facts = {};
 };
 
 struct JoinResult {
