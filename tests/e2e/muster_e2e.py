@@ -1,0 +1,319 @@
+"""Real programs, driven from outside, for end-to-end tests.
+
+    class MyTest(muster_e2e.TestCase):
+        def test_a_machine_comes_online(self):
+            gateway = self.start_gateway(heartbeat_interval="1s")
+            swarm = self.start_swarm(gateway, agents=10)
+            self.wait_until(lambda: gateway.counts()["online"] == 10, 10, "all online")
+
+Every test has a folder of its own, `self.folder`; what it starts is ended after
+it, by process id, and the programs' logs are printed if it failed. BUILD in the
+environment names the build folder. Python's standard library only.
+"""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/dev"))
+LONG = bool(os.environ.get("MUSTER_LONG_TESTS"))
+
+# Defaults scaled to what a busy machine with two cores can keep.
+QUICK_PRESENCE = {"heartbeat_interval": "1s", "stale_after": "2.5s", "offline_after": "4s",
+                  "reconnect_grace": "500ms", "blind_gap": "500ms"}
+
+# As stored in transitions.to_status.
+ONLINE, STALE, OFFLINE = 1, 2, 3
+
+LOG_TAIL_BYTES = 4000
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody uses, outside the range that the kernel
+    gives to outgoing connections: nobody takes it while a program restarts."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+def wait_until(condition, within_s, what, every_s=0.05):
+    """The first true result of `condition`; AssertionError after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {within_s} s: {what} (last: {result!r})")
+        time.sleep(every_s)
+
+
+class Program:
+    """One process, its output in `log`. Ended by end(), if not before."""
+
+    def __init__(self, argv, log, environment=None, stdin=subprocess.DEVNULL, descriptors=None):
+        self.log = pathlib.Path(log)
+        self.name = self.log.stem
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+                 ) if descriptors else None
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [str(a) for a in argv], stdin=stdin, stdout=out, stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})}, preexec_fn=limit)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def running(self):
+        return self.process.poll() is None
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, within_s):
+        """The exit code (negative: the signal)."""
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {within_s} s") from None
+
+    def stop(self, within_s=10):
+        """SIGTERM; the exit code and the seconds that it took."""
+        begin = time.monotonic()
+        self.send(signal.SIGTERM)
+        return self.wait(within_s), time.monotonic() - begin
+
+    def kill(self):
+        """kill -9, and nothing of it is left on return."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        if self.running():
+            self.kill()
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def memory_kib(self):
+        """Resident memory."""
+        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        return 0
+
+    def cpu_s(self):
+        """User and system time used so far."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self):
+        """How many are open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+class Answer:
+    """Of the web port: status, headers and body, as JSON in `data` if it is."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+        self.data = json.loads(body) if "json" in headers.get("Content-Type", "") else None
+
+    def __repr__(self):
+        return f"{self.status} {self.body[:400]!r}"
+
+
+class Gateway:
+    """A muster-gateway on fixed ports of 127.0.0.1; may be stopped and started."""
+
+    def __init__(self, folder, settings=None, descriptors=None):
+        self.data_dir = pathlib.Path(folder) / "gateway"
+        self.log = pathlib.Path(folder) / "gateway.log"
+        self.web_port, self.fleet_port = free_port(), free_port()
+        self.settings, self.limit = settings or {}, descriptors
+        self.program = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.web_port}"
+
+    def start(self, within_s=20):
+        """Starts it and waits until it is ready."""
+        argv = [BUILD / "bin/muster-gateway", "--data-dir", self.data_dir,
+                "--web-listen", f"127.0.0.1:{self.web_port}",
+                "--fleet-listen", f"127.0.0.1:{self.fleet_port}"]
+        for key, value in self.settings.items():
+            argv += ["--" + key.replace("_", "-"), value]
+        self.program = Program(argv, self.log, descriptors=self.limit)
+        wait_until(self._ready, within_s, "the gateway is ready")
+
+    def _ready(self):
+        if not self.program.running():
+            raise AssertionError(f"the gateway ended:\n{self.program.text()[-LOG_TAIL_BYTES:]}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.call("GET", "/ready").status == 200
+
+    def stop(self, within_s=10):
+        return self.program.stop(within_s)
+
+    def kill(self):
+        self.program.kill()
+
+    @property
+    def token(self):
+        """The admin's."""
+        return (self.data_dir / "admin-token").read_text().strip()
+
+    def call(self, method, path, body=None, token=None, timeout_s=10):
+        """One request on a connection of its own. `token` "" sends none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=timeout_s)
+        with contextlib.closing(connection):
+            bearer = self.token if token is None else token
+            headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+                body = body if isinstance(body, (bytes, str)) else json.dumps(body)
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read().decode())
+
+    def get(self, path, **options):
+        """The JSON of a GET that must succeed."""
+        answer = self.call("GET", path, **options)
+        if answer.status != 200:
+            raise AssertionError(f"GET {path}: {answer}")
+        return answer.data
+
+    def create_token(self, uses=1):
+        """The secret of a new registration token."""
+        answer = self.call("POST", "/api/tokens", {"uses_max": uses})
+        if answer.status != 201:
+            raise AssertionError(f"no token: {answer}")
+        return answer.data["secret"]
+
+    def counts(self):
+        """{"online": 3, "stale": 0, …} of the whole fleet."""
+        return self.get("/api/agents?limit=1")["counts"]
+
+    def agents(self):
+        """All machines, page by page."""
+        found, page = [], ""
+        while True:
+            answer = self.get(f"/api/agents?limit=1000&page_token={page}")
+            found += answer["agents"]
+            page = answer["next_page_token"]
+            if not page:
+                return found
+
+    def run(self, agent_id, command, shell_type="bash", wait="30s"):
+        """Submits a command and returns it when it has ended, or after `wait`."""
+        answer = self.call("POST", f"/api/agents/{agent_id}/commands",
+                           {"command": command, "shell_type": shell_type})
+        if answer.status != 202:
+            raise AssertionError(f"not taken: {answer}")
+        return self.get(f"/api/commands/{answer.data['command_id']}?wait={wait}", timeout_s=60)
+
+    def query(self, sql, *values):
+        """Rows of the database; may be asked while the gateway runs."""
+        path = f"file:{self.data_dir}/muster.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(path, uri=True, timeout=10)) as db:
+            return db.execute(sql, values).fetchall()
+
+    def transitions(self, to_status=None):
+        """How many there are in the database."""
+        if to_status is None:
+            return self.query("SELECT COUNT(*) FROM transitions")[0][0]
+        return self.query("SELECT COUNT(*) FROM transitions WHERE to_status=?", to_status)[0][0]
+
+
+class TestCase(unittest.TestCase):
+    """Ends what the test started, and shows its logs if it failed."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="muster-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.programs = []
+        self.gateways = []
+        self.addCleanup(self._end_all)
+
+    def start_gateway(self, descriptors=None, **settings):
+        """A ready gateway with quick presence; `settings` as its flags, with _ for -."""
+        gateway = Gateway(self.new_folder("gateway"), {**QUICK_PRESENCE, **settings}, descriptors)
+        self.gateways.append(gateway)
+        gateway.start()
+        return gateway
+
+    def start_program(self, name, *arguments, environment=None, descriptors=None):
+        """A program of the build in the background, its output in `name`.log."""
+        log = self.folder / f"{name}-{len(self.programs)}.log"
+        program = Program([BUILD / "bin" / name, *arguments], log, environment,
+                          descriptors=descriptors)
+        self.programs.append(program)
+        return program
+
+    def start_swarm(self, gateway, agents, state=None, **options):
+        """muster-swarm with `agents` machines; the rest as its options, with _ for -."""
+        arguments = ["--server", gateway.url, "--agents", agents, "--json",
+                     "--state", state or self.new_folder("swarm")]
+        for key, value in {"duration": "10m", **options}.items():
+            arguments += ["--" + key.replace("_", "-"), value]
+        token = gateway.create_token(uses=agents)
+        return self.start_program("muster-swarm", *arguments, environment={"MUSTER_TOKEN": token})
+
+    def new_folder(self, name):
+        path = self.folder / f"{name}-{len(list(self.folder.iterdir()))}"
+        path.mkdir(mode=0o700)
+        return path
+
+    def wait_until(self, condition, within_s, what, every_s=0.05):
+        return wait_until(condition, within_s, what, every_s)
+
+    def wait_online(self, gateway, number, within_s):
+        """Until exactly `number` machines are online and none is anything else."""
+        def reached():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                counts = gateway.counts()
+                known = counts["online"] + counts["stale"] + counts["offline"]
+                return counts["online"] == number == known
+        return wait_until(reached, within_s, f"{number} online")
+
+    def _end_all(self):
+        programs = self.programs + [g.program for g in self.gateways if g.program]
+        for program in programs:
+            program.end()
+        if self._failed():
+            for program in programs:
+                print(f"--- {program.name} (last {LOG_TAIL_BYTES} bytes)\n"
+                      f"{program.text()[-LOG_TAIL_BYTES:]}", file=sys.stderr)
+
+    def _failed(self):
+        outcome = self._outcome  # What unittest itself has no public word for.
+        result = getattr(outcome, "result", None)
+        return bool(result) and any(t is self for t, _ in result.failures + result.errors)
+
+
+def main():
+    """Runs the tests of the calling file; exit code 77 if all were skipped."""
+    result = unittest.main(verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    sys.exit(77 if result.testsRun == len(result.skipped) else 0)
