@@ -13,9 +13,8 @@ namespace {
 
 // Where a gateway on this host may keep its admin token.
 constexpr const char* kAdminTokenFiles[] = {
-    "/var/lib/muster/admin-token",
-    "/var/lib/muster-gateway/admin-token",
-    "muster-data/admin-token",
+    "/var/lib/muster/admin-token",  // An installed gateway's data folder.
+    "data/gateway/admin-token",     // That of tools/quickstart.
 };
 
 std::string HostOf(std::string_view authority) {

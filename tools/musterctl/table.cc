@@ -149,7 +149,9 @@ std::string Table::Render(const TableStyle& style) const {
     out += '\n';
   };
   if (style.header) {
-    line(std::vector<Cell>(titles_.begin(), titles_.end()));
+    std::vector<Cell> titles;
+    for (const std::string& title : titles_) titles.push_back({title});
+    line(titles);
   }
   for (const auto& row : rows_) line(row);
   return out;
