@@ -308,6 +308,7 @@ TEST_P(StandstillTest, ALoopThatStoodStillJudgesNobodyForThatTime) {
   const absl::Duration left = GetParam() < 10 ? Seconds(5) : Seconds(75);
   loop_.Advance(left - Seconds(5));
   EXPECT_EQ(StatusOf(dead), Status::kOnline);
+  EXPECT_EQ(StatusOf(cut), Status::kOnline);
   loop_.Advance(kTick);
   EXPECT_EQ(StatusOf(dead), Status::kStale);
   loop_.Advance(Seconds(45));
