@@ -67,6 +67,7 @@ ProbeTarget TargetOf(const Agent::Options& options) {
 }
 
 std::string Ago(absl::Duration d) {
+  if (d < absl::Seconds(1)) return "just now";
   return absl::FormatDuration(absl::Trunc(d, absl::Seconds(1))) + " ago";
 }
 
@@ -233,7 +234,7 @@ ControlReply Agent::Status() const {
   const absl::Time wall = loop_.clock().Wall();
   std::string link = "connecting";
   if (machine.online()) {
-    link = fmt::format("online, epoch {}, since {}", machine.epoch(),
+    link = fmt::format("online, epoch {}, connected {}", machine.epoch(),
                        Ago(wall - machine.connected_since().value_or(wall)));
   } else if (offline_) {
     link = fmt::format(

@@ -22,6 +22,7 @@ namespace {
 constexpr int64_t kVersion = 1;
 
 constexpr size_t kIdentityBytesMax = 256 * 1024;
+constexpr size_t kOwnerBytesMax = 4096;
 
 absl::Status Corrupt(const std::string& path, std::string_view what) {
   return absl::DataLossError(
@@ -151,10 +152,18 @@ std::optional<std::string> AgentState::FormerAgentId() const {
   return former->agent_id;
 }
 
+absl::Status AgentState::ClaimCommands(const std::string& agent_id) const {
+  const std::string path = File("commands.agent");
+  const absl::StatusOr<std::string> owner = ReadFile(path, kOwnerBytesMax);
+  if (owner.ok() && *owner == agent_id) return absl::OkStatus();
+  RETURN_IF_ERROR(RemoveTree(commands_folder()));
+  return WriteFileDurably(path, agent_id, 0600);
+}
+
 absl::Status AgentState::Wipe() const {
   // The identity first: without it nothing else is believed.
-  for (const char* name :
-       {"identity.toml", "former.toml", "key.pem", "key.new.pem", "commands"}) {
+  for (const char* name : {"identity.toml", "former.toml", "key.pem",
+                           "key.new.pem", "commands", "commands.agent"}) {
     RETURN_IF_ERROR(RemoveTree(File(name)));
   }
   return FileExists(folder_) ? SyncFolder(folder_) : absl::OkStatus();

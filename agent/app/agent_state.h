@@ -8,6 +8,7 @@
 //     agent.sock      0600  control socket of the running agent
 //     agent.lock      0600  locked by the running agent
 //     commands/       0700  agent/exec
+//     commands.agent  0600  the agent_id that the commands belong to
 
 #ifndef MUSTER_AGENT_APP_AGENT_STATE_H_
 #define MUSTER_AGENT_APP_AGENT_STATE_H_
@@ -61,6 +62,10 @@ class AgentState {
   // can name it. The key goes.
   absl::Status RetireIdentity() const;
   std::optional<std::string> FormerAgentId() const;
+
+  // Removes the commands of any other identity: they are not its business, and
+  // their numbers would hide its own. Call before they are recovered.
+  absl::Status ClaimCommands(const std::string& agent_id) const;
 
   // Removes identity, former identity, key and commands.
   absl::Status Wipe() const;

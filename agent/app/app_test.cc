@@ -232,6 +232,15 @@ TEST_F(AgentStateTest, ARetiredIdentityIsRememberedAndNoLongerOne) {
   EXPECT_EQ(state_.FormerAgentId(), std::nullopt);
 }
 
+TEST_F(AgentStateTest, CommandsOfAnotherIdentityAreRemovedTheOwnKept) {
+  ASSERT_TRUE(state_.ClaimCommands("a1").ok());
+  ASSERT_TRUE(MakeFolder(Path("commands/c1"), 0700).ok());
+  ASSERT_TRUE(state_.ClaimCommands("a1").ok());
+  EXPECT_TRUE(FileExists(Path("commands/c1")));
+  ASSERT_TRUE(state_.ClaimCommands("a2").ok());
+  EXPECT_FALSE(FileExists(Path("commands")));
+}
+
 TEST_F(AgentStateTest, OnlyOneAgentRunsFromAFolder) {
   {
     const auto lock = state_.Lock();

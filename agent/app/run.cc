@@ -227,6 +227,7 @@ absl::Status RunAgent(const AgentConfig& config,
     ASSIGN_OR_RETURN(std::optional<Identity> identity,
                      WaitForIdentity(state, signals));
     if (!identity) return absl::OkStatus();
+    RETURN_IF_ERROR(state.ClaimCommands(identity->agent_id));
     ASSIGN_OR_RETURN(
         Agent::Options options,
         MakeOptions(config, state, *std::move(identity), own_binary));

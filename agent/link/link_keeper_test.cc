@@ -14,6 +14,7 @@
 #include "libprotocol/base/mutex.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/base/thread_event_loop.h"
+#include "libprotocol/net/test_pki.h"
 #include "libprotocol/wire/proto_time.h"
 
 namespace muster::agent {
@@ -53,11 +54,13 @@ class ScriptedGateway final : public v1::AgentLink::Service {
   // `attempt` counts from 1; the hello has been read.
   using Script = std::function<grpc::Status(int attempt, ConnectStream&)>;
 
-  explicit ScriptedGateway(Script script) : script_(std::move(script)) {
+  explicit ScriptedGateway(Script script,
+                           std::shared_ptr<grpc::ServerCredentials>
+                               credentials = grpc::InsecureServerCredentials())
+      : script_(std::move(script)) {
     grpc::ServerBuilder builder;
     builder.RegisterService(this);
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port_);
+    builder.AddListeningPort("127.0.0.1:0", std::move(credentials), &port_);
     server_ = builder.BuildAndStart();
   }
   ~ScriptedGateway() override {
@@ -146,11 +149,13 @@ class Witness final : public LinkKeeper::Delegate {
 // One keeper on a loop of its own or of others.
 class Agent {
  public:
-  Agent(EventLoop& loop, const std::string& endpoint, LinkPolicy policy = {})
+  Agent(EventLoop& loop, const std::string& endpoint, LinkPolicy policy = {},
+        std::shared_ptr<grpc::ChannelCredentials> credentials =
+            grpc::InsecureChannelCredentials())
       : loop_(loop) {
     LinkKeeper::Options options;
     options.dial.endpoint = endpoint;
-    options.dial.credentials = grpc::InsecureChannelCredentials();
+    options.dial.credentials = std::move(credentials);
     options.policy = policy;
     keeper_ = std::make_unique<LinkKeeper>(loop, witness, options);
     loop_.Post([this] { keeper_->Start(); });
@@ -291,6 +296,33 @@ TEST_F(LinkKeeperTest, ManyLinksShareOneLoop) {
   }
   for (const auto& agent : agents) {
     EXPECT_TRUE(agent->witness.Await("acknowledged", 2));
+  }
+}
+
+std::shared_ptr<grpc::ServerCredentials> MutualTls(TestPki& pki,
+                                                   const std::string& name) {
+  const TestPki::Leaf leaf = pki.IssueServer(name);
+  grpc::SslServerCredentialsOptions options(
+      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = pki.ca_pem;
+  options.pem_key_cert_pairs = {{leaf.key_pem.Reveal(), leaf.certificate_pem}};
+  return grpc::SslServerCredentials(options);
+}
+
+TEST_F(LinkKeeperTest, OverMutualTlsOnlyTheFixedNameOfOurAuthorityIsBelieved) {
+  TestPki pki, other_pki;
+  const TestPki::Leaf leaf = pki.IssueClient();
+  const auto credentials =
+      MakeAgentCredentials(pki.ca_pem, leaf.certificate_pem, leaf.key_pem);
+  const auto serve = [](int, ConnectStream& s) { return ServeWell(s); };
+  ScriptedGateway ours(serve, MutualTls(pki, kGatewayName));
+  ScriptedGateway misnamed(serve, MutualTls(pki, "gateway.example"));
+  ScriptedGateway foreign(serve, MutualTls(other_pki, kGatewayName));
+  Agent good(loop_, ours.endpoint(), {}, credentials);
+  EXPECT_TRUE(good.witness.Await("acknowledged", 2));
+  for (const ScriptedGateway* gateway : {&misnamed, &foreign}) {
+    Agent agent(loop_, gateway->endpoint(), {}, credentials);
+    EXPECT_TRUE(agent.witness.Await("offline tls_failure"));
   }
 }
 

@@ -28,6 +28,7 @@ constexpr Phrase kPhrases[] = {
     {"Domain name not found", FailureClass::kDnsFailure},
     {"handshake failed", FailureClass::kTlsFailure},
     {"certificate verify failed", FailureClass::kTlsFailure},
+    {"is not in peer certificate", FailureClass::kTlsFailure},
     {"SSL_ERROR_SSL", FailureClass::kTlsFailure},
     {"Connection refused", FailureClass::kRefused},
     {"Connection timed out", FailureClass::kDialTimeout},
