@@ -40,9 +40,10 @@ std::string JoinScript(const std::string& web_url, const std::string& web_pin,
   const std::string pin =
       web_pin.empty() ? "" : fmt::format(" --pin '{}'", web_pin);
   return fmt::format(
-      "muster-agent join --server {}{} --token-stdin --start <<'TOKEN'\n"
+      "muster-agent join --server {}{} --token-stdin <<'TOKEN'\n"
       "{}\n"
-      "TOKEN\n",
+      "TOKEN\n"
+      "[ ! -d /run/systemd/system ] || systemctl start muster-agent\n",
       web_url, pin, secret);
 }
 
