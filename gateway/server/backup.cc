@@ -12,6 +12,7 @@
 #include "fmt/format.h"
 #include "gateway/store/sqlite/backup_file.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/status_macros.h"
 
@@ -68,24 +69,25 @@ absl::Status WriteBackup(const std::string& data_dir, const std::string& file) {
   return SyncFolder(folder.empty() ? "." : folder);
 }
 
-absl::Status RestoreBackup(const std::string& file,
-                           const std::string& data_dir) {
-  const std::string database = data_dir + "/muster.db";
-  if (FileExists(database)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "{} already holds a gateway; restore into an empty folder", data_dir));
-  }
-  if (!FileExists(file)) {
-    return absl::NotFoundError(fmt::format("{} not found", file));
-  }
-  RETURN_IF_ERROR(MakeFolder(data_dir, 0700));
-  RETURN_IF_ERROR(MakeFolder(data_dir + "/ca", 0700));
-  const std::string partial = database + ".restoring";
-  const absl::Cleanup remove = [&partial] {
-    for (const char* suffix : {"", "-wal", "-shm"}) {
-      unlink((partial + suffix).c_str());
+namespace {
+
+// A log without its database would be taken for the new database's own.
+absl::Status CheckIsFree(const std::string& data_dir) {
+  for (const char* name : {"muster.db", "muster.db-wal"}) {
+    if (FileExists(data_dir + "/" + name)) {
+      return absl::FailedPreconditionError(
+          fmt::format("{} already holds a gateway ({}); restore into an empty "
+                      "folder",
+                      data_dir, name));
     }
-  };
+  }
+  return absl::OkStatus();
+}
+
+// The copy at `partial` becomes a database that a gateway accepts; returns what
+// was enclosed.
+absl::StatusOr<std::vector<EnclosedFile>> OpenCopy(const std::string& file,
+                                                   const std::string& partial) {
   // Nobody else may read it, not even while it is being copied.
   RETURN_IF_ERROR(WriteFileDurably(partial, "", 0600));
   std::error_code error;
@@ -95,13 +97,41 @@ absl::Status RestoreBackup(const std::string& file,
   if (chmod(partial.c_str(), 0600) != 0) {
     return ErrnoStatus(errno, "setting the mode of", partial);
   }
-  ASSIGN_OR_RETURN(const std::vector<EnclosedFile> files,
-                   TakeEnclosedFiles(partial));
+  ASSIGN_OR_RETURN(std::vector<EnclosedFile> files, TakeEnclosedFiles(partial));
   for (const EnclosedFile& enclosed : files) {
     if (!IsEnclosed(enclosed.name)) {
       return absl::DataLossError(fmt::format(
-          "{} encloses \"{}\", which no gateway writes", file, enclosed.name));
+          "it encloses \"{}\", which no gateway writes", enclosed.name));
     }
+  }
+  RETURN_IF_ERROR(SqliteFleetStore::Open(partial).status());
+  return files;
+}
+
+}  // namespace
+
+absl::Status RestoreBackup(const std::string& file,
+                           const std::string& data_dir) {
+  RETURN_IF_ERROR(CheckIsFree(data_dir));
+  if (!FileExists(file)) {
+    return absl::NotFoundError(fmt::format("{} not found", file));
+  }
+  RETURN_IF_ERROR(MakeFolder(data_dir, 0700));
+  RETURN_IF_ERROR(MakeFolder(data_dir + "/ca", 0700));
+  const std::string database = data_dir + "/muster.db";
+  const std::string partial = database + ".restoring";
+  const absl::Cleanup remove = [&partial] {
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+      unlink((partial + suffix).c_str());
+    }
+  };
+  const auto files = OpenCopy(file, partial);
+  if (!files.ok()) {
+    return absl::Status(files.status().code(),
+                        fmt::format("{} cannot be restored: {}", file,
+                                    ToStd(files.status().message())));
+  }
+  for (const EnclosedFile& enclosed : *files) {
     RETURN_IF_ERROR(WriteFileDurably(data_dir + "/" + enclosed.name,
                                      enclosed.content, 0600));
   }

@@ -23,16 +23,23 @@ namespace muster::gateway {
 namespace {
 
 constexpr absl::Duration kCareEvery = absl::Hours(1);
+constexpr absl::Duration kProbeStoreEvery = absl::Seconds(5);
 // Rows deleted in one transaction: a few milliseconds of the store thread.
 constexpr size_t kDeleteRowsMax = 1000;
 constexpr size_t kPemBytesMax = 64 << 10;
 
+absl::Status Named(std::string_view what, const absl::Status& status) {
+  return {status.code(), fmt::format("{}: {}", what, ToStd(status.message()))};
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
-                                                        const Clock& clock) {
+                                                        const Clock& clock,
+                                                        OnFatal on_fatal) {
   RETURN_IF_ERROR(config.Validate());
-  std::unique_ptr<Gateway> gateway(new Gateway(std::move(config), clock));
+  std::unique_ptr<Gateway> gateway(
+      new Gateway(std::move(config), clock, std::move(on_fatal)));
   RETURN_IF_ERROR(gateway->OpenDataFolder());
   RETURN_IF_ERROR(gateway->OpenStore());
   RETURN_IF_ERROR(gateway->OpenFleetPort());
@@ -41,8 +48,13 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
   return gateway;
 }
 
-Gateway::Gateway(GatewayConfig config, const Clock& clock)
-    : config_(std::move(config)), clock_(clock), started_at_(clock.Wall()) {}
+Gateway::Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal)
+    : config_(std::move(config)),
+      clock_(clock),
+      on_fatal_(std::move(on_fatal)),
+      started_at_(clock.Wall()),
+      web_tls_(!IsLoopback(config_.web_listen) ||
+               !config_.web_certificate.empty()) {}
 
 Gateway::~Gateway() { Stop(); }
 
@@ -56,7 +68,8 @@ absl::Status Gateway::OpenDataFolder() {
     return absl::FailedPreconditionError(
         fmt::format("another gateway uses {}", folder));
   }
-  ASSIGN_OR_RETURN(admin_token_, OpenAdminToken(folder));
+  ASSIGN_OR_RETURN(first_admin_token_, OpenAdminToken(folder));
+  admin_token_ = first_admin_token_;
   ASSIGN_OR_RETURN(authority_, CertificateAuthority::OpenOrCreate(
                                    folder + "/ca", clock_.Wall()));
   return absl::OkStatus();
@@ -77,7 +90,7 @@ absl::Status Gateway::OpenStore() {
   StoreClient::Options options;
   options.on_fatal = [this](absl::Status status) {
     Log(kError, "the store failed; stopping", {{"error", status}});
-    if (on_fatal) on_fatal(std::move(status));
+    if (on_fatal_) on_fatal_(std::move(status));
   };
   store_ = std::make_unique<StoreClient>(
       *loop_, std::move(store),
@@ -102,13 +115,16 @@ absl::Status Gateway::OpenFleetPort() {
                  .certificate_pem = ca + "/fleet.pem",
                  .key_pem = ca + "/fleet.key"};
   auto server = FleetServer::Create(*loop_, *fleet_, std::move(options));
-  if (!server.ok()) {
-    return absl::Status(
-        server.status().code(),
-        fmt::format("fleet_listen: {}", ToStd(server.status().message())));
-  }
+  if (!server.ok()) return Named("fleet_listen", server.status());
   fleet_server_ = *std::move(server);
   return absl::OkStatus();
+}
+
+absl::StatusOr<Gateway::WebCredential> Gateway::CareForCertificates() {
+  MutexLock lock(certificates_mu_);
+  RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
+  if (!web_tls_) return WebCredential();
+  return WebTls();
 }
 
 absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
@@ -116,10 +132,10 @@ absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
     ASSIGN_OR_RETURN(const std::string chain,
                      ReadFile(config_.web_certificate, kPemBytesMax));
     ASSIGN_OR_RETURN(std::string key, ReadFile(config_.web_key, kPemBytesMax));
-    ASSIGN_OR_RETURN(TlsContext tls,
-                     MakeTlsContext(chain, Secret(std::move(key))));
+    auto tls = MakeTlsContext(chain, Secret(std::move(key)));
+    if (!tls.ok()) return Named(config_.web_certificate, tls.status());
     ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(chain));
-    return WebCredential{std::move(tls), std::move(pin)};
+    return WebCredential{*std::move(tls), std::move(pin)};
   }
   ASSIGN_OR_RETURN(const ServerCredential credential,
                    authority_->WebServer(
@@ -130,21 +146,7 @@ absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
   return WebCredential{std::move(tls), credential.pin};
 }
 
-absl::Status Gateway::OpenWebPort() {
-  const bool loopback = IsLoopback(config_.web_listen);
-  HttpServer::Options options;
-  options.listen = config_.web_listen;
-  addresses_ = {.public_address = config_.public_address,
-                .fleet_port = fleet_server_->port(),
-                .web_port = 0,
-                .web_tls = !loopback || !config_.web_certificate.empty(),
-                .web_pin = "",
-                .web_loopback = loopback};
-  if (addresses_.web_tls) {
-    ASSIGN_OR_RETURN(WebCredential credential, WebTls());
-    options.tls = std::move(credential.tls);
-    addresses_.web_pin = std::move(credential.pin);
-  }
+HandlerTable Gateway::MakeHandlers() {
   agent_handlers_ = std::make_unique<AgentHandlers>(*fleet_);
   command_handlers_ = std::make_unique<CommandHandlers>(
       *loop_, *fleet_, *store_, config_.commands);
@@ -157,30 +159,46 @@ absl::Status Gateway::OpenWebPort() {
   command_handlers_->AddTo(table);
   enrollment_handlers_->AddTo(table);
   gateway_handlers_->AddTo(table);
+  return table;
+}
+
+absl::Status Gateway::OpenWebPort() {
+  ASSIGN_OR_RETURN(WebCredential credential, CareForCertificates());
+  addresses_ = {.public_address = config_.public_address,
+                .fleet_port = fleet_server_->port(),
+                .web_port = 0,
+                .web_tls = web_tls_,
+                .web_pin = credential.pin,
+                .web_loopback = IsLoopback(config_.web_listen)};
   ASSIGN_OR_RETURN(api_, AdminApi::Create(
                              *loop_,
                              [this](const Secret& bearer) {
                                return AuthenticateBearer(bearer);
                              },
-                             std::move(table)));
+                             MakeHandlers()));
   ASSIGN_OR_RETURN(web_handler_,
                    ApiHandler::Create(*api_, OperatorServices(),
                                       [this] { return CheckReadiness(); }));
-  auto http = HttpServer::Start(std::move(options), *web_handler_);
-  if (!http.ok()) {
-    return absl::Status(
-        http.status().code(),
-        fmt::format("web_listen: {}", ToStd(http.status().message())));
-  }
-  http_ = *std::move(http);
-  OnLoop([this](Fleet&) { addresses_.web_port = http_->port(); });
-  return absl::OkStatus();
+  HttpServer::Options options;
+  options.listen = config_.web_listen;
+  options.tls = std::move(credential.tls);
+  absl::Status status;
+  // On the loop, where requests are answered: none is before the port is known.
+  OnLoop([&](Fleet&) {
+    auto http = HttpServer::Start(std::move(options), *web_handler_);
+    status = http.status();
+    if (!http.ok()) return;
+    http_ = *std::move(http);
+    addresses_.web_port = http_->port();
+  });
+  return status.ok() ? status : Named("web_listen", status);
 }
 
 void Gateway::Serve() {
   OnLoop([this](Fleet& fleet) {
     fleet.Open();
     CareLater();
+    ProbeStore();
   });
   fleet_server_->Start();
   ready_ = true;
@@ -192,7 +210,7 @@ void Gateway::Serve() {
 }
 
 std::string Gateway::web_url() const {
-  return fmt::format("{}://{}", addresses_.web_tls ? "https" : "http",
+  return fmt::format("{}://{}", web_tls_ ? "https" : "http",
                      WithPort(config_.web_listen, http_->port()));
 }
 
@@ -219,18 +237,29 @@ Readiness Gateway::CheckReadiness() const {
 
 absl::Status Gateway::Reload() {
   ASSIGN_OR_RETURN(AdminToken token, OpenAdminToken(config_.data_dir));
-  OnLoop([&](Fleet&) { admin_token_ = std::move(token); });
-  if (addresses_.web_tls) {
-    ASSIGN_OR_RETURN(WebCredential credential, WebTls());
-    http_->ReplaceTls(std::move(credential.tls));
-  }
+  ASSIGN_OR_RETURN(WebCredential credential, CareForCertificates());
+  OnLoop([&](Fleet&) {
+    admin_token_ = std::move(token);
+    Present(std::move(credential));
+  });
   return absl::OkStatus();
+}
+
+void Gateway::Present(WebCredential credential) {
+  if (credential.tls == nullptr) return;
+  http_->ReplaceTls(std::move(credential.tls));
+  addresses_.web_pin = std::move(credential.pin);
 }
 
 void Gateway::CareLater() {
   DeleteOldRows();
   RenewCertificates();
   loop_->PostAt(clock_.Now() + kCareEvery, [this] { CareLater(); });
+}
+
+void Gateway::ProbeStore() {
+  if (!store_->health().last_error.ok()) DeleteOldRows();
+  loop_->PostAt(clock_.Now() + kProbeStoreEvery, [this] { ProbeStore(); });
 }
 
 void Gateway::DeleteOldRows() {
@@ -244,21 +273,15 @@ void Gateway::DeleteOldRows() {
 }
 
 void Gateway::RenewCertificates() {
-  // gRPC watches the fleet port's files by itself.
-  store_->Offload(
-      [this]() -> absl::StatusOr<TlsContext> {
-        RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
-        if (!addresses_.web_tls) return TlsContext();
-        ASSIGN_OR_RETURN(WebCredential credential, WebTls());
-        return std::move(credential.tls);
-      },
-      [this](absl::StatusOr<TlsContext> tls) {
-        if (!tls.ok()) {
-          Log(kError, "certificates not renewed", {{"error", tls.status()}});
-        } else if (*tls != nullptr) {
-          http_->ReplaceTls(*std::move(tls));
-        }
-      });
+  store_->Offload([this] { return CareForCertificates(); },
+                  [this](absl::StatusOr<WebCredential> credential) {
+                    if (credential.ok()) {
+                      Present(*std::move(credential));
+                    } else {
+                      Log(kError, "certificates not renewed",
+                          {{"error", credential.status()}});
+                    }
+                  });
 }
 
 void Gateway::FeedWatchdog(absl::Duration interval) {

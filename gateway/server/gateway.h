@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/admin/addresses.h"
@@ -29,6 +30,7 @@
 #include "gateway/store/store_journal.h"
 #include "libprotocol/base/clock.h"
 #include "libprotocol/base/files.h"
+#include "libprotocol/base/mutex.h"
 #include "libprotocol/base/thread_event_loop.h"
 
 namespace muster::gateway {
@@ -39,24 +41,30 @@ namespace muster::gateway {
 // none of the gateway's own.
 class Gateway {
  public:
-  // Opens the data folder and both ports, and serves. `config` is valid,
-  // `clock` outlives the gateway. Errors are sentences for an operator: they
-  // name the file or the address. After an error nothing is left running.
-  static absl::StatusOr<std::unique_ptr<Gateway>> Start(GatewayConfig config,
-                                                        const Clock& clock);
+  // Called on the fleet loop, once, when the store can no longer be trusted and
+  // the process must end. Must not call the gateway.
+  using OnFatal = std::function<void(absl::Status)>;
+
+  // Opens the data folder and both ports, and serves. `clock` outlives the
+  // gateway. Errors are sentences for an operator: they name the setting, the
+  // file or the address. After an error nothing is left running.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(
+      GatewayConfig config, const Clock& clock, OnFatal on_fatal = nullptr);
   ~Gateway();
 
   uint16_t web_port() const { return http_->port(); }
   uint16_t fleet_port() const { return fleet_server_->port(); }
   std::string web_url() const;
-  const AdminToken& admin_token() const { return admin_token_; }
+  // As it was found or made at the start.
+  const AdminToken& admin_token() const { return first_admin_token_; }
 
   // Reads again what may change while running: the admin token, certificate
-  // files of the web port.
+  // files of the web port. After an error nothing has changed.
   absl::Status Reload();
 
   // Takes leave of operators and agents, makes everything durable. Waits at
-  // most config.drain for agents. Idempotent.
+  // most config.drain for agents. Idempotent; afterwards nothing but
+  // destruction is allowed.
   void Stop();
 
   // Tells the service manager every `interval` that the fleet loop turns.
@@ -65,38 +73,53 @@ class Gateway {
   // Runs `f(fleet)` on the fleet loop and waits for it. For tests and tools.
   void OnLoop(std::function<void(Fleet&)> f);
 
-  // Called on the loop when the store can no longer be trusted and the process
-  // must end. Set before anything can go wrong.
-  std::function<void(absl::Status)> on_fatal;
-
  private:
-  Gateway(GatewayConfig config, const Clock& clock);
+  // What the web port presents; nothing for plain HTTP.
+  struct WebCredential {
+    TlsContext tls;
+    std::string pin;
+  };
+
+  Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal);
 
   absl::Status OpenDataFolder();
   absl::Status OpenStore();
   absl::Status OpenFleetPort();
   absl::Status OpenWebPort();
   void Serve();
-  // What the web port presents.
-  struct WebCredential {
-    TlsContext tls;
-    std::string pin;
-  };
-  absl::StatusOr<WebCredential> WebTls();
+  // Renews the certificates that are due. gRPC watches the fleet port's files
+  // by itself; the web port's is returned.
+  absl::StatusOr<WebCredential> CareForCertificates()
+      ABSL_LOCKS_EXCLUDED(certificates_mu_);
+  absl::StatusOr<WebCredential> WebTls()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(certificates_mu_);
+  HandlerTable MakeHandlers();
+  // For connections and join lines from now on. On the loop.
+  void Present(WebCredential credential);
   absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
   Readiness CheckReadiness() const;
   // Once an hour: certificates that are due, rows that are old.
   void CareLater();
+  // While the store fails, tries a write every few seconds: a gateway that
+  // nobody speaks to would not notice that it works again.
+  void ProbeStore();
   void DeleteOldRows();
   void RenewCertificates();
 
   // Constant after construction.
   const GatewayConfig config_;
   const Clock& clock_;
+  const OnFatal on_fatal_;
   const absl::Time started_at_;
+  const bool web_tls_;
+
+  // One thread at a time writes the certificate files: main reloads while a
+  // reader thread renews.
+  Mutex certificates_mu_;
 
   Fd folder_lock_;
-  AdminToken admin_token_;  // Touched on the loop once serving.
+  AdminToken first_admin_token_;  // Constant once serving.
+  AdminToken admin_token_;        // Touched on the loop once serving.
   std::unique_ptr<CertificateAuthority> authority_;
   Addresses addresses_;  // Touched on the loop once serving.
   std::unique_ptr<ThreadEventLoop> loop_;

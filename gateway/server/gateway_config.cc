@@ -1,5 +1,9 @@
 #include "gateway/server/gateway_config.h"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
+
 #include "fmt/format.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
@@ -31,6 +35,19 @@ absl::Status Within(std::string_view field, absl::Duration value,
       absl::FormatDuration(max), absl::FormatDuration(value)));
 }
 
+// A host that can stand in a URL and before a port; IPv6 without brackets.
+absl::Status CheckPublicAddress(const std::string& host) {
+  in6_addr v6;
+  const bool is_v6 = inet_pton(AF_INET6, host.c_str(), &v6) == 1;
+  if (is_v6 || host.find_first_of(" \t\r\n/:@?#[]") == std::string::npos) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "public_address must be a host name or an address, without scheme, port "
+      "or brackets, got \"{}\"",
+      host));
+}
+
 }  // namespace
 
 absl::Status GatewayConfig::Validate() const {
@@ -47,6 +64,7 @@ absl::Status GatewayConfig::Validate() const {
         std::pair{"keep_output", retention.output}}) {
     RETURN_IF_ERROR(Within(name, kept, absl::Hours(1), absl::Hours(24 * 3650)));
   }
+  RETURN_IF_ERROR(CheckPublicAddress(public_address));
   if (data_dir.empty()) {
     return absl::InvalidArgumentError("data_dir must not be empty");
   }
@@ -105,6 +123,8 @@ absl::StatusOr<GatewayConfig> LoadGatewayConfig(
   GatewayConfig config;
   RETURN_IF_ERROR(wire::LoadSettings(GatewaySettings(config), sources));
   config.retention.links = config.retention.transitions;
+  PresencePolicy& presence = config.fleet.presence;
+  presence.blind_restart = std::max(presence.blind_restart, presence.blind_gap);
   RETURN_IF_ERROR(config.Validate());
   return config;
 }

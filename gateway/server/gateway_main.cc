@@ -4,6 +4,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -65,14 +66,16 @@ int Run(const GatewayConfig& config) {
   ConfigureLog(config.log_level, config.log_format);
   const int signals = OpenSignals();
   const SystemClock clock;
-  auto gateway = Gateway::Start(config, clock);
-  if (!gateway.ok()) return Fail(gateway.status());
+  std::atomic<bool> failed = false;
   // A store that cannot be trusted ends the process: nothing it would say
   // later could be believed.
-  (*gateway)->on_fatal = [](const absl::Status&) { kill(getpid(), SIGTERM); };
-  if ((*gateway)->admin_token().created) {
-    fmt::print(stderr, "Admin token: {}\n", (*gateway)->admin_token().path);
-  }
+  auto gateway = Gateway::Start(config, clock, [&failed](const absl::Status&) {
+    failed = true;
+    kill(getpid(), SIGTERM);
+  });
+  if (!gateway.ok()) return Fail(gateway.status());
+  const AdminToken& token = (*gateway)->admin_token();
+  if (token.created) fmt::print(stderr, "Admin token: {}\n", token.path);
   (*gateway)->FeedWatchdog(WatchdogInterval());
   NotifyService("READY=1");
   while (NextSignal(signals) == SIGHUP) {
@@ -83,7 +86,7 @@ int Run(const GatewayConfig& config) {
   Log(kInfo, "stopping");
   DieOnNextStop();
   (*gateway)->Stop();
-  return 0;
+  return failed ? 1 : 0;
 }
 
 int ResetToken(const GatewayConfig& config) {

@@ -1,0 +1,60 @@
+#include "gateway/server/listen_address.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace muster::gateway {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Not;
+
+TEST(ListenAddress, TheHostHasNoBracketsAndNoPort) {
+  EXPECT_EQ(HostOf("127.0.0.1:7080"), "127.0.0.1");
+  EXPECT_EQ(HostOf("[::1]:7080"), "::1");
+  EXPECT_EQ(HostOf("localhost:0"), "localhost");
+  EXPECT_EQ(HostOf(":7080"), "");
+}
+
+TEST(ListenAddress, OnlyThisHostReachesALoopbackAddress) {
+  EXPECT_TRUE(IsLoopback("127.0.0.1:7080"));
+  EXPECT_TRUE(IsLoopback("127.255.0.9:7080"));
+  EXPECT_TRUE(IsLoopback("[::1]:7080"));
+  EXPECT_TRUE(IsLoopback("localhost:7080"));
+}
+
+TEST(ListenAddress, EverythingElseIsOutside) {
+  for (const char* outside :
+       {"0.0.0.0:7080", "[::]:7080", "10.0.0.1:7080", "128.0.0.1:7080",
+        "127.0.0.1.example:7080", "localhost.example:7080", ":7080", ""}) {
+    EXPECT_FALSE(IsLoopback(outside)) << outside;
+  }
+}
+
+TEST(ListenAddress, ThePortThatIsBoundIsShown) {
+  EXPECT_EQ(WithPort("127.0.0.1:0", 7080), "127.0.0.1:7080");
+  EXPECT_EQ(WithPort("[::1]:0", 7080), "[::1]:7080");
+}
+
+TEST(ListenAddress, AllAddressesAreShownAsTheNameOfThisHost) {
+  const std::string shown = WithPort("0.0.0.0:0", 7080);
+  EXPECT_NE(shown, "0.0.0.0:7080");
+  EXPECT_EQ(shown, WithPort("[::]:0", 7080));
+}
+
+TEST(ListenAddress, TheCertificateNamesWhatTheSettingsName) {
+  const WebNames names = WebNamesFor("10.0.0.1:7080", "gw.example");
+  EXPECT_THAT(names.dns_names, Contains("localhost"));
+  EXPECT_THAT(names.dns_names, Contains("gw.example"));
+  EXPECT_THAT(names.ip_addresses, ElementsAre("10.0.0.1"));
+}
+
+TEST(ListenAddress, TheCertificateNamesNoWildcard) {
+  const WebNames names = WebNamesFor("[::]:7080", "");
+  EXPECT_THAT(names.ip_addresses, testing::IsEmpty());
+  EXPECT_THAT(names.dns_names, Not(Contains("")));
+}
+
+}  // namespace
+}  // namespace muster::gateway
