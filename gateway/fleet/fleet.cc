@@ -453,9 +453,12 @@ void Fleet::Judge(Instant now) {
 
 void Fleet::Arm() {
   loop_.Cancel(turn_timer_);
+  // A look that comes a moment late must not pass for a gap.
+  const absl::Duration watch_every =
+      std::min(options_.watch_every, options_.presence.blind_gap / 4);
   const Instant next =
       std::min({deadlines_.Earliest(), commands_.NextDeadline(),
-                last_turn_ + options_.watch_every});
+                last_turn_ + watch_every});
   turn_timer_ = loop_.PostAt(next, [this] { Turn(); });
 }
 

@@ -32,7 +32,8 @@ struct FleetOptions {
   double heartbeats_per_second_max = 2000;
   // How often last_heard is written, in one batch.
   absl::Duration last_heard_every = absl::Seconds(5);
-  // How often the loop looks at itself; a fraction of presence.blind_gap.
+  // How often the loop looks at itself, at most; it is never more than a
+  // quarter of presence.blind_gap.
   absl::Duration watch_every = absl::Milliseconds(500);
 };
 

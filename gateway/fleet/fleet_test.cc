@@ -107,6 +107,21 @@ class FleetTest : public ::testing::Test {
   FakeLink link_;
 };
 
+TEST_F(FleetTest, AnIdleGatewayIsNotBlindHoweverShortTheGap) {
+  FleetOptions options;
+  options.presence.heartbeat_interval = Seconds(1);
+  options.presence.stale_after = Milliseconds(2500);
+  options.presence.offline_after = Seconds(4);
+  options.presence.reconnect_grace = Milliseconds(100);
+  options.presence.blind_gap = Milliseconds(200);
+  Start(options);
+  const AgentId agent = Admit("web-01");
+  Connect(agent, link_);
+  loop_.Advance(Seconds(4));
+  EXPECT_THAT(History(agent),
+              ElementsAre(Status::kOnline, Status::kStale, Status::kOffline));
+}
+
 TEST_F(FleetTest, HeartbeatsKeepAMachineOnlineForADay) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
