@@ -21,10 +21,12 @@ import shutil
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -41,14 +43,15 @@ ONLINE, STALE, OFFLINE = 1, 2, 3
 LOG_TAIL_BYTES = 4000
 
 
-def free_port():
-    """A port of 127.0.0.1 that nobody uses, outside the range that the kernel
+def free_port(host="127.0.0.1"):
+    """A port of `host` that nobody uses, outside the range that the kernel
     gives to outgoing connections: nobody takes it while a program restarts."""
     while True:
         port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
             with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
                 return port
 
 
@@ -129,6 +132,13 @@ class Program:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
+def run_once(name, *arguments, environment=None, stdin="", within_s=30):
+    """A program of the build that ends by itself: subprocess.CompletedProcess with text."""
+    return subprocess.run([BUILD / "bin" / name, *map(str, arguments)], input=stdin, text=True,
+                          capture_output=True, timeout=within_s,
+                          env={**os.environ, **(environment or {})})
+
+
 class Answer:
     """Of the web port: status, headers and body, as JSON in `data` if it is."""
 
@@ -141,27 +151,38 @@ class Answer:
 
 
 class Gateway:
-    """A muster-gateway on fixed ports of 127.0.0.1; may be stopped and started."""
+    """A muster-gateway on fixed ports of one address; may be stopped and started.
+    0.0.0.0 is spoken to at 127.0.0.1, and by TLS: it is not loopback only."""
 
-    def __init__(self, folder, settings=None, descriptors=None):
+    def __init__(self, folder, settings=None, descriptors=None, address="127.0.0.1"):
         self.data_dir = pathlib.Path(folder) / "gateway"
         self.log = pathlib.Path(folder) / "gateway.log"
-        self.web_port, self.fleet_port = free_port(), free_port()
+        self.address, self.tls = address, address == "0.0.0.0"
+        self.host = "127.0.0.1" if self.tls else address
+        self.web_port, self.fleet_port = free_port(address), free_port(address)
         self.settings, self.limit = settings or {}, descriptors
         self.program = None
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.web_port}"
+        return f"http{'s' if self.tls else ''}://{self._at(self.host)}:{self.web_port}"
+
+    @staticmethod
+    def _at(host):
+        return f"[{host}]" if ":" in host else host
+
+    def argv(self):
+        """The command line that starts it."""
+        argv = [BUILD / "bin/muster-gateway", "--data-dir", self.data_dir,
+                "--web-listen", f"{self._at(self.address)}:{self.web_port}",
+                "--fleet-listen", f"{self._at(self.address)}:{self.fleet_port}"]
+        for key, value in self.settings.items():
+            argv += ["--" + key.replace("_", "-"), value]
+        return argv
 
     def start(self, within_s=20):
         """Starts it and waits until it is ready."""
-        argv = [BUILD / "bin/muster-gateway", "--data-dir", self.data_dir,
-                "--web-listen", f"127.0.0.1:{self.web_port}",
-                "--fleet-listen", f"127.0.0.1:{self.fleet_port}"]
-        for key, value in self.settings.items():
-            argv += ["--" + key.replace("_", "-"), value]
-        self.program = Program(argv, self.log, descriptors=self.limit)
+        self.program = Program(self.argv(), self.log, descriptors=self.limit)
         wait_until(self._ready, within_s, "the gateway is ready")
 
     def _ready(self):
@@ -181,14 +202,20 @@ class Gateway:
         """The admin's."""
         return (self.data_dir / "admin-token").read_text().strip()
 
-    def call(self, method, path, body=None, token=None, timeout_s=10):
+    def _connection(self, timeout_s):
+        if not self.tls:
+            return http.client.HTTPConnection(self.host, self.web_port, timeout=timeout_s)
+        return http.client.HTTPSConnection(self.host, self.web_port, timeout=timeout_s,
+                                           context=ssl._create_unverified_context())
+
+    def call(self, method, path, body=None, token=None, timeout_s=10, headers=None):
         """One request on a connection of its own. `token` "" sends none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=timeout_s)
-        with contextlib.closing(connection):
+        with contextlib.closing(self._connection(timeout_s)) as connection:
             bearer = self.token if token is None else token
-            headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+            headers = {**({"Authorization": f"Bearer {bearer}"} if bearer else {}),
+                       **(headers or {})}
             if body is not None:
-                headers["Content-Type"] = "application/json"
+                headers.setdefault("Content-Type", "application/json")
                 body = body if isinstance(body, (bytes, str)) else json.dumps(body)
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -243,6 +270,47 @@ class Gateway:
         return self.query("SELECT COUNT(*) FROM transitions WHERE to_status=?", to_status)[0][0]
 
 
+class Agent:
+    """A muster-agent with a state folder of its own; may be stopped and started."""
+
+    def __init__(self, folder):
+        self.state_dir = pathlib.Path(folder) / "state"
+        self.log = pathlib.Path(folder) / "agent.log"
+        self.program = None
+
+    def join(self, server, token, *arguments):
+        """`muster-agent join`, as CompletedProcess; its log goes to the agent's."""
+        return self.verb("join", "--server", server, *arguments,
+                         environment={"MUSTER_TOKEN": token} if token else None)
+
+    def verb(self, *arguments, environment=None, stdin=""):
+        """`muster-agent …` beside the running one."""
+        return run_once("muster-agent", *arguments, "--state-dir", self.state_dir,
+                        environment=environment, stdin=stdin)
+
+    def start(self):
+        self.program = Program([BUILD / "bin/muster-agent", "run", "--state-dir", self.state_dir],
+                               self.log)
+        return self.program
+
+    def stop(self, within_s=10):
+        return self.program.stop(within_s)
+
+    def kill(self):
+        self.program.kill()
+
+    def text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @property
+    def agent_id(self):
+        """As saved; None before it has joined."""
+        try:
+            return tomllib.loads((self.state_dir / "identity.toml").read_text())["agent_id"]
+        except FileNotFoundError:
+            return None
+
+
 class TestCase(unittest.TestCase):
     """Ends what the test started, and shows its logs if it failed."""
 
@@ -253,14 +321,44 @@ class TestCase(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.programs = []
         self.gateways = []
+        self.agents = []
         self.addCleanup(self._end_all)
 
-    def start_gateway(self, descriptors=None, **settings):
-        """A ready gateway with quick presence; `settings` as its flags, with _ for -."""
-        gateway = Gateway(self.new_folder("gateway"), {**QUICK_PRESENCE, **settings}, descriptors)
+    def new_gateway(self, descriptors=None, address="127.0.0.1", **settings):
+        """One with quick presence, not started; `settings` as its flags, with _ for -."""
+        gateway = Gateway(self.new_folder("gateway"), {**QUICK_PRESENCE, **settings}, descriptors,
+                          address)
         self.gateways.append(gateway)
+        return gateway
+
+    def start_gateway(self, **options):
+        """One that is ready."""
+        gateway = self.new_gateway(**options)
         gateway.start()
         return gateway
+
+    def new_agent(self):
+        """One that has not joined yet."""
+        agent = Agent(self.new_folder("agent"))
+        self.agents.append(agent)
+        return agent
+
+    def start_agent(self, gateway, *arguments):
+        """One that is joined and online."""
+        agent = self.new_agent()
+        joined = agent.join(gateway.url, gateway.create_token(), *arguments)
+        self.assertEqual(joined.returncode, 0, joined.stderr)
+        agent.start()
+        self.wait_status(gateway, agent.agent_id, "online", 10)
+        return agent
+
+    def wait_status(self, gateway, agent_id, status, within_s):
+        """Until the gateway shows it so; the machine."""
+        def reached():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                machine = gateway.get(f"/api/agents/{agent_id}")
+                return machine if machine["status"] == status else None
+        return wait_until(reached, within_s, f"{agent_id} is {status}")
 
     def start_program(self, name, *arguments, environment=None, descriptors=None):
         """A program of the build in the background, its output in `name`.log."""
@@ -297,7 +395,8 @@ class TestCase(unittest.TestCase):
         return wait_until(reached, within_s, f"{number} online")
 
     def _end_all(self):
-        programs = self.programs + [g.program for g in self.gateways if g.program]
+        programs = self.programs + [
+            p.program for p in self.gateways + self.agents if p.program]
         for program in programs:
             program.end()
         if self._failed():
