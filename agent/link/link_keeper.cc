@@ -49,6 +49,14 @@ bool LinkKeeper::Send(v1::TransferChunk chunk) {
   return machine_.online() && link_ && link_->SendChunk(std::move(chunk));
 }
 
+void LinkKeeper::Redial() {
+  if (const auto link = std::exchange(link_, nullptr)) {
+    link->Close();
+    CarryOut(machine_.LinkDown("redial", "asked for", Now()));
+  }
+  HeartbeatNow();
+}
+
 void LinkKeeper::HeartbeatNow() {
   CarryOut(machine_.HeartbeatNow(Now(), loop_.clock().Wall()));
 }

@@ -61,6 +61,9 @@ class LinkKeeper final : private GatewayLink::Delegate {
   bool Send(v1::CommandUpdate update);
   bool Send(v1::TransferChunk chunk);
 
+  // The link, if there is one, ends without a word; a dial follows at once.
+  void Redial();
+
   void HeartbeatNow();
   void RouteChanged();
   void Goodbye(v1::GoodbyeReason reason,
