@@ -33,22 +33,11 @@ absl::StatusOr<MachineFilter> ToFilter(const OrgId& org,
 }  // namespace
 
 void AgentHandlers::AddTo(HandlerTable& table) {
-  const auto bind = [this](auto method) {
-    return
-        [this, method](const Caller& caller, const auto& request, auto reply) {
-          (this->*method)(caller, request, std::move(reply));
-        };
-  };
-  table.Add<v1::ListAgentsRequest, v1::ListAgentsResponse>(
-      "muster.v1.FleetAdmin.ListAgents", bind(&AgentHandlers::List));
-  table.Add<v1::GetAgentRequest, v1::Agent>("muster.v1.FleetAdmin.GetAgent",
-                                            bind(&AgentHandlers::Get));
-  table.Add<v1::ResolveAgentRequest, v1::ResolveAgentResponse>(
-      "muster.v1.FleetAdmin.ResolveAgent", bind(&AgentHandlers::Resolve));
-  table.Add<v1::DeleteAgentRequest, v1::DeleteAgentResponse>(
-      "muster.v1.FleetAdmin.DeleteAgent", bind(&AgentHandlers::Delete));
-  table.Add<v1::SetLabelsRequest, v1::Agent>("muster.v1.FleetAdmin.SetLabels",
-                                             bind(&AgentHandlers::SetLabels));
+  table.Add("muster.v1.FleetAdmin.ListAgents", this, &AgentHandlers::List);
+  table.Add("muster.v1.FleetAdmin.GetAgent", this, &AgentHandlers::Get);
+  table.Add("muster.v1.FleetAdmin.ResolveAgent", this, &AgentHandlers::Resolve);
+  table.Add("muster.v1.FleetAdmin.DeleteAgent", this, &AgentHandlers::Delete);
+  table.Add("muster.v1.FleetAdmin.SetLabels", this, &AgentHandlers::SetLabels);
 }
 
 void AgentHandlers::List(const Caller& caller,

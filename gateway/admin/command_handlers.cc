@@ -43,25 +43,15 @@ bool HasEnded(const CommandRecord& command) {
 }  // namespace
 
 void CommandHandlers::AddTo(HandlerTable& table) {
-  const auto bind = [this](auto method) {
-    return
-        [this, method](const Caller& caller, const auto& request, auto reply) {
-          (this->*method)(caller, request, std::move(reply));
-        };
-  };
-  const std::string service = "muster.v1.FleetAdmin.";
-  table.Add<v1::SubmitCommandRequest, v1::Command>(
-      service + "SubmitCommand", bind(&CommandHandlers::Submit));
-  table.Add<v1::ListCommandsRequest, v1::ListCommandsResponse>(
-      service + "ListCommands", bind(&CommandHandlers::List));
-  table.Add<v1::GetCommandRequest, v1::Command>(service + "GetCommand",
-                                                bind(&CommandHandlers::Get));
-  table.Add<v1::CancelCommandRequest, v1::Command>(
-      service + "CancelCommand", bind(&CommandHandlers::Cancel));
-  table.Add<v1::GetOutputRequest, v1::GetOutputResponse>(
-      service + "GetOutput", bind(&CommandHandlers::Output));
-  table.Add<v1::ReadOutputRequest, v1::RawBody>(
-      service + "ReadOutput", bind(&CommandHandlers::ReadOutput));
+  table.Add("muster.v1.FleetAdmin.SubmitCommand", this,
+            &CommandHandlers::Submit);
+  table.Add("muster.v1.FleetAdmin.ListCommands", this, &CommandHandlers::List);
+  table.Add("muster.v1.FleetAdmin.GetCommand", this, &CommandHandlers::Get);
+  table.Add("muster.v1.FleetAdmin.CancelCommand", this,
+            &CommandHandlers::Cancel);
+  table.Add("muster.v1.FleetAdmin.GetOutput", this, &CommandHandlers::Output);
+  table.Add("muster.v1.FleetAdmin.ReadOutput", this,
+            &CommandHandlers::ReadOutput);
 }
 
 v1::Command CommandHandlers::Render(const CommandRecord& command) {

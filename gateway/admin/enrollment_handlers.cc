@@ -48,22 +48,14 @@ std::string JoinScript(const std::string& web_url, const std::string& web_pin,
 }
 
 void EnrollmentHandlers::AddTo(HandlerTable& table) {
-  const auto bind = [this](auto method) {
-    return
-        [this, method](const Caller& caller, const auto& request, auto reply) {
-          (this->*method)(caller, request, std::move(reply));
-        };
-  };
-  table.Add<v1::RegisterRequest, v1::RegisterResponse>(
-      "muster.v1.Enrollment.Register", bind(&EnrollmentHandlers::Register));
-  table.Add<v1::CreateTokenRequest, v1::CreateTokenResponse>(
-      "muster.v1.FleetAdmin.CreateToken",
-      bind(&EnrollmentHandlers::CreateToken));
-  table.Add<v1::ListTokensRequest, v1::ListTokensResponse>(
-      "muster.v1.FleetAdmin.ListTokens", bind(&EnrollmentHandlers::ListTokens));
-  table.Add<v1::RevokeTokenRequest, v1::Token>(
-      "muster.v1.FleetAdmin.RevokeToken",
-      bind(&EnrollmentHandlers::RevokeToken));
+  table.Add("muster.v1.Enrollment.Register", this,
+            &EnrollmentHandlers::Register);
+  table.Add("muster.v1.FleetAdmin.CreateToken", this,
+            &EnrollmentHandlers::CreateToken);
+  table.Add("muster.v1.FleetAdmin.ListTokens", this,
+            &EnrollmentHandlers::ListTokens);
+  table.Add("muster.v1.FleetAdmin.RevokeToken", this,
+            &EnrollmentHandlers::RevokeToken);
 }
 
 void EnrollmentHandlers::Register(const Caller& caller,

@@ -9,18 +9,8 @@
 namespace muster::gateway {
 
 void GatewayHandlers::AddTo(HandlerTable& table) {
-  table.Add<v1::GetStatusRequest, v1::GatewayStatus>(
-      "muster.v1.FleetAdmin.GetStatus",
-      [this](const Caller& caller, const v1::GetStatusRequest& request,
-             Reply<v1::GatewayStatus> reply) {
-        Status(caller, request, std::move(reply));
-      });
-  table.Add<v1::WhoAmIRequest, v1::WhoAmIResponse>(
-      "muster.v1.FleetAdmin.WhoAmI",
-      [this](const Caller& caller, const v1::WhoAmIRequest& request,
-             Reply<v1::WhoAmIResponse> reply) {
-        WhoAmI(caller, request, std::move(reply));
-      });
+  table.Add("muster.v1.FleetAdmin.GetStatus", this, &GatewayHandlers::Status);
+  table.Add("muster.v1.FleetAdmin.WhoAmI", this, &GatewayHandlers::WhoAmI);
 }
 
 void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,

@@ -62,6 +62,17 @@ class HandlerTable {
     };
   }
 
+  // The same for a member function of `object`, which must outlive the table.
+  template <typename T, typename Request, typename Response>
+  void Add(const std::string& method, T* object,
+           void (T::*handler)(const Caller&, const Request&, Reply<Response>)) {
+    Add<Request, Response>(
+        method, [object, handler](const Caller& caller, const Request& request,
+                                  Reply<Response> reply) {
+          (object->*handler)(caller, request, std::move(reply));
+        });
+  }
+
   const AnyHandler* Find(const google::protobuf::MethodDescriptor& m) const {
     const auto it = handlers_.find(m.full_name());
     return it == handlers_.end() ? nullptr : &it->second;

@@ -7,6 +7,7 @@
 #include "fmt/ranges.h"
 #include "gateway/http/url.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/http_rule.h"
 #include "libprotocol/wire/utf8.h"
 
 namespace muster::gateway {
@@ -22,25 +23,6 @@ absl::Status Broken(const pb::MethodDescriptor& method,
   return absl::FailedPreconditionError(
       fmt::format("{}: {}", method.full_name(),
                   fmt::format(text, std::forward<Args>(args)...)));
-}
-
-// {"GET", "/api/agents"}; empty if the option names no verb.
-std::pair<std::string, std::string> VerbAndPattern(const v1::HttpRule& rule) {
-  switch (rule.pattern_case()) {
-    case v1::HttpRule::kGet:
-      return {"GET", rule.get()};
-    case v1::HttpRule::kPost:
-      return {"POST", rule.post()};
-    case v1::HttpRule::kPut:
-      return {"PUT", rule.put()};
-    case v1::HttpRule::kPatch:
-      return {"PATCH", rule.patch()};
-    case v1::HttpRule::kDelete:
-      return {"DELETE", rule.delete_()};
-    case v1::HttpRule::PATTERN_NOT_SET:
-      return {};
-  }
-  return {};
 }
 
 // "/a//b/" → "a", "", "b", "". `path` begins with a slash.
@@ -121,7 +103,7 @@ absl::Status Router::Add(const pb::MethodDescriptor& method) {
   Route route;
   route.method = &method;
   route.rule = method.options().GetExtension(v1::http);
-  std::tie(route.verb, route.pattern) = VerbAndPattern(route.rule);
+  std::tie(route.verb, route.pattern) = wire::VerbAndPattern(route.rule);
   if (!route.pattern.starts_with('/')) {
     return Broken(method, "the option http needs a verb and a path");
   }

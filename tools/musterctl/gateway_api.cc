@@ -6,6 +6,7 @@
 #include "google/protobuf/descriptor.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/check.h"
+#include "libprotocol/wire/http_rule.h"
 #include "libprotocol/wire/proto_json.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "muster/v1/options.pb.h"
@@ -26,24 +27,6 @@ const pb::MethodDescriptor& FindMethod(std::string_view name) {
       service->FindMethodByName(std::string(name));
   MUSTER_CHECK(method != nullptr);
   return *method;
-}
-
-std::pair<std::string, std::string> VerbAndPattern(const v1::HttpRule& rule) {
-  switch (rule.pattern_case()) {
-    case v1::HttpRule::kGet:
-      return {"GET", rule.get()};
-    case v1::HttpRule::kPost:
-      return {"POST", rule.post()};
-    case v1::HttpRule::kPut:
-      return {"PUT", rule.put()};
-    case v1::HttpRule::kPatch:
-      return {"PATCH", rule.patch()};
-    case v1::HttpRule::kDelete:
-      return {"DELETE", rule.delete_()};
-    case v1::HttpRule::PATTERN_NOT_SET:
-      break;
-  }
-  MUSTER_CHECK(false);
 }
 
 std::string PercentEncode(std::string_view text) {
@@ -122,7 +105,7 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   const v1::HttpRule& rule = method.options().GetExtension(v1::http);
 
   HttpRequest http;
-  auto [verb, pattern] = VerbAndPattern(rule);
+  auto [verb, pattern] = wire::VerbAndPattern(rule);
   http.method = std::move(verb);
   Json fields = SetFields(request);
   ASSIGN_OR_RETURN(http.target, FillPath(pattern, fields));
