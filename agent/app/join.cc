@@ -70,6 +70,18 @@ absl::Status ErrorOf(const HttpResponse& response, const std::string& server) {
   return absl::FailedPreconditionError(text);
 }
 
+// A gateway's own authority is not among those that a machine believes.
+absl::Status WithHint(const absl::Status& status, const JoinOptions& options) {
+  if (!absl::IsUnauthenticated(status) || !options.pin.empty() ||
+      !options.ca_pem.empty()) {
+    return status;
+  }
+  return absl::UnauthenticatedError(
+      fmt::format("{}; say whom to believe with --pin (musterctl tokens create "
+                  "prints it) or --ca-file",
+                  ToStd(status.message())));
+}
+
 absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
                                           const v1::RegisterRequest& request) {
   HttpsClient::Options client_options;
@@ -84,7 +96,9 @@ absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
   http.target = "/api/agents/register";
   http.headers = {{"Content-Type", "application/json"}};
   http.body = wire::ProtoToJson(request);
-  ASSIGN_OR_RETURN(const HttpResponse response, client->Fetch(http));
+  const absl::StatusOr<HttpResponse> fetched = client->Fetch(http);
+  if (!fetched.ok()) return WithHint(fetched.status(), options);
+  const HttpResponse& response = *fetched;
   if (response.status / 100 != 2) return ErrorOf(response, options.server);
   v1::RegisterResponse out;
   RETURN_IF_ERROR(
