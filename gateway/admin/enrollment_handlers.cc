@@ -83,6 +83,7 @@ void EnrollmentHandlers::Register(const Caller& caller,
   store_.Offload(
       [csr = request.csr_pem()] { return CertificateAuthority::CheckCsr(csr); },
       [this, caller, csr = request.csr_pem(),
+       replaces = AgentId(request.replaces_agent_id()),
        enrollment = std::move(enrollment),
        reply = std::move(reply)](absl::StatusOr<std::string> pin) mutable {
         if (!pin.ok()) {
@@ -94,28 +95,28 @@ void EnrollmentHandlers::Register(const Caller& caller,
             [enrollment](FleetStore& store) {
               return store.Enroll(enrollment);
             },
-            [this, caller, csr = std::move(csr), reply = std::move(reply)](
+            [this, caller, csr = std::move(csr), replaces,
+             reply = std::move(reply)](
                 absl::StatusOr<Enrollment> admitted) mutable {
               if (!admitted.ok()) {
                 reply(RefusedToken(admitted.status()));
                 return;
               }
-              Certify(caller, std::move(csr), *std::move(admitted),
-                      std::move(reply));
+              const MachineRecord& machine = admitted->machine;
+              Log(kInfo, "registered",
+                  {{"agent_id", machine.id.str()},
+                   {"hostname", machine.facts.hostname},
+                   {"from", caller.peer_address},
+                   {"repeated", admitted->repeated}});
+              fleet_.Admit(machine, replaces);
+              Certify(caller, std::move(csr), machine, std::move(reply));
             });
       });
 }
 
 void EnrollmentHandlers::Certify(const Caller& caller, std::string csr_pem,
-                                 Enrollment enrollment,
+                                 const MachineRecord& machine,
                                  Reply<v1::RegisterResponse> reply) {
-  const MachineRecord& machine = enrollment.machine;
-  Log(kInfo, "registered",
-      {{"agent_id", machine.id.str()},
-       {"hostname", machine.facts.hostname},
-       {"from", caller.peer_address},
-       {"repeated", enrollment.repeated}});
-  fleet_.Admit(machine);
   store_.Offload(
       [this, csr = std::move(csr_pem), org = machine.org, id = machine.id,
        now = clock_.Wall()] {

@@ -41,9 +41,9 @@ class EnrollmentHandlers {
                   Reply<v1::ListTokensResponse>);
   void RevokeToken(const Caller&, const v1::RevokeTokenRequest&,
                    Reply<v1::Token>);
-  // The store has admitted the machine: certify its key and let it in.
-  void Certify(const Caller& caller, std::string csr_pem, Enrollment enrollment,
-               Reply<v1::RegisterResponse> reply);
+  // The store has admitted the machine: certify its key.
+  void Certify(const Caller& caller, std::string csr_pem,
+               const MachineRecord& machine, Reply<v1::RegisterResponse> reply);
 
   const Clock& clock_;
   Fleet& fleet_;

@@ -125,18 +125,21 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
   AgentMemory memory{
       .seen_high = seen_high,
       .open = {open_at_agent.begin(), open_at_agent.end()},
-      .agent_rolled_back =
-          seen_high<machine.acknowledged_high, .gateway_rolled_back = seen_high>
-              machine.record.dispatch_high};
+      .agent_rolled_back = seen_high<machine.record.acknowledged_high,
+                                     .gateway_rolled_back = seen_high>
+                               machine.record.dispatch_high};
   if (memory.agent_rolled_back || memory.gateway_rolled_back) {
     Log(kWarning, "agent and gateway disagree: was one of them restored?",
         {{"agent_id", machine.record.id.str()},
          {"seen_high", seen_high},
-         {"acknowledged_high", machine.acknowledged_high},
+         {"acknowledged_high", machine.record.acknowledged_high},
          {"dispatch_high", machine.record.dispatch_high}});
     machine.record.dispatch_high =
         std::max(machine.record.dispatch_high, seen_high);
-    machine.acknowledged_high = seen_high;
+    machine.record.acknowledged_high = seen_high;
+    journal_.Put({machine.record}, [](const absl::Status&) {
+      // The next write of the machine brings it along.
+    });
   }
   // In the order of their numbers: the agent refuses a smaller one after a
   // larger one.
@@ -179,15 +182,21 @@ void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {
         {{"agent_id", machine.record.id.str()}, {"command_id", word.id.str()}});
     return;
   }
-  machine.acknowledged_high =
-      std::max(machine.acknowledged_high, open->record.dispatch_seq);
+  Acknowledge(machine, *open);
   open->word_unanswered = true;
-  if (ApplyWord(open->record, word, loop_.clock().Wall())) {
-    Moved(*open, now);
+  const bool news = ApplyWord(open->record, word, loop_.clock().Wall());
+  if (news) Moved(*open, now);
+  if (news || open->proves_more) {
     Save(*open);
   } else if (open->durable()) {
     Tell(*open, open->record);
   }
+}
+
+void CommandDesk::Acknowledge(Machine& machine, Open& open) {
+  if (open.record.dispatch_seq <= machine.record.acknowledged_high) return;
+  machine.record.acknowledged_high = open.record.dispatch_seq;
+  open.proves_more = true;
 }
 
 void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
@@ -208,6 +217,7 @@ void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
   if (!stored.ok() || stored->agent != machine.record.id) return;
   if (ApplyWord(*stored, word, loop_.clock().Wall())) {
     Open& open = Add(*std::move(stored), loop_.clock().Now());
+    Acknowledge(machine, open);
     open.word_unanswered = true;
     Save(open);
   } else if (machine.link != nullptr) {
@@ -305,11 +315,6 @@ CommandDesk::Open& CommandDesk::Add(CommandRecord record, Instant now) {
   auto open = std::make_unique<Open>();
   open->record = std::move(record);
   open->numbered = open->record.dispatch_seq > 0;
-  if (open->record.state != CommandState::kDispatched &&
-      open->record.state != CommandState::kOutcomeUnknown) {
-    machine.acknowledged_high =
-        std::max(machine.acknowledged_high, open->record.dispatch_seq);
-  }
   Open& added = *(open_[id] = std::move(open));
   auto& ids = machine.open_commands;
   ids.insert(std::upper_bound(ids.begin(), ids.end(), id), id);
@@ -335,34 +340,36 @@ void CommandDesk::Save(Open& open) {
   open.writing = true;
   open.dirty = false;
   open.on_written = std::exchange(open.on_saved, {});
+  const bool proves_more = std::exchange(open.proves_more, false);
   std::vector<Change> changes{open.record};
-  if (!open.numbered && open.record.dispatch_seq > 0) {
-    // The counter never goes back: it is stored with the number it gave.
+  if ((!open.numbered && open.record.dispatch_seq > 0) || proves_more) {
+    // The counters never go back: they are stored with what moved them.
     changes.push_back(machines_.Find(open.record.agent)->record);
   }
-  journal_.Put(std::move(changes),
-               [this, written = open.record](const absl::Status& status) {
-                 Saved(written, status);
-               });
+  journal_.Put(std::move(changes), [this, written = open.record,
+                                    proves_more](const absl::Status& status) {
+    Open* saved = FindOpen(written.id);
+    if (saved == nullptr) return;
+    saved->proves_more |= proves_more && !status.ok();
+    Saved(*saved, written, status);
+  });
 }
 
-void CommandDesk::Saved(const CommandRecord& written,
+void CommandDesk::Saved(Open& open, const CommandRecord& written,
                         const absl::Status& status) {
-  Open* open = FindOpen(written.id);
-  if (open == nullptr) return;
-  open->writing = false;
+  open.writing = false;
   if (!status.ok()) {
-    SaveFailed(*open, status);
+    SaveFailed(open, status);
     return;
   }
-  open->numbered = written.dispatch_seq > 0;
-  Tell(*open, written);
-  for (Submitted& saved : std::exchange(open->on_written, {})) saved(written);
-  Notify(*open);
-  if (open->dirty) {
-    Save(*open);
-  } else if (open->durable() && IsFinished(open->record)) {
-    Remove(*open);
+  open.numbered = written.dispatch_seq > 0;
+  Tell(open, written);
+  for (Submitted& saved : std::exchange(open.on_written, {})) saved(written);
+  Notify(open);
+  if (open.dirty) {
+    Save(open);
+  } else if (open.durable() && IsFinished(open.record)) {
+    Remove(open);
   }
 }
 

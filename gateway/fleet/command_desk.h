@@ -98,6 +98,8 @@ class CommandDesk {
     bool dirty = false;    // Differs from what was last written, or is.
     // Its number is durable: it may be sent, and may have been.
     bool numbered = false;
+    // It raised its machine's acknowledged_high, which is not yet written.
+    bool proves_more = false;
     // The link on which it was sent last.
     uint64_t sent_epoch = 0;
     // The agent awaits an acknowledgement of its word.
@@ -119,7 +121,8 @@ class CommandDesk {
   // Writes the record as it is, then does what had to wait for that. One write
   // at a time; changes meanwhile make another.
   void Save(Open& open);
-  void Saved(const CommandRecord& written, const absl::Status& status);
+  void Saved(Open& open, const CommandRecord& written,
+             const absl::Status& status);
   void SaveFailed(Open& open, const absl::Status& status);
   // Sends the order, unless this link has carried it.
   void SendOrder(Open& open);
@@ -131,6 +134,8 @@ class CommandDesk {
   static std::string ReasonForDoubt(const CommandRecord& record,
                                     const AgentMemory& memory);
   static void Notify(Open& open);
+  // The agent has durably seen the command.
+  static void Acknowledge(Machine& machine, Open& open);
   void TakeStoredWord(Machine& machine, const CommandWord& word,
                       absl::StatusOr<CommandRecord> stored);
   void AppendOutput(OutputRecord output,

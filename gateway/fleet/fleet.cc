@@ -239,10 +239,20 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
 
 // --- Operators -------------------------------------------------------------
 
-void Fleet::Admit(const MachineRecord& machine) {
+void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
   Machine& added = machines_.Add(
       machine, Presence::Newborn(options_.presence, loop_.clock().Now()));
   Schedule(added);
+  Machine* old = machines_.FindReplaced(added.record, replaces);
+  if (old == nullptr) return;
+  old->record.replaced_by = added.record.id;
+  Log(kInfo, "machine replaced",
+      {{"agent_id", old->record.id.str()},
+       {"hostname", old->record.facts.hostname},
+       {"replaced_by", added.record.id.str()}});
+  journal_.Put({old->record}, [](const absl::Status&) {
+    // The next write of that machine brings it along.
+  });
 }
 
 void Fleet::Delete(const OrgId& org, const AgentId& agent,
@@ -368,7 +378,10 @@ void Fleet::Schedule(Machine& machine) {
 void Fleet::Record(Machine& machine, const StatusChange& change) {
   machines_.SetStatus(machine, loop_.clock().Wall());
   MachineRecord& record = machine.record;
-  if (change.to == Status::kOnline) record.promised_back.reset();
+  if (change.to == Status::kOnline) {
+    record.promised_back.reset();
+    record.replaced_by.reset();  // It is still there.
+  }
   const TransitionRecord transition{.agent = record.id,
                                     .sequence = ++record.transition_sequence,
                                     .from = change.from,

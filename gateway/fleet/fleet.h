@@ -99,8 +99,10 @@ class Fleet {
   void LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end);
 
   // --- Operators (called by admin) ----------------------------------------
-  // A machine that the store has just admitted. Idempotent.
-  void Admit(const MachineRecord& machine);
+  // A machine that the store has just admitted. If it takes the place of an
+  // older one (Machines::FindReplaced), that one says so from now on.
+  // Idempotent.
+  void Admit(const MachineRecord& machine, const AgentId& replaces = AgentId());
   // Durable before `done`. NotFound if there is no such living machine.
   void Delete(const OrgId& org, const AgentId& agent,
               absl::AnyInvocable<void(absl::Status)> done);

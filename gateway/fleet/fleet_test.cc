@@ -59,8 +59,47 @@ class FleetTest : public ::testing::Test {
     fleet_->Admit(record);
     return record.id;
   }
-  static HelloNotice Hello(const AgentId& agent) {
+  // A machine of this computer, as the facts of its registration say.
+  AgentId AdmitFrom(const std::string& machine_id, const std::string& name,
+                    const std::string& replaces = "") {
+    MachineRecord record;
+    record.id = AgentId(name);
+    record.org = kOrg;
+    record.facts.hostname = name;
+    record.facts.machine_id = machine_id;
+    journal_.machines[record.id] = record;
+    fleet_->Admit(record, AgentId(replaces));
+    loop_.RunReady();
+    return record.id;
+  }
+  std::string ReplacedBy(const AgentId& agent) {
+    EXPECT_EQ(journal_.machines[agent].replaced_by,  // Durable.
+              Of(agent).record.replaced_by);
+    return Of(agent).record.replaced_by.value_or(AgentId("nobody")).str();
+  }
+  void SubmitCommand(const AgentId& agent, const std::string& id) {
+    CommandRecord command;
+    command.id = CommandId(id);
+    command.agent = agent;
+    command.org = kOrg;
+    command.spec.delivery_timeout = Seconds(30);
+    command.spec.timeout = Seconds(30);
+    fleet_->commands().Submit(command, [](auto) {});
+    loop_.RunReady();
+  }
+  void Say(const AgentId& agent, uint64_t epoch, const std::string& id,
+           CommandState state) {
+    CommandWord word;
+    word.id = CommandId(id);
+    word.state = state;
+    fleet_->TakeWord(agent, epoch, word);
+    loop_.RunReady();
+  }
+  HelloNotice Hello(const AgentId& agent) {
     HelloNotice hello;
+    if (const Machine* known = fleet_->machines().Find(agent)) {
+      hello.facts = known->record.facts;
+    }
     hello.facts.hostname = agent.str();
     return hello;
   }
@@ -463,13 +502,7 @@ TEST_F(FleetTest, ACommandForAMachineBetweenLinksIsSentWhenItIsBack) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
   fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
-  CommandRecord command;
-  command.id = CommandId("c");
-  command.agent = a;
-  command.org = kOrg;
-  command.spec.delivery_timeout = Seconds(30);
-  command.spec.timeout = Seconds(30);
-  fleet_->commands().Submit(command, [](auto) {});
+  SubmitCommand(a, "c");
   loop_.Advance(Seconds(2));
   FakeLink second;
   Connect(a, second);
@@ -477,6 +510,118 @@ TEST_F(FleetTest, ACommandForAMachineBetweenLinksIsSentWhenItIsBack) {
   ASSERT_EQ(second.orders.size(), 1u);
   EXPECT_EQ(second.orders[0].dispatch_seq, 1u);
   EXPECT_EQ(journal_.machines[a].dispatch_high, 1u);
+}
+
+TEST_F(FleetTest, ARestartedGatewayNoticesAnAgentThatWasRolledBack) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  SubmitCommand(a, "c1");
+  Say(a, epoch, "c1", CommandState::kSucceeded);
+  SubmitCommand(a, "c2");
+  EXPECT_EQ(journal_.machines[a].acknowledged_high, 1u);
+  Start({});
+  FakeLink second;
+  HelloNotice hello = Hello(a);
+  hello.seen_high = 0;  // It had seen 1.
+  fleet_->LinkOpened(a, hello, second);
+  loop_.RunReady();
+  EXPECT_THAT(second.orders, IsEmpty());
+  EXPECT_EQ(journal_.commands[CommandId("c2")].state,
+            CommandState::kOutcomeUnknown);
+  EXPECT_EQ(journal_.commands[CommandId("c2")].reason, "agent_rolled_back");
+  // The doubt is settled: it is not raised again by the next restart.
+  EXPECT_EQ(journal_.machines[a].acknowledged_high, 0u);
+}
+
+TEST_F(FleetTest, AWordIsAcknowledgedOnlyWithTheNumberThatItProves) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  SubmitCommand(a, "c1");
+  journal_.FailNext(1);
+  Say(a, epoch, "c1", CommandState::kReceived);
+  EXPECT_EQ(journal_.machines[a].acknowledged_high, 0u);
+  EXPECT_THAT(link_.acks, IsEmpty());
+  loop_.Advance(Seconds(1));
+  loop_.RunReady();
+  EXPECT_EQ(journal_.machines[a].acknowledged_high, 1u);
+  EXPECT_EQ(link_.acks.size(), 1u);
+}
+
+TEST_F(FleetTest, ANewIdentityReplacesTheOldOneOfItsMachine) {
+  const AgentId old = AdmitFrom("m", "a1");
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+  AdmitFrom("m", "a2");
+  EXPECT_EQ(ReplacedBy(old), "a2");
+  AdmitFrom("m", "a3");
+  EXPECT_EQ(ReplacedBy(old), "a2");
+  EXPECT_EQ(ReplacedBy(AgentId("a2")), "a3");
+}
+
+TEST_F(FleetTest, AnOnlineMachineIsNotReplaced) {
+  const AgentId old = AdmitFrom("m", "a1");
+  Connect(old, link_);
+  AdmitFrom("m", "a2");
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+}
+
+TEST_F(FleetTest, OnlyTheSameLivingMachineOfTheSameOrgIsReplaced) {
+  const AgentId other_machine = AdmitFrom("m2", "a1");
+  const AgentId nameless = AdmitFrom("", "a2");
+  const AgentId deleted = AdmitFrom("m", "a3");
+  fleet_->Delete(kOrg, deleted, [](auto) {});
+  MachineRecord foreign;
+  foreign.id = AgentId("a4");
+  foreign.org = OrgId("other");
+  foreign.facts.machine_id = "m";
+  fleet_->Admit(foreign);
+  AdmitFrom("", "a5");
+  AdmitFrom("m", "a6");
+  for (const AgentId& agent : {other_machine, nameless, deleted, foreign.id}) {
+    EXPECT_FALSE(Of(agent).record.replaced_by.has_value()) << agent.str();
+  }
+}
+
+// Clones of one image share the machine-id: nobody knows whose place this is.
+TEST_F(FleetTest, AmongSeveralOnlyTheOneThatIsNamedIsReplaced) {
+  const AgentId first = AdmitFrom("m", "a1");
+  Connect(first, link_);
+  const AgentId second = AdmitFrom("m", "a2");
+  AdmitFrom("m", "a3");
+  EXPECT_EQ(ReplacedBy(first), "nobody");
+  EXPECT_EQ(ReplacedBy(second), "nobody");
+  AdmitFrom("m", "a4", "a2");
+  EXPECT_EQ(ReplacedBy(second), "a4");
+  AdmitFrom("m", "a5", "a1");
+  EXPECT_EQ(ReplacedBy(first), "nobody");  // It is online.
+}
+
+TEST_F(FleetTest, AStrangerCannotNameTheMachineItReplaces) {
+  const AgentId old = AdmitFrom("m", "a1");
+  AdmitFrom("m2", "a2", "a1");
+  AdmitFrom("m2", "a3", "no such id");
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+}
+
+TEST_F(FleetTest, AReplacementIsLinkedWhenTheRegistrationIsRepeated) {
+  const AgentId old = AdmitFrom("m", "a1");
+  // Admitted by the store, but the gateway ended before it linked the two.
+  MachineRecord fresh;
+  fresh.id = AgentId("a2");
+  fresh.org = kOrg;
+  fresh.facts.machine_id = "m";
+  journal_.machines[fresh.id] = fresh;
+  Start({});
+  fleet_->Admit(fresh);
+  loop_.RunReady();
+  EXPECT_EQ(ReplacedBy(old), "a2");
+}
+
+TEST_F(FleetTest, AMachineThatIsBackWasNotReplaced) {
+  const AgentId old = AdmitFrom("m", "a1");
+  AdmitFrom("m", "a2");
+  Connect(old, link_);
+  loop_.RunReady();
+  EXPECT_EQ(ReplacedBy(old), "nobody");
 }
 
 TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {

@@ -129,6 +129,26 @@ Machine* Machines::FindLiving(const OrgId& org, const AgentId& id) {
   return machine->record.org == org ? machine : nullptr;
 }
 
+Machine* Machines::FindReplaced(const MachineRecord& newcomer,
+                                const AgentId& named) {
+  if (newcomer.facts.machine_id.empty() || newcomer.epoch > 0) return nullptr;
+  Machine* found = nullptr;
+  size_t candidates = 0;
+  ForEachLiving([&](Machine& machine) {
+    const MachineRecord& old = machine.record;
+    if (old.id == newcomer.id || old.org != newcomer.org ||
+        old.facts.machine_id != newcomer.facts.machine_id || old.replaced_by) {
+      return;
+    }
+    ++candidates;
+    if (found == nullptr || old.id == named) found = &machine;
+  });
+  if (found == nullptr || found->record.status == Status::kOnline) {
+    return nullptr;
+  }
+  return candidates == 1 || found->record.id == named ? found : nullptr;
+}
+
 void Machines::SetStatus(Machine& machine, absl::Time now) {
   Withdraw(machine.record);
   machine.record.status = machine.presence.status();

@@ -35,9 +35,6 @@ struct Machine {
   std::optional<absl::Duration> round_trip = {};
   std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
 
-  // The highest dispatch_seq of which the agent has spoken since this gateway
-  // started.
-  uint64_t acknowledged_high = 0;
   // Commands that are not finished, oldest first.
   std::vector<CommandId> open_commands = {};
 };
@@ -93,6 +90,12 @@ class Machines {
 
   // Like Find(), but only a living machine of `org`.
   Machine* FindLiving(const OrgId& org, const AgentId& id);
+
+  // The machine whose place `newcomer`, which has never connected, takes: of
+  // its org and machine-id, living, not online, not replaced by another
+  // already. Clones of one image share a machine-id: among several it must be
+  // `named`. nullptr if there is none.
+  Machine* FindReplaced(const MachineRecord& newcomer, const AgentId& named);
 
   // Changes that move a machine in the list. Status and status_since follow
   // `machine.presence`; the rest of the record is the caller's.

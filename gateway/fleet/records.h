@@ -116,8 +116,11 @@ struct MachineRecord {
   uint64_t transition_sequence = 0;  // Of the newest transition.
   // Highest dispatch_seq ever given to a command of this machine.
   uint64_t dispatch_high = 0;
-  std::string address;  // Where the newest link came from.
-  std::optional<AgentId> replaced_by;
+  // Highest dispatch_seq of which the agent has spoken. One that remembers less
+  // was rolled back.
+  uint64_t acknowledged_high = 0;
+  std::string address;                 // Where the newest link came from.
+  std::optional<AgentId> replaced_by;  // A newer identity of this machine.
   std::optional<absl::Time> deleted_at;
 
   friend bool operator==(const MachineRecord&, const MachineRecord&) = default;

@@ -31,6 +31,7 @@ inline MachineRecord Machine(const std::string& id) {
   m.epoch = (uint64_t{3} << 32) + 7;
   m.transition_sequence = 12;
   m.dispatch_high = 34;
+  m.acknowledged_high = 33;
   m.address = "192.0.2.7:4711";
   m.replaced_by = AgentId("other");
   m.deleted_at = absl::InfiniteFuture();

@@ -37,6 +37,7 @@ CREATE TABLE machines(
   epoch INTEGER NOT NULL,
   transition_sequence INTEGER NOT NULL,
   dispatch_high INTEGER NOT NULL,
+  acknowledged_high INTEGER NOT NULL,
   address TEXT NOT NULL,
   replaced_by TEXT,
   deleted_at_us INTEGER

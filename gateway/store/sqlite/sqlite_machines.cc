@@ -36,8 +36,8 @@ absl::Status ReadMachine(const Statement& row, MachineRecord& m) {
            f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
            m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
            verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
-           m.epoch, m.transition_sequence, m.dispatch_high, m.address,
-           m.replaced_by, m.deleted_at, m.last_heard);
+           m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
+           m.address, m.replaced_by, m.deleted_at, m.last_heard);
   m.verdict = verdict.ToVerdict();
   ASSIGN_OR_RETURN(m.labels, sqlite::LabelsFromJson(labels));
   return absl::OkStatus();
@@ -58,7 +58,7 @@ absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::SelectMachines(
           "registered_at_us, status, status_since_us, verdict_domain, "
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
-          "address, replaced_by, deleted_at_us, h.at_us "
+          "acknowledged_high, address, replaced_by, deleted_at_us, h.at_us "
           "FROM machines AS m LEFT JOIN last_heard AS h ON h.agent=m.id "
           "WHERE {} ORDER BY m.id",
           where)));
@@ -87,9 +87,10 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "key_pin, registered_at_us, status, status_since_us, verdict_domain, "
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
-          "address, replaced_by, deleted_at_us) VALUES($1, $2, $3, $4, $5, $6, "
+          "acknowledged_high, address, replaced_by, deleted_at_us) VALUES($1, "
+          "$2, $3, $4, $5, $6, "
           "$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-          "$21, $22, $23, $24, $25, $26) ON CONFLICT(id) DO UPDATE SET "
+          "$21, $22, $23, $24, $25, $26, $27) ON CONFLICT(id) DO UPDATE SET "
           "org=excluded.org, hostname=excluded.hostname, "
           "machine_id=excluded.machine_id, os=excluded.os, "
           "kernel=excluded.kernel, architecture=excluded.architecture, "
@@ -104,7 +105,9 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "verdict_summary=excluded.verdict_summary, "
           "promised_back_us=excluded.promised_back_us, epoch=excluded.epoch, "
           "transition_sequence=excluded.transition_sequence, "
-          "dispatch_high=excluded.dispatch_high, address=excluded.address, "
+          "dispatch_high=excluded.dispatch_high, "
+          "acknowledged_high=excluded.acknowledged_high, "
+          "address=excluded.address, "
           "replaced_by=excluded.replaced_by, "
           "deleted_at_us=excluded.deleted_at_us"));
   return put
@@ -113,7 +116,7 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
             m.key_pin, m.registered_at, m.status, m.status_since,
             verdict.domain, verdict.cause, verdict.confidence, verdict.summary,
             m.promised_back, m.epoch, m.transition_sequence, m.dispatch_high,
-            m.address, m.replaced_by, m.deleted_at)
+            m.acknowledged_high, m.address, m.replaced_by, m.deleted_at)
       .Run();
 }
 
