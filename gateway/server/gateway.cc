@@ -111,6 +111,8 @@ absl::Status Gateway::OpenFleetPort() {
   const std::string ca = config_.data_dir + "/ca";
   FleetServerOptions options;
   options.acceptor.listen = config_.fleet_listen;
+  options.link.hello_timeout = config_.hello_timeout;
+  options.link.stream.close_grace = config_.close_grace;
   options.tls = {.ca_pem = ca + "/ca.pem",
                  .certificate_pem = ca + "/fleet.pem",
                  .key_pem = ca + "/fleet.key"};

@@ -46,6 +46,11 @@ struct GatewayConfig {
   // How long a stop waits for agents to take their leave.
   absl::Duration drain = absl::Seconds(5);
 
+  // Not settings; tests shorten them. How long a connected agent may take to
+  // say hello, and a closing link to take what is being written.
+  absl::Duration hello_timeout = absl::Seconds(10);
+  absl::Duration close_grace = absl::Seconds(5);
+
   // InvalidArgument naming the first field that is out of bounds and why.
   absl::Status Validate() const;
 };

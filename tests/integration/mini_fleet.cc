@@ -179,6 +179,7 @@ void MiniFleet::StartAgent(int i) {
   options.instance.set_boot_id(OrDie(agent::ReadBootId(""), "the boot id"));
   options.instance.set_process_start_id(NewUuid(clock_.Wall()));
   options.exec_path = MUSTER_EXEC_PATH;
+  options.policy.goodbye_timeout = absl::Seconds(10);
   options.policy.reconnect_base = absl::Milliseconds(50);
   options.policy.lease_intervals = options_.agent_lease_intervals;
   options.random_seed = static_cast<uint64_t>(i);
