@@ -146,7 +146,8 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
   std::vector<CommandId> ids = machine.open_commands;
   std::sort(ids.begin(), ids.end(),
             [this](const CommandId& a, const CommandId& b) {
-              return Find(a)->dispatch_seq < Find(b)->dispatch_seq;
+              return FindOpen(a)->record.dispatch_seq <
+                     FindOpen(b)->record.dispatch_seq;
             });
   for (const CommandId& id : ids) {
     Open& open = *FindOpen(id);
@@ -215,8 +216,10 @@ void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
     return;
   }
   if (!stored.ok() || stored->agent != machine.record.id) return;
-  if (ApplyWord(*stored, word, loop_.clock().Wall())) {
+  CommandRecord refined = *stored;
+  if (ApplyWord(refined, word, loop_.clock().Wall())) {
     Open& open = Add(*std::move(stored), loop_.clock().Now());
+    open.record = std::move(refined);
     Acknowledge(machine, open);
     open.word_unanswered = true;
     Save(open);
@@ -267,6 +270,7 @@ void CommandDesk::AppendOutput(
                                                   ? open->record.stdout_bytes
                                                   : open->record.stderr_bytes;
                             bytes = std::max(bytes, *end);
+                            open->ShowOutput();
                             if (IsFinished(open->record)) Save(*open);
                             Notify(*open);
                           }
@@ -291,7 +295,7 @@ void CommandDesk::Sweep(Instant now) {
 
 const CommandRecord* CommandDesk::Find(const CommandId& id) const {
   const auto it = open_.find(id);
-  return it == open_.end() ? nullptr : &it->second->record;
+  return it == open_.end() ? nullptr : &it->second->stored;
 }
 
 void CommandDesk::Watch(const CommandId& id, Changed changed) {
@@ -313,6 +317,7 @@ CommandDesk::Open& CommandDesk::Add(CommandRecord record, Instant now) {
   const CommandId id = record.id;
   Machine& machine = *machines_.Find(record.agent);
   auto open = std::make_unique<Open>();
+  open->stored = record;
   open->record = std::move(record);
   open->numbered = open->record.dispatch_seq > 0;
   Open& added = *(open_[id] = std::move(open));
@@ -363,6 +368,8 @@ void CommandDesk::Saved(Open& open, const CommandRecord& written,
     return;
   }
   open.numbered = written.dispatch_seq > 0;
+  open.stored = written;
+  open.ShowOutput();
   Tell(open, written);
   for (Submitted& saved : std::exchange(open.on_written, {})) saved(written);
   Notify(open);

@@ -27,8 +27,8 @@ namespace muster::gateway {
 class CommandDesk {
  public:
   struct Options {
-    // Commands of one machine that are not finished. 20 KiB each at most, but
-    // for the text (256 KiB).
+    // Commands of one machine that are not finished. 40 KiB each at most, but
+    // for the text (twice 256 KiB).
     size_t open_per_machine_max = 1000;
     // Callers waiting for one command to change.
     size_t watchers_per_command_max = 64;
@@ -82,7 +82,8 @@ class CommandDesk {
   void Sweep(Instant now);
   Instant NextDeadline() const { return deadlines_.Earliest(); }
 
-  // An open command, or nullptr: ask the store.
+  // An open command as it is stored, or nullptr: ask the store. What is not
+  // durable yet might be undone by a crash, and is shown to nobody.
   const CommandRecord* Find(const CommandId& id) const;
   size_t open() const { return open_.size(); }
 
@@ -93,6 +94,7 @@ class CommandDesk {
  private:
   struct Open {
     CommandRecord record;
+    CommandRecord stored;  // The record as last written: what may be shown.
     Instant since;         // When it got into its state.
     bool writing = false;  // A write of it is under way.
     bool dirty = false;    // Differs from what was last written, or is.
@@ -109,6 +111,11 @@ class CommandDesk {
     std::vector<Changed> watchers;
 
     bool durable() const { return !writing && !dirty; }
+    // Bytes of output are counted once they are stored.
+    void ShowOutput() {
+      stored.stdout_bytes = record.stdout_bytes;
+      stored.stderr_bytes = record.stderr_bytes;
+    }
   };
 
   Open& Add(CommandRecord record, Instant now);

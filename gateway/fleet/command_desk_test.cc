@@ -119,6 +119,17 @@ TEST_F(CommandDeskTest, NothingIsAnsweredOrSentBeforeItIsDurable) {
   EXPECT_EQ(journal_.machines.at(AgentId("m")).dispatch_high, 1u);
 }
 
+TEST_F(CommandDeskTest, AnEndIsShownOnlyWhenItIsDurable) {
+  SubmitAndRun("c1");
+  journal_.Hold();
+  Say("c1", kSucceeded, /*stdout_total=*/1);
+  loop_.RunReady();
+  EXPECT_EQ(desk_.Find(CommandId("c1"))->state, kRunning);
+  journal_.ReleaseOne();
+  loop_.RunReady();
+  EXPECT_EQ(desk_.Find(CommandId("c1"))->state, kSucceeded);
+}
+
 TEST_F(CommandDeskTest, AWordIsAcknowledgedOnlyWhenItIsDurable) {
   SubmitAndRun("c1");
   EXPECT_THAT(link_.acks, ElementsAre(Pair(CommandId("c1"), kRunning)));
