@@ -1,24 +1,14 @@
-// The agent's settings and where they come from:
-// default < TOML file < environment MUSTER_… < flag.
-//
-//   [agent.toml]            environment            flag
-//   state_dir = "…"         MUSTER_STATE_DIR       --state-dir
-//   log_level = "info"      MUSTER_LOG_LEVEL       --log-level
-//   log_format = "logfmt"   MUSTER_LOG_FORMAT      --log-format
-//   proxy = ""              MUSTER_PROXY           --proxy
-//   exec_path = "…"         MUSTER_EXEC_PATH       --exec-path
+// The agent's settings.
 
 #ifndef MUSTER_AGENT_APP_AGENT_CONFIG_H_
 #define MUSTER_AGENT_APP_AGENT_CONFIG_H_
 
-#include <functional>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "libprotocol/base/log.h"
+#include "libprotocol/wire/settings.h"
 
 namespace muster::agent {
 
@@ -41,28 +31,12 @@ struct AgentConfig {
   std::string exec_path = {};
 };
 
-// What a setting is called in the file; env name and flag follow from it.
-struct SettingName {
-  std::string key;   // "state_dir"
-  std::string help;  // One line for --help.
-};
-const std::vector<SettingName>& AgentSettings();
-std::string EnvironmentName(const std::string& key);  // "MUSTER_STATE_DIR"
-std::string FlagName(const std::string& key);         // "--state-dir"
+// The settings, bound to `config`, which must outlive them.
+std::vector<wire::Setting> AgentSettings(AgentConfig& config);
 
-struct ConfigSources {
-  // Must exist if given; else kDefaultConfigFile, which may be absent.
-  std::optional<std::string> file;
-  // The value of an environment variable, if it is set.
-  std::function<std::optional<std::string>(const std::string&)> environment;
-  // key → value, as given on the command line.
-  std::map<std::string, std::string> flags;
-  std::string default_file = kDefaultConfigFile;
-};
-
-// InvalidArgument naming source ("file:line", variable or flag), key, what is
-// accepted, and the value.
-absl::StatusOr<AgentConfig> LoadConfig(const ConfigSources& sources);
+// Default < file < environment < flags.
+absl::StatusOr<AgentConfig> LoadAgentConfig(
+    const wire::SettingSources& sources);
 
 // The program muster-exec by the rule above; FailedPrecondition naming the
 // places that were tried. `own_binary` is this program's path.

@@ -33,13 +33,14 @@ std::string OwnBinary() {
 VerbResult Do(const Flags& flags) {
   if (flags.verb == Verb::kVersion)
     return {0, "muster-agent " MUSTER_VERSION "\n", ""};
-  const auto config = LoadConfig({.file = flags.config_file,
-                                  .environment = Environment,
-                                  .flags = flags.settings});
+  const auto config = LoadAgentConfig({.file = flags.config_file,
+                                       .default_file = kDefaultConfigFile,
+                                       .environment = Environment,
+                                       .flags = flags.settings});
   if (!config.ok()) return Failure(config.status());
   ConfigureLog(config->log_level, config->log_format);
   static const SystemClock clock;
-  const VerbContext context{*config, clock, Environment, std::cin};
+  const VerbContext context{*config, clock, Environment, std::cin, OwnBinary()};
   switch (flags.verb) {
     case Verb::kJoin:
       return DoJoin(context, flags);
@@ -55,7 +56,7 @@ VerbResult Do(const Flags& flags) {
     case Verb::kRun:
       break;
   }
-  const absl::Status status = RunAgent(*config, OwnBinary());
+  const absl::Status status = RunAgent(*config, context.own_binary);
   return status.ok() ? VerbResult{} : Failure(status);
 }
 

@@ -47,6 +47,8 @@ void AddJoin(CLI::App& app, Flags& flags, std::vector<std::string>& labels,
   join->add_flag("--wait{30s}", wait,
                  "wait until this machine is online (default: 30s)")
       ->expected(0, 1);
+  join->add_flag("--start", flags.start,
+                 "start the agent too, and wait until it is online");
   join->footer(kJoinExamples);
   join->callback([&flags] { flags.verb = Verb::kJoin; });
 }
@@ -119,12 +121,16 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
       app.add_option("--config", config_file, "settings file (TOML)");
   std::map<std::string, std::string> values;
   std::map<std::string, CLI::Option*> options;
-  for (const SettingName& setting : AgentSettings()) {
-    options[setting.key] = app.add_option(FlagName(setting.key),
-                                          values[setting.key], setting.help);
+  AgentConfig defaults;
+  for (const wire::Setting& setting : AgentSettings(defaults)) {
+    options[setting.key] =
+        app.add_option(wire::FlagName(setting.key), values[setting.key],
+                       wire::HelpText(setting))
+            ->type_name("");
   }
   AddJoin(app, flags, labels, wait);
   AddVerbs(app, flags, heartbeat_flag);
+  app.set_version_flag("--version", "muster-agent " MUSTER_VERSION);
   app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);

@@ -26,7 +26,7 @@ struct Flags {
   Verb verb = Verb::kRun;
   std::optional<std::string> config_file;
   std::map<std::string, std::string>
-      settings;  // key → value, for LoadConfig().
+      settings;  // key → value, for LoadAgentConfig().
 
   // join
   std::string server;
@@ -36,6 +36,7 @@ struct Flags {
   bool replace = false;
   bool token_stdin = false;
   std::optional<absl::Duration> wait;
+  bool start = false;
 
   bool force = false;  // leave
   bool json = false;   // status

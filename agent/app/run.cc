@@ -14,12 +14,12 @@
 
 #include "agent/app/agent.h"
 #include "agent/app/route_watcher.h"
-#include "agent/app/sd_notify.h"
 #include "agent/host/host_facts.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/log.h"
+#include "libprotocol/base/service_notify.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/base/system_clock.h"
 
@@ -68,9 +68,10 @@ absl::StatusOr<std::optional<Identity>> WaitForIdentity(const AgentState& state,
     if (!told) {
       Log(kWarning, "not joined; waiting for: muster-agent join --server URL",
           {{"state_dir", state.folder()}});
-      SdNotify("READY=1\nSTATUS=not joined: muster-agent join --server URL");
+      NotifyService(
+          "READY=1\nSTATUS=not joined: muster-agent join --server URL");
     }
-    SdNotify("WATCHDOG=1");
+    NotifyService("WATCHDOG=1");
     pollfd p{signals.get(), POLLIN, 0};
     if (poll(&p, 1, kLookForIdentityMs) > 0) return std::optional<Identity>();
   }
@@ -138,16 +139,17 @@ absl::StatusOr<Agent::End> Life::Live(Agent::Options options) {
       });
   RouteWatcher routes;
   if (control.ok()) {
-    SdNotify(fmt::format("READY=1\nSTATUS=agent {}", agent_id));
-    if (const auto interval = SdWatchdogInterval()) {
-      loop_.Post([this, interval] { Beat(*interval); });
+    NotifyService(fmt::format("READY=1\nSTATUS=agent {}", agent_id));
+    const absl::Duration interval = WatchdogInterval();
+    if (interval != absl::InfiniteDuration()) {
+      loop_.Post([this, interval] { Beat(interval); });
     }
   } else {
     loop_.Post(
         [this] { agent_->Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt); });
   }
   WaitForEnd(routes);
-  SdNotify("STOPPING=1");
+  NotifyService("STOPPING=1");
   loop_.Post([this] { agent_.reset(); });
   if (!control.ok()) return control.status();
   control->reset();
@@ -190,7 +192,7 @@ void Life::OnSignal() {
 
 // A loop that hangs is killed by its supervisor.
 void Life::Beat(absl::Duration interval) {
-  SdNotify("WATCHDOG=1");
+  NotifyService("WATCHDOG=1");
   loop_.PostAt(clock_.Now() + interval, [this, interval] { Beat(interval); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "agent/app/agent_state.h"
 #include "agent/app/join.h"
+#include "agent/app/start_agent.h"
 #include "agent/host/host_facts.h"
 #include "agent/local/control_client.h"
 #include "fmt/format.h"
@@ -22,6 +23,7 @@ namespace muster::agent {
 namespace {
 
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(15);
+constexpr absl::Duration kOnlineAfterStart = absl::Seconds(30);
 constexpr size_t kFileBytesMax = 64 * 1024;
 
 // Between two looks whether the machine is online yet.
@@ -91,6 +93,40 @@ VerbResult WaitOnline(const VerbContext& context, absl::Duration limit,
   }
 }
 
+// True if the agent that systemd would run, without our flags and environment,
+// keeps its state where we do.
+bool UnitFits(const VerbContext& context) {
+  const auto unit = LoadAgentConfig(
+      {.file = std::nullopt,
+       .default_file = kDefaultConfigFile,
+       .environment = [](const std::string&) { return std::nullopt; },
+       .flags = {}});
+  return unit.ok() && unit->state_dir == context.config.state_dir;
+}
+
+VerbResult StartAndWait(const VerbContext& context, const Flags& flags,
+                        std::string said) {
+  StartRequest request{.state_dir = context.config.state_dir,
+                       .own_binary = context.own_binary,
+                       .arguments = {},
+                       .unit_fits = UnitFits(context)};
+  if (flags.config_file) {
+    request.arguments = {"--config", *flags.config_file};
+  }
+  for (const auto& [key, value] : flags.settings) {
+    request.arguments.push_back(wire::FlagName(key));
+    request.arguments.push_back(value);
+  }
+  const auto started = StartAgent(request);
+  if (!started.ok()) {
+    VerbResult result = Failure(started.status());
+    result.out = std::move(said);
+    return result;
+  }
+  return WaitOnline(context, flags.wait.value_or(kOnlineAfterStart),
+                    said + *started);
+}
+
 absl::StatusOr<JoinOptions> MakeJoinOptions(const VerbContext& context,
                                             const Flags& flags) {
   JoinOptions options;
@@ -125,6 +161,7 @@ VerbResult DoJoin(const VerbContext& context, const Flags& flags) {
       options->facts.hostname(), joined->identity.agent_id);
   const absl::StatusOr<ControlReply> running = Ask(
       context, joined->already ? ControlVerb::kStatus : ControlVerb::kReplaced);
+  if (flags.start) return StartAndWait(context, flags, std::move(said));
   if (flags.wait) return WaitOnline(context, *flags.wait, std::move(said));
   if (!running.ok()) {
     said +=

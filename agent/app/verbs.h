@@ -27,6 +27,7 @@ struct VerbContext {
   const Clock& clock;
   std::function<std::optional<std::string>(const std::string&)> environment;
   std::istream& standard_input;
+  std::string own_binary = {};
 };
 
 VerbResult DoJoin(const VerbContext& context, const Flags& flags);

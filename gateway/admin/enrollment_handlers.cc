@@ -40,10 +40,9 @@ std::string JoinScript(const std::string& web_url, const std::string& web_pin,
   const std::string pin =
       web_pin.empty() ? "" : fmt::format(" --pin '{}'", web_pin);
   return fmt::format(
-      "muster-agent join --server {}{} --token-stdin <<'TOKEN'\n"
+      "muster-agent join --server {}{} --token-stdin --start <<'TOKEN'\n"
       "{}\n"
-      "TOKEN\n"
-      "[ ! -d /run/systemd/system ] || systemctl start muster-agent\n",
+      "TOKEN\n",
       web_url, pin, secret);
 }
 

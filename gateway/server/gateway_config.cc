@@ -11,22 +11,6 @@
 namespace muster::gateway {
 namespace {
 
-wire::Setting LevelSetting(LogLevel& level) {
-  static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
-  return {
-      "log_level", "debug, info, warning or error",
-      [&level](const std::string& text) { return ParseLogLevel(text, level); },
-      [&level] { return kNames[static_cast<int>(level)]; }};
-}
-
-wire::Setting FormatSetting(LogFormat& format) {
-  return {"log_format", "logfmt or json",
-          [&format](const std::string& text) {
-            return ParseLogFormat(text, format);
-          },
-          [&format] { return format == LogFormat::kJson ? "json" : "logfmt"; }};
-}
-
 absl::Status Within(std::string_view field, absl::Duration value,
                     absl::Duration min, absl::Duration max) {
   if (value >= min && value <= max) return absl::OkStatus();
@@ -113,8 +97,8 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
       DurationSetting("keep_commands", "1h to 10 years", c.retention.commands),
       DurationSetting("keep_output", "1h to 10 years", c.retention.output),
       DurationSetting("drain", "how long a stop waits, 0s to 5m", c.drain),
-      LevelSetting(c.log_level),
-      FormatSetting(c.log_format),
+      wire::LogLevelSetting(c.log_level),
+      wire::LogFormatSetting(c.log_format),
   };
 }
 

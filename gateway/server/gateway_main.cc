@@ -102,14 +102,12 @@ int ResetToken(const GatewayConfig& config) {
 void AddSettings(CLI::App& app, std::map<std::string, std::string>& flags) {
   static GatewayConfig defaults;
   for (const wire::Setting& setting : GatewaySettings(defaults)) {
-    const std::string given = setting.get();
     app.add_option_function<std::string>(
            wire::FlagName(setting.key),
            [&flags, key = setting.key](const std::string& value) {
              flags[key] = value;
            },
-           given.empty() ? setting.help
-                         : fmt::format("{} [{}]", setting.help, given))
+           wire::HelpText(setting))
         ->type_name("");
   }
 }

@@ -25,7 +25,7 @@ void NotifyService(std::string_view state) {
   if (!fd.valid()) return;
   // Best effort by design: the manager notices silence by itself.
   (void)!sendto(
-      fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
+      fd.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
       reinterpret_cast<sockaddr*>(&address),
       static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
 }

@@ -10,7 +10,7 @@
 namespace muster {
 
 // Sends "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=…". Does nothing without
-// a service manager. Thread-safe.
+// a service manager. Never blocks. Thread-safe.
 void NotifyService(std::string_view state);
 
 // How often WATCHDOG=1 must be sent: half of what the manager allows. Infinite

@@ -81,6 +81,12 @@ absl::Status ApplyFile(const std::string& path,
 
 }  // namespace
 
+std::string HelpText(const Setting& setting) {
+  const std::string value = setting.get();
+  return value.empty() ? setting.help
+                       : fmt::format("{} [{}]", setting.help, value);
+}
+
 Setting TextSetting(std::string key, std::string help, std::string& value) {
   return {std::move(key), std::move(help),
           [&value](const std::string& text) {
@@ -106,6 +112,22 @@ Setting DurationSetting(std::string key, std::string help,
             return value == absl::InfiniteDuration() ? "never"
                                                      : DurationText(value);
           }};
+}
+
+Setting LogLevelSetting(LogLevel& level) {
+  static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
+  return {
+      "log_level", "debug, info, warning or error",
+      [&level](const std::string& text) { return ParseLogLevel(text, level); },
+      [&level] { return kNames[static_cast<int>(level)]; }};
+}
+
+Setting LogFormatSetting(LogFormat& format) {
+  return {"log_format", "logfmt or json",
+          [&format](const std::string& text) {
+            return ParseLogFormat(text, format);
+          },
+          [&format] { return format == LogFormat::kJson ? "json" : "logfmt"; }};
 }
 
 Setting NumberSetting(std::string key, std::string help, int64_t min,

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "libprotocol/base/log.h"
 
 namespace muster::wire {
 
@@ -30,9 +31,15 @@ struct Setting {
   std::function<std::string()> get;
 };
 
+// The value as --help shows it: "1s to 5m [5s]".
+std::string HelpText(const Setting& setting);
+
 Setting TextSetting(std::string key, std::string help, std::string& value);
 Setting DurationSetting(std::string key, std::string help,
                         absl::Duration& value);
+// "log_level" and "log_format", which every program has.
+Setting LogLevelSetting(LogLevel& level);
+Setting LogFormatSetting(LogFormat& format);
 // `min` and `max` are inclusive.
 Setting NumberSetting(std::string key, std::string help, int64_t min,
                       int64_t max, int64_t& value);

@@ -455,6 +455,7 @@ std::variant<Invocation, Message> ParseCommandLine(
     arguments.erase(dashes, arguments.end());
   }
   CLI::App app("musterctl - drive a Muster fleet", "musterctl");
+  app.set_version_flag("--version", "musterctl " MUSTER_VERSION "\n");
   app.require_subcommand(1);
   app.fallthrough();
   AddGlobalFlags(app, parse.flags);
@@ -475,6 +476,8 @@ std::variant<Invocation, Message> ParseCommandLine(
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     return Message{kExitOk, app.help()};
+  } catch (const CLI::CallForVersion& version) {
+    return Message{kExitOk, version.what()};
   } catch (const CLI::ParseError& error) {
     return UsageError(app, error);
   }
