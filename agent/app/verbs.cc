@@ -24,7 +24,7 @@ namespace {
 
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(15);
 constexpr absl::Duration kOnlineAfterStart = absl::Seconds(30);
-constexpr size_t kFileBytesMax = 64 * 1024;
+constexpr size_t kGivenFileBytesMax = 64 * 1024;
 
 // Between two looks whether the machine is online yet.
 constexpr int kLookAgainMs = 200;
@@ -45,7 +45,7 @@ absl::StatusOr<Secret> ReadToken(const VerbContext& context,
   if (auto token = context.environment("MUSTER_TOKEN"))
     return Secret(Trimmed(*std::move(token)));
   if (const auto file = context.environment("MUSTER_TOKEN_FILE")) {
-    ASSIGN_OR_RETURN(std::string text, ReadFile(*file, kFileBytesMax));
+    ASSIGN_OR_RETURN(std::string text, ReadFile(*file, kGivenFileBytesMax));
     return Secret(Trimmed(std::move(text)));
   }
   return Secret();
@@ -136,7 +136,8 @@ absl::StatusOr<JoinOptions> MakeJoinOptions(const VerbContext& context,
   options.replace = flags.replace;
   options.facts = ReadAgentFacts({}, MUSTER_VERSION);
   if (!flags.ca_file.empty()) {
-    ASSIGN_OR_RETURN(options.ca_pem, ReadFile(flags.ca_file, kFileBytesMax));
+    ASSIGN_OR_RETURN(options.ca_pem,
+                     ReadFile(flags.ca_file, kGivenFileBytesMax));
   }
   ASSIGN_OR_RETURN(options.token, ReadToken(context, flags));
   return options;

@@ -86,6 +86,7 @@ std::vector<std::string> ArgumentsFor(Shell shell, const std::string& text,
 
 std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   for (const std::string& s : strings) {
     pointers.push_back(const_cast<char*>(s.c_str()));
   }

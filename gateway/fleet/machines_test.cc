@@ -51,7 +51,7 @@ class MachinesTest : public ::testing::Test {
     return ids;
   }
 
-  const PresencePolicy policy_;
+  const PresencePolicy policy_ = {};
   Machines machines_;
 };
 

@@ -129,6 +129,7 @@ std::vector<std::string> Sorted(std::vector<std::string> names) {
 // Our own one-line form of an address, as ParseCertificate() shows it.
 std::vector<std::string> Canonical(const std::vector<std::string>& addresses) {
   std::vector<std::string> result;
+  result.reserve(addresses.size());
   for (const std::string& address : addresses) {
     result.push_back(CanonicalIp(address));
   }

@@ -9,8 +9,6 @@
 namespace muster::ctl {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr char kProblemUrl[] = "muster.dev/problem";
 
 absl::StatusCode CodeOf(const Problem& problem) {
@@ -41,14 +39,15 @@ absl::StatusCode CodeOf(const Problem& problem) {
   }
 }
 
-std::string Text(const Json& object, const char* key) {
+std::string Text(const nlohmann::json& object, const char* key) {
   const auto it = object.find(key);
   return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
 Problem Parse(int http_status, std::string_view body) {
   Problem problem{.status = http_status, .body = std::string(body)};
-  const Json object = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const auto object =
+      nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return problem;
   problem.code = Text(object, "code");
   problem.title = Text(object, "title");
