@@ -70,6 +70,22 @@ std::vector<SocketAddress> CopyAddresses(const addrinfo* list) {
   return addresses;
 }
 
+// An address needs no resolver, hence neither a thread nor patience.
+absl::StatusOr<std::vector<SocketAddress>> ReadAddress(const HostPort& target) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV | AI_NUMERICHOST;
+  addrinfo* list = nullptr;
+  if (const int error =
+          getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(),
+                      &hints, &list)) {
+    return DnsFailure(target, gai_strerror(error));
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owned(list,
+                                                                 freeaddrinfo);
+  return CopyAddresses(list);
+}
+
 absl::Status ConnectFailure(const SocketAddress& address, int error) {
   return FailureStatus(
       absl::StatusCode::kUnavailable,
@@ -169,12 +185,12 @@ std::string SocketAddress::ToString() const {
 
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& target,
                                                    Instant deadline) {
+  if (IsIpAddress(target.host)) return ReadAddress(target);
   auto lookup = std::make_unique<Lookup>();
   lookup->host = target.host;
   lookup->service = std::to_string(target.port);
   lookup->hints.ai_socktype = SOCK_STREAM;
   lookup->hints.ai_flags = AI_NUMERICSERV;
-  if (IsIpAddress(target.host)) lookup->hints.ai_flags |= AI_NUMERICHOST;
   lookup->request.ar_name = lookup->host.c_str();
   lookup->request.ar_service = lookup->service.c_str();
   lookup->request.ar_request = &lookup->hints;
