@@ -19,7 +19,7 @@ add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffunction
 add_link_options(-Wl,--gc-sections)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # False alarms of GCC 12's optimizer: overlaps in std::string + (PR 105651), and
-  # strings moved out of a StatusOr read uninitialized (PR 105562).
+  # strings moved out of a StatusOr read uninitialized.
   add_compile_options($<$<CONFIG:Release>:-Wno-restrict> $<$<CONFIG:Release>:-Wno-maybe-uninitialized>)
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
