@@ -49,7 +49,39 @@ units_are_sound_and_the_gateway_is_confined() {
     fail "commands would not outlive the agent: no KillMode=process"
 }
 
-# Runs in a mount namespace of its own, below a copy-on-write view of /.
+# the_lines_of_upkeep_work ROOT: as docs/operations/upkeep.md says them, by a
+# stand-in for systemd, on a gateway with the settings of the package.
+the_lines_of_upkeep_work() {
+  cat >"$1/usr/local/sbin/systemctl" <<'END'
+#!/bin/sh -e
+[ "$2" = muster-gateway ]
+case $1 in
+  start)
+    setpriv --reuid muster --regid muster --clear-groups muster-gateway >>/run/log 2>&1 </dev/null &
+    echo $! >/run/pid
+    timeout 20 sh -c 'until curl -fsS -o /dev/null http://127.0.0.1:7080/ready; do sleep 0.1; done' 2>/dev/null
+    ;;
+  stop) kill "$(cat /run/pid)" && tail --pid="$(cat /run/pid)" -f /dev/null ;;
+  reload) kill -HUP "$(cat /run/pid)" ;;
+esac
+END
+  chmod +x "$1/usr/local/sbin/systemctl"
+  {
+    echo 'set -ex; systemctl start muster-gateway'
+    sed -n 's/^    //p' "$ROOT/docs/operations/upkeep.md"
+    cat <<'END'
+export MUSTER_TOKEN="$(cat /var/lib/muster/admin-token)"
+timeout 10 sh -c 'until musterctl agents ls; do sleep 0.1; done'
+systemctl stop muster-gateway
+END
+  } >"$1/run/lines"
+  chroot "$1" env PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh /run/lines \
+    >"$WORK/upkeep.log" 2>&1 || fail "upkeep.md: $(tail -n 5 "$WORK/upkeep.log" "$1/run/log")"
+  expect_equal "files of others than muster" "" "$(chroot "$1" find /var/lib/muster ! -user muster)"
+  rm -r "$1/usr/local/sbin/systemctl" "$1/var/lib/muster.old"
+}
+
+# Runs in namespaces of its own, below a copy-on-write view of /.
 install_and_purge() {
   local view=$WORK/view left
   mkdir -p "$view"
@@ -60,6 +92,8 @@ install_and_purge() {
   # No systemd runs there, whatever runs here.
   mount -t tmpfs tmpfs "$view/root/run"
   mount -t proc proc "$view/root/proc"
+  mount --bind /dev "$view/root/dev"
+  ip link set lo up
   mkdir "$view/root/run/debs"
   cp "$debs"/*.deb "$view/root/run/debs"
 
@@ -70,6 +104,7 @@ install_and_purge() {
     "$(chroot "$view/root" stat -c '%a %U %G %n' /var/lib/muster /var/lib/muster-agent)"
   chroot "$view/root" musterctl version >/dev/null || fail "musterctl version after installation"
   units_are_sound_and_the_gateway_is_confined "$view/root"
+  the_lines_of_upkeep_work "$view/root"
   touch "$view/root/var/lib/muster/"{muster.db,leftover}
 
   chroot "$view/root" dpkg --purge muster-gateway muster-agent musterctl >"$WORK/dpkg.log" 2>&1 ||
@@ -85,9 +120,10 @@ main() {
   each_package_has_exactly_its_files
   the_libraries_have_floor_versions
   ((EUID == 0)) || skip "installing needs root"
-  export -f install_and_purge units_are_sound_and_the_gateway_is_confined fail expect_equal
+  export -f install_and_purge units_are_sound_and_the_gateway_is_confined the_lines_of_upkeep_work
+  export -f fail expect_equal
   export debs
-  unshare --mount --propagation private bash -c install_and_purge || {
+  unshare --mount --net --pid --fork --kill-child --propagation private bash -c install_and_purge || {
     (($? == 77)) && skip "no overlay file system here"
     exit 1
   }

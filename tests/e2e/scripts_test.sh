@@ -85,6 +85,18 @@ a_full_disk_is_named() {
     - "${quickstart[@]}"
 }
 
+# Its package is installed, and yet it cannot be run.
+a_missing_compiler_is_named() {
+  local tree=$WORK/no-compiler
+  mkdir "$tree"
+  cp -r "$ROOT"/{CMakeLists.txt,CMakePresets.json,cmake,tools,third_party} "$tree"
+  # shellcheck disable=SC2016
+  refused 'no C\+\+ compiler that works' env -u MUSTER_BUILD_DIR unshare --mount --propagation private \
+    bash -c 'mount --bind /dev/null "$(realpath /usr/bin/c++)" && exec "$@"' \
+    - "$tree/tools/quickstart" --once --web-port "$web" --fleet-port "$fleet"
+  nothing_is_left_running
+}
+
 install_packages_says_what_is_wrong() {
   local install=$WORK/tree/tools/dev/install-packages
   mkdir -p "$WORK/tree"
@@ -115,6 +127,7 @@ main() {
   quickstart_ends_when_asked
   ((EUID == 0)) || skip "the rest needs root"
   a_full_disk_is_named
+  a_missing_compiler_is_named
   install_packages_says_what_is_wrong
 }
 

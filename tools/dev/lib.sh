@@ -32,6 +32,8 @@ configure() {
   log=$ROOT/build/configure-$preset.log
   say "Configuring ($preset)"
   (cd "$ROOT" && cmake --preset "$preset" "$@") >"$log" 2>&1 </dev/null && return
+  ! grep -qE 'The C(XX)? compiler|CMAKE_C(XX)?_COMPILER' "$log" ||
+    die "no C++ compiler that works: apt-get install --reinstall g++ (what cmake says is in $log)"
   grep -A6 -m1 'CMake Error' "$log" >&2 || tail -5 "$log" >&2
   die "cmake could not configure preset $preset; all of it is in $log"
 }
