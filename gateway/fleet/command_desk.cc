@@ -151,7 +151,11 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
             });
   for (const CommandId& id : ids) {
     Open& open = *FindOpen(id);
-    if (IsTerminal(open.record.state)) continue;
+    if (IsTerminal(open.record.state)) {
+      // The agent has forgotten it, and the output that was still to come.
+      if (!memory.open.contains(id)) Forgo(open);
+      continue;
+    }
     std::string reason = ReasonForDoubt(open.record, memory);
     if (!reason.empty()) {
       MarkUnknown(open.record, std::move(reason), loop_.clock().Wall());
@@ -164,6 +168,31 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
     SendOrder(open);
     if (open.durable()) Tell(open, open.record);
   }
+}
+
+void CommandDesk::GiveUpAll(Machine& machine, Instant now) {
+  const std::vector<CommandId> ids = machine.open_commands;
+  for (const CommandId& id : ids) {
+    Open& open = *FindOpen(id);
+    if (IsTerminal(open.record.state)) {
+      Forgo(open);
+      continue;
+    }
+    if (open.record.state == CommandState::kQueued) {
+      CallOff(open.record);
+      open.record.reason = "agent_deleted";
+    } else {
+      MarkUnknown(open.record, "agent_deleted", loop_.clock().Wall());
+    }
+    Moved(open, now);
+    Save(open);
+  }
+}
+
+void CommandDesk::Forgo(Open& open) {
+  if (IsFinished(open.record)) return;
+  ForgoOutput(open.record);
+  Save(open);
 }
 
 void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {

@@ -68,6 +68,9 @@ class CommandDesk {
   void Reconcile(Machine& machine, uint64_t seen_high,
                  const std::vector<CommandId>& open_at_agent, Instant now);
 
+  // The machine was deleted: ends its commands, as nobody will speak of them.
+  void GiveUpAll(Machine& machine, Instant now);
+
   // The agent's word. It is acknowledged over the machine's link once durable;
   // so is a word that changes nothing. Other machines' commands are ignored.
   void TakeWord(Machine& machine, CommandWord word, Instant now);
@@ -123,6 +126,8 @@ class CommandDesk {
   void Remove(Open& open);
   // It was never sent, and never will be.
   void CallOff(CommandRecord& record);
+  // The output that is still to come will not come.
+  void Forgo(Open& open);
   // The state is new: patience starts again.
   void Moved(Open& open, Instant now);
   // Writes the record as it is, then does what had to wait for that. One write

@@ -427,6 +427,43 @@ TEST_F(CommandDeskTest, AGatewayThatWasRolledBackSendsNothingOld) {
   EXPECT_THAT(Orders(), ElementsAre("c3/8"));
 }
 
+TEST_F(CommandDeskTest, ADeletedMachinesCommandsEndAtOnce) {
+  SubmitAndRun("ran");
+  SubmitAndRun("spoke");
+  Say("spoke", kSucceeded, 5);
+  loop_.RunReady();
+  machine_.link = nullptr;
+  Submit("waits");
+  loop_.RunReady();
+  desk_.GiveUpAll(machine_, loop_.Now());
+  loop_.RunReady();
+  EXPECT_EQ(Stored("ran"), kOutcomeUnknown);
+  EXPECT_EQ(Stored("waits"), kCancelled) << "it was never sent";
+  EXPECT_EQ(Stored("spoke"), kSucceeded) << "what is known stays known";
+  EXPECT_EQ(journal_.commands.at(CommandId("ran")).reason, "agent_deleted");
+  EXPECT_EQ(journal_.commands.at(CommandId("waits")).reason, "agent_deleted");
+  EXPECT_EQ(journal_.commands.at(CommandId("spoke")).output_dropped_bytes, 5u);
+  EXPECT_EQ(desk_.open(), 0u);
+}
+
+TEST_F(CommandDeskTest, OutputThatTheAgentForgotIsNotWaitedFor) {
+  SubmitAndRun("c1");
+  desk_.TakeOutput(machine_, {CommandId("c1"), Stream::kStdout, 0, "ab"},
+                   [](auto) {});
+  Say("c1", kSucceeded, 5);
+  loop_.RunReady();
+  Connect(1, {CommandId("c1")});
+  loop_.RunReady();
+  EXPECT_EQ(desk_.open(), 1u) << "the agent still has it";
+  Connect(1);
+  loop_.RunReady();
+  EXPECT_EQ(desk_.open(), 0u);
+  const CommandRecord& stored = journal_.commands.at(CommandId("c1"));
+  EXPECT_EQ(stored.state, kSucceeded);
+  EXPECT_EQ(stored.stdout_total, 2u);
+  EXPECT_EQ(stored.output_dropped_bytes, 3u);
+}
+
 TEST_F(CommandDeskTest, OutputIsStoredAndFinishesItsCommand) {
   SubmitAndRun("c1");
   Say("c1", kSucceeded, /*stdout_total=*/5);

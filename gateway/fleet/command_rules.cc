@@ -97,6 +97,17 @@ void GiveUp(CommandRecord& record, absl::Time now) {
       record.state == CommandState::kDispatched ? "no_answer" : "no_word", now);
 }
 
+void ForgoOutput(CommandRecord& record) {
+  const auto forgo = [&record](uint64_t stored,
+                               std::optional<uint64_t>& total) {
+    if (!total || *total <= stored) return;
+    record.output_dropped_bytes += *total - stored;
+    total = stored;
+  };
+  forgo(record.stdout_bytes, record.stdout_total);
+  forgo(record.stderr_bytes, record.stderr_total);
+}
+
 void MarkUnknown(CommandRecord& record, std::string reason, absl::Time now) {
   record.state = CommandState::kOutcomeUnknown;
   record.reason = std::move(reason);

@@ -60,6 +60,9 @@ absl::Duration PatienceFor(const CommandRecord& record, absl::Duration lease);
 // Patience is over: expired if it was never dispatched, else outcome_unknown.
 void GiveUp(CommandRecord& record, absl::Time now);
 
+// The rest of the output will never come: it counts as dropped.
+void ForgoOutput(CommandRecord& record);
+
 // Nobody can know what became of it; `reason` says why: "agent_rolled_back", ….
 void MarkUnknown(CommandRecord& record, std::string reason, absl::Time now);
 

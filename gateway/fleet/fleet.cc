@@ -285,6 +285,7 @@ void Fleet::Bury(Machine& machine,
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname}});
   SaveTombstone(machine, std::move(done));
+  commands_.GiveUpAll(machine, loop_.clock().Now());
   if (machine.link != nullptr) {
     DropLink(machine, LinkEnd::kClosedByGateway,
              {DisconnectReason::kDeregistered,

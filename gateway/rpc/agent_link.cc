@@ -17,9 +17,6 @@ namespace {
 // A hello names at most this many commands; the agent keeps fewer open.
 constexpr int kOpenCommandsMax = 10'000;
 
-// The longest promise that a goodbye can make (DESIGN "Presence").
-constexpr absl::Duration kPromiseMax = absl::Hours(1);
-
 constexpr size_t kChunkBytesMax = 64 << 10;
 
 // Output of one agent that may wait for the disk; more is left in the network.
