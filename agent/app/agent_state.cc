@@ -169,12 +169,27 @@ absl::Status AgentState::Wipe() const {
   return FileExists(folder_) ? SyncFolder(folder_) : absl::OkStatus();
 }
 
-absl::StatusOr<Fd> AgentState::Lock() const {
-  const std::string path = File("agent.lock");
+absl::StatusOr<Fd> AgentState::OpenLock(const char* name) const {
+  const std::string path = File(name);
   Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, "opening", path);
+  return fd;
+}
+
+absl::StatusOr<Fd> AgentState::LockForJoin() const {
+  ASSIGN_OR_RETURN(Fd fd, OpenLock("join.lock"));
+  while (flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoStatus(errno, "locking", File("join.lock"));
+  }
+  return fd;
+}
+
+absl::StatusOr<Fd> AgentState::Lock() const {
+  ASSIGN_OR_RETURN(Fd fd, OpenLock("agent.lock"));
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "locking", path);
+  if (errno != EWOULDBLOCK) {
+    return ErrnoStatus(errno, "locking", File("agent.lock"));
+  }
   return absl::AlreadyExistsError(
       fmt::format("another muster-agent runs from {}", folder_));
 }

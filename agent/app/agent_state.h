@@ -74,6 +74,9 @@ class AgentState {
   // AlreadyExists while another process has it.
   absl::StatusOr<Fd> Lock() const;
 
+  // Held while joining; waits until no other process does.
+  absl::StatusOr<Fd> LockForJoin() const;
+
   std::string socket_path() const { return folder_ + "/agent.sock"; }
   std::string commands_folder() const { return folder_ + "/commands"; }
   const std::string& folder() const { return folder_; }
@@ -81,6 +84,7 @@ class AgentState {
  private:
   std::string File(const char* name) const { return folder_ + "/" + name; }
   absl::Status PromotePendingKey() const;
+  absl::StatusOr<Fd> OpenLock(const char* name) const;
 
   const std::string folder_;
 };

@@ -1,3 +1,5 @@
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <map>
@@ -23,6 +25,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string Text(const absl::Status& status) {
   return std::string(ToStd(status.message()));
@@ -259,6 +262,34 @@ TEST_F(AgentStateTest,
   EXPECT_EQ(again->identity.agent_id, "a1");
   EXPECT_THAT(Text(Join(state_, {.server = "https://other"}).status()),
               HasSubstr("already joined to http://127.0.0.1:7080 as a1"));
+}
+
+TEST_F(AgentStateTest, OnlyOneJoinsInAFolderAtATime) {
+  absl::StatusOr<Fd> first = state_.LockForJoin();
+  ASSERT_TRUE(first.ok()) << first.status();
+  const Fd second(open(Path("join.lock").c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_NE(flock(second.get(), LOCK_EX | LOCK_NB), 0);
+  EXPECT_TRUE(state_.Lock().ok()) << "an agent may run meanwhile";
+  first->Reset();
+  EXPECT_EQ(flock(second.get(), LOCK_EX | LOCK_NB), 0);
+}
+
+TEST_F(AgentStateTest, OnlyTheLoopbackItselfIsJoinedInPlainText) {
+  for (const char* server :
+       {"http://127.0.0.1.example", "http://127.example:7080",
+        "http://localhost.example", "http://[::2]:7080", "http://10.127.0.1"}) {
+    EXPECT_THAT(
+        Text(Join(state_, {.server = server, .token = Secret("t")}).status()),
+        HasSubstr("readable"))
+        << server;
+  }
+  for (const char* server :
+       {"http://127.0.0.2:1", "http://localhost:1", "http://[::1]:1"}) {
+    EXPECT_THAT(
+        Text(Join(state_, {.server = server, .token = Secret("t")}).status()),
+        Not(HasSubstr("readable")))
+        << server;
+  }
 }
 
 TEST_F(AgentStateTest, ATokenIsNeverSentReadableNorWhenEmpty) {

@@ -1,5 +1,8 @@
 #include "agent/app/join.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <utility>
 
 #include "fmt/format.h"
@@ -18,14 +21,21 @@ namespace {
 
 constexpr size_t kAnswerBytesMax = 256 * 1024;
 
-// "http://" + loopback: elsewhere the token would be readable on the way.
+// Not "http://" + loopback: there the token would be readable on the way. The
+// whole host counts: 127.0.0.1.example is a name like any other.
 bool IsPlainElsewhere(std::string_view url) {
-  if (url.substr(0, 7) != "http://") return false;
-  const std::string_view host = url.substr(7);
-  for (const std::string_view loopback : {"127.", "localhost", "[::1]"}) {
-    if (host.substr(0, loopback.size()) == loopback) return false;
+  constexpr std::string_view kPlain = "http://";
+  if (!url.starts_with(kPlain)) return false;
+  url.remove_prefix(kPlain.size());
+  const bool bracketed = url.starts_with('[');
+  const size_t end = bracketed ? url.find(']') : url.find_first_of(":/");
+  const std::string host(
+      url.substr(bracketed ? 1 : 0, bracketed ? end - 1 : end));
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return ntohl(v4.s_addr) >> 24 != IN_LOOPBACKNET;
   }
-  return true;
+  return host != "localhost" && host != "::1";
 }
 
 absl::Status Validate(const JoinOptions& options) {
@@ -113,7 +123,6 @@ absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
 absl::StatusOr<Identity> Register(const AgentState& state,
                                   const JoinOptions& options,
                                   const std::string& former_id) {
-  RETURN_IF_ERROR(state.Create());
   ASSIGN_OR_RETURN(const Secret key, state.PendingKey());
   v1::RegisterRequest request;
   request.set_token(options.token.Reveal());
@@ -141,6 +150,10 @@ absl::StatusOr<Identity> Register(const AgentState& state,
 
 absl::StatusOr<JoinResult> Join(const AgentState& state,
                                 const JoinOptions& options) {
+  RETURN_IF_ERROR(state.Create());
+  // Two at once would register two keys and save one beside the other's
+  // certificate.
+  ASSIGN_OR_RETURN(const Fd lock, state.LockForJoin());
   std::string former_id = state.FormerAgentId().value_or("");
   absl::StatusOr<Identity> present = state.LoadIdentity();
   if (present.ok() && !options.replace) {
