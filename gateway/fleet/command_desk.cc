@@ -265,29 +265,38 @@ void CommandDesk::TakeOutput(
       stored(NotFound("command", output.command.str()));
       return;
     }
-    AppendOutput(std::move(output), std::move(stored));
+    AppendOutput(open->record.spec, std::move(output), std::move(stored));
     return;
   }
   CommandId id = output.command;
-  journal_.LoadCommand(std::move(id),
-                       [this, agent = machine.record.id,
-                        output = std::move(output), stored = std::move(stored)](
-                           absl::StatusOr<CommandRecord> command) mutable {
-                         if (absl::IsNotFound(command.status())) {
-                           stored(output.offset + output.data.size());
-                         } else if (!command.ok()) {
-                           stored(command.status());
-                         } else if (command->agent != agent) {
-                           stored(NotFound("command", output.command.str()));
-                         } else {
-                           AppendOutput(std::move(output), std::move(stored));
-                         }
-                       });
+  journal_.LoadCommand(
+      std::move(id), [this, agent = machine.record.id,
+                      output = std::move(output), stored = std::move(stored)](
+                         absl::StatusOr<CommandRecord> command) mutable {
+        if (absl::IsNotFound(command.status())) {
+          stored(output.offset + output.data.size());
+        } else if (!command.ok()) {
+          stored(command.status());
+        } else if (command->agent != agent) {
+          stored(NotFound("command", output.command.str()));
+        } else {
+          AppendOutput(command->spec, std::move(output), std::move(stored));
+        }
+      });
 }
 
 void CommandDesk::AppendOutput(
-    OutputRecord output,
+    const CommandSpec& spec, OutputRecord output,
     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored) {
+  // The agent was told the limit; one that errs must not fill our disk.
+  if (output.offset > spec.output_bytes_max ||
+      output.data.size() > spec.output_bytes_max - output.offset) {
+    stored(absl::InvalidArgumentError(fmt::format(
+        "output of command {}: at most {} bytes, got {} at offset {}",
+        output.command.str(), spec.output_bytes_max, output.data.size(),
+        output.offset)));
+    return;
+  }
   const CommandId id = output.command;
   const Stream stream = output.stream;
   journal_.AppendOutput(std::move(output),

@@ -150,7 +150,7 @@ class CommandDesk {
   static void Acknowledge(Machine& machine, Open& open);
   void TakeStoredWord(Machine& machine, const CommandWord& word,
                       absl::StatusOr<CommandRecord> stored);
-  void AppendOutput(OutputRecord output,
+  void AppendOutput(const CommandSpec& spec, OutputRecord output,
                     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
   absl::Duration Lease() const {
     return policy_.OfflineLease(policy_.heartbeat_interval);

@@ -54,6 +54,7 @@ class CommandDeskTest : public ::testing::Test {
     command.spec.timeout = absl::Hours(1);
     command.spec.delivery_timeout = Seconds(30);
     command.spec.kill_grace = Seconds(10);
+    command.spec.output_bytes_max = 100;
     return command;
   }
   void Submit(const std::string& id) { Submit(Command(id)); }
@@ -444,6 +445,29 @@ TEST_F(CommandDeskTest, ADeletedMachinesCommandsEndAtOnce) {
   EXPECT_EQ(journal_.commands.at(CommandId("waits")).reason, "agent_deleted");
   EXPECT_EQ(journal_.commands.at(CommandId("spoke")).output_dropped_bytes, 5u);
   EXPECT_EQ(desk_.open(), 0u);
+}
+
+TEST_F(CommandDeskTest, OutputBeyondTheLimitOfItsCommandIsNotStored) {
+  SubmitAndRun("c1");
+  std::optional<absl::StatusOr<uint64_t>> end;
+  const auto put = [&](uint64_t offset, size_t bytes) {
+    desk_.TakeOutput(
+        machine_,
+        {CommandId("c1"), Stream::kStdout, offset, std::string(bytes, 'x')},
+        [&](auto e) { end = e; });
+    loop_.RunReady();
+  };
+  for (const uint64_t offset : {uint64_t{61}, uint64_t{101}, UINT64_MAX}) {
+    put(offset, 40);
+    EXPECT_TRUE(absl::IsInvalidArgument(end->status())) << end->status();
+  }
+  put(60, 40);
+  EXPECT_EQ(**end, 100u);
+  Say("c1", kSucceeded, 100);
+  loop_.RunReady();
+  ASSERT_EQ(desk_.open(), 0u);
+  put(100, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(end->status())) << "nor after its end";
 }
 
 TEST_F(CommandDeskTest, OutputThatTheAgentForgotIsNotWaitedFor) {

@@ -182,6 +182,12 @@ void AgentLink::OnHello(const v1::Hello& hello) {
                        hello.open_command_ids_size()));
     return;
   }
+  // What the agent itself takes as a number of an order.
+  if (hello.seen_high() > INT64_MAX) {
+    Refuse(fmt::format("seen_high: must be below 2^63, got {}",
+                       hello.seen_high()));
+    return;
+  }
   HelloNotice notice{
       .facts = ToFacts(hello.facts()),
       .boot_id = hello.instance().boot_id().substr(0, 64),

@@ -176,6 +176,65 @@ TEST(RawAgentTest, AWordOnAnotherMachinesCommandChangesNothing) {
   EXPECT_EQ(ran->out, "mine\n");
 }
 
+TEST(RawAgentTest, AnAgentThatLiesInEveryNumberHarmsOnlyItself) {
+  MiniFleet fleet({.agents = 1});
+  ASSERT_TRUE(fleet.WaitForAllOnline());
+  const Credentials liar = fleet.Register("raw");
+  RawAgent raw(fleet, liar);
+  v1::AgentMessage hello = RawAgent::HelloOf(1, 1);
+  hello.mutable_hello()->set_last_epoch(UINT64_MAX);
+  hello.mutable_hello()->set_seen_high(INT64_MAX);
+  hello.mutable_hello()->mutable_instance()->set_boot_id(std::string(63, 'b') +
+                                                         "é");
+  ASSERT_TRUE(raw.Send(hello));
+  const auto welcome = raw.Read();
+  ASSERT_TRUE(welcome && welcome->has_welcome());
+  v1::AgentMessage beat;
+  beat.mutable_heartbeat()->set_epoch(raw.epoch());
+  beat.mutable_heartbeat()->set_sequence(UINT64_MAX);
+  beat.mutable_heartbeat()->set_acknowledged(
+      welcome->welcome().acknowledgement());
+  beat.mutable_heartbeat()->mutable_sent_at()->set_seconds(INT64_MAX);
+  beat.mutable_heartbeat()->mutable_round_trip()->set_seconds(INT64_MIN);
+  ASSERT_TRUE(raw.Send(beat));
+  ASSERT_TRUE(raw.ReadUntil(v1::GatewayMessage::kHeartbeatAck));
+  EXPECT_EQ(StatusOf(fleet, liar.agent_id), v1::STATUS_ONLINE);
+
+  v1::SubmitCommandRequest request;
+  request.set_agent_id(liar.agent_id);
+  request.set_command("true");
+  const auto submitted =
+      fleet.rest().Call<v1::Command>("SubmitCommand", request);
+  ASSERT_TRUE(submitted.ok()) << submitted.status();
+  const std::string id = submitted->command_id();
+  v1::TransferChunk chunk;
+  chunk.set_command_id(id);
+  chunk.mutable_chunk()->set_stream(v1::OUTPUT_STREAM_STDOUT);
+  chunk.mutable_chunk()->set_offset(UINT64_MAX - 1);
+  chunk.mutable_chunk()->set_data("far");
+  (void)raw.Transfer(chunk);
+  v1::CommandUpdate update = UpdateOf(id, v1::COMMAND_STATE_FAILED);
+  update.set_exit_code(INT32_MIN);
+  update.set_reason(std::string(254, 'r') + "é");
+  update.mutable_started_at()->set_seconds(INT64_MIN);
+  update.mutable_finished_at()->set_seconds(INT64_MAX);
+  update.set_stdout_bytes(UINT64_MAX);
+  update.set_stderr_bytes(UINT64_MAX);
+  update.set_output_dropped_bytes(UINT64_MAX);
+  ASSERT_TRUE(raw.SendUpdate(update));
+
+  v1::GetCommandRequest get;
+  get.set_command_id(id);
+  EXPECT_TRUE(Eventually([&] {
+    const auto command = fleet.rest().Call<v1::Command>("GetCommand", get);
+    return command.ok() && command->state() == v1::COMMAND_STATE_FAILED;
+  }));
+  EXPECT_EQ(fleet.Run(0, "echo well")->out, "well\n");
+  fleet.RestartGateway();
+  ASSERT_TRUE(fleet.WaitForStatus(0, v1::STATUS_ONLINE));
+  EXPECT_TRUE(fleet.rest().Call<v1::Command>("GetCommand", get).ok());
+}
+
 TEST(RawAgentTest, AChunkThatIsTooLongIsRefusedAndTheLinkLives) {
   MiniFleet fleet({.agents = 0});
   RawAgent raw(fleet, fleet.Register("raw"));
