@@ -377,6 +377,22 @@ class TestCase(unittest.TestCase):
         token = gateway.create_token(uses=agents)
         return self.start_program("muster-swarm", *arguments, environment={"MUSTER_TOKEN": token})
 
+    def start_online(self, gateway, agents, within_s=30, **options):
+        """A swarm of which everyone is online; see nobody_worsened()."""
+        swarm = self.start_swarm(gateway, agents, **options)
+        self.wait_online(gateway, agents, within_s)
+        self.worse_before = self.worse(gateway)
+        return swarm
+
+    @staticmethod
+    def worse(gateway):
+        """Transitions for the worse, ever."""
+        return gateway.transitions(STALE) + gateway.transitions(OFFLINE)
+
+    def nobody_worsened(self, gateway):
+        """Fails if somebody did since start_online() returned."""
+        self.assertEqual(self.worse(gateway), self.worse_before)
+
     def new_folder(self, name):
         path = self.folder / f"{name}-{len(list(self.folder.iterdir()))}"
         path.mkdir(mode=0o700)
