@@ -61,6 +61,7 @@ absl::Status GatewayConfig::Validate() const {
 
 std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
   using wire::DurationSetting;
+  using wire::NumberSetting;
   using wire::TextSetting;
   PresencePolicy& presence = c.fleet.presence;
   return {
@@ -77,6 +78,9 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
       TextSetting("web_certificate", "PEM chain for the web port",
                   c.web_certificate),
       TextSetting("web_key", "PEM key for the web port", c.web_key),
+      NumberSetting("connections_per_source_max",
+                    "to the fleet port, from one address, 1 to 1000000", 1,
+                    1'000'000, c.connections_per_source_max),
       DurationSetting("heartbeat_interval", "100ms to 1h",
                       presence.heartbeat_interval),
       DurationSetting("stale_after", "more than 2.2 heartbeat_interval",

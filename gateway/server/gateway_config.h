@@ -36,6 +36,10 @@ struct GatewayConfig {
   std::string web_certificate;
   std::string web_key;
 
+  // Open connections to the fleet port from one address: a NAT may hide a whole
+  // site.
+  int64_t connections_per_source_max = 4096;
+
   FleetOptions fleet;
   CommandDefaults commands;
   Retention retention;
