@@ -109,11 +109,15 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
 absl::StatusOr<GatewayConfig> LoadGatewayConfig(
     const wire::SettingSources& sources) {
   GatewayConfig config;
-  RETURN_IF_ERROR(wire::LoadSettings(GatewaySettings(config), sources));
-  config.retention.links = config.retention.transitions;
-  PresencePolicy& presence = config.fleet.presence;
-  presence.blind_restart = std::max(presence.blind_restart, presence.blind_gap);
-  RETURN_IF_ERROR(config.Validate());
+  const auto complete = [&config] {
+    config.retention.links = config.retention.transitions;
+    PresencePolicy& presence = config.fleet.presence;
+    presence.blind_restart =
+        std::max(presence.blind_restart, presence.blind_gap);
+    return config.Validate();
+  };
+  RETURN_IF_ERROR(
+      wire::LoadSettings(GatewaySettings(config), sources, complete));
   return config;
 }
 

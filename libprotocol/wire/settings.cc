@@ -27,8 +27,12 @@ const Setting* Find(const std::vector<Setting>& settings,
   return it == settings.end() ? nullptr : &*it;
 }
 
+// Key → the source that had the last word: "gateway.toml:3", "--drain".
+using Origins = std::map<std::string, std::string, std::less<>>;
+
 absl::Status Set(const Setting& setting, const std::string& value,
-                 std::string_view where) {
+                 std::string_view where, Origins& origins) {
+  origins[setting.key] = where;
   const absl::Status status = setting.set(value);
   if (status.ok()) return status;
   return absl::InvalidArgumentError(
@@ -52,7 +56,7 @@ std::optional<std::string> ScalarText(const toml::node& node) {
 }
 
 absl::Status ApplyFile(const std::string& path,
-                       const std::vector<Setting>& settings) {
+                       const std::vector<Setting>& settings, Origins& origins) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileBytesMax));
   const toml::parse_result parsed = toml::parse(text, path);
   if (!parsed) {
@@ -74,9 +78,18 @@ absl::Status ApplyFile(const std::string& path,
       return absl::InvalidArgumentError(fmt::format(
           "{}: {}: expected one value, not a table or list", where, name));
     }
-    RETURN_IF_ERROR(Set(*setting, *value, where));
+    RETURN_IF_ERROR(Set(*setting, *value, where, origins));
   }
   return absl::OkStatus();
+}
+
+// An error that begins with a key, as one line with that key's source.
+absl::Status AtOrigin(const absl::Status& status, const Origins& origins) {
+  const std::string_view text = ToStd(status.message());
+  const auto origin = origins.find(text.substr(0, text.find_first_of(" :")));
+  if (status.ok() || origin == origins.end()) return status;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}", origin->second, text));
 }
 
 }  // namespace
@@ -163,15 +176,17 @@ std::string FlagName(std::string_view key) {
 }
 
 absl::Status LoadSettings(const std::vector<Setting>& settings,
-                          const SettingSources& sources) {
+                          const SettingSources& sources,
+                          const std::function<absl::Status()>& validate) {
+  Origins origins;
   if (sources.file || FileExists(sources.default_file)) {
-    RETURN_IF_ERROR(
-        ApplyFile(sources.file.value_or(sources.default_file), settings));
+    RETURN_IF_ERROR(ApplyFile(sources.file.value_or(sources.default_file),
+                              settings, origins));
   }
   for (const Setting& setting : settings) {
     const std::string variable = EnvironmentName(setting.key);
     if (const auto value = sources.environment(variable)) {
-      RETURN_IF_ERROR(Set(setting, *value, variable));
+      RETURN_IF_ERROR(Set(setting, *value, variable, origins));
     }
   }
   for (const auto& [key, value] : sources.flags) {
@@ -180,9 +195,9 @@ absl::Status LoadSettings(const std::vector<Setting>& settings,
       return absl::InvalidArgumentError(
           fmt::format("{}: unknown setting", FlagName(key)));
     }
-    RETURN_IF_ERROR(Set(*setting, value, FlagName(key)));
+    RETURN_IF_ERROR(Set(*setting, value, FlagName(key), origins));
   }
-  return absl::OkStatus();
+  return AtOrigin(validate(), origins);
 }
 
 }  // namespace muster::wire

@@ -60,9 +60,11 @@ struct SettingSources {
 
 // Fills what the settings are bound to. InvalidArgument naming the source
 // ("gateway.toml:3", variable or flag), the key, what is accepted, and the
-// value; also for a key that is no setting.
-absl::Status LoadSettings(const std::vector<Setting>& settings,
-                          const SettingSources& sources);
+// value; also for a key that is no setting. `validate` is asked last: its
+// errors begin with a key, and get that key's source before them.
+absl::Status LoadSettings(
+    const std::vector<Setting>& settings, const SettingSources& sources,
+    const std::function<absl::Status()>& validate = absl::OkStatus);
 
 }  // namespace muster::wire
 

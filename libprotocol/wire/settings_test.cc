@@ -73,6 +73,30 @@ TEST_F(SettingsTest, ErrorsNameFileLineKeyBoundAndValue) {
               HasSubstr("--limit: limit: "));
 }
 
+TEST_F(SettingsTest, WhatOnlyAllTogetherCanTellNamesItsSourceToo) {
+  const auto load = [this](const std::string& toml,
+                           std::map<std::string, std::string> flags) {
+    EXPECT_TRUE(WriteFileDurably(file_, toml, 0600).ok());
+    const absl::Status status = LoadSettings(
+        settings_,
+        {.file = file_,
+         .default_file = "",
+         .environment = [](const std::string&) { return std::nullopt; },
+         .flags = std::move(flags)},
+        [this] {
+          return wait_ < absl::Minutes(1)
+                     ? absl::OkStatus()
+                     : absl::InvalidArgumentError("stale_after must be less");
+        });
+    return std::string(status.message());
+  };
+  EXPECT_EQ(load("\nstale_after = \"2m\"", {}),
+            file_ + ":2: stale_after must be less");
+  EXPECT_EQ(load("\nstale_after = \"1s\"", {{"stale_after", "2m"}}),
+            "--stale-after: stale_after must be less");
+  EXPECT_EQ(load("stale_after = \"1s\"", {}), "");
+}
+
 TEST_F(SettingsTest, BothEndsOfABoundAreAccepted) {
   EXPECT_TRUE(Load("limit = 1\n").ok());
   EXPECT_TRUE(Load("limit = 10\n").ok());
