@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -75,7 +76,18 @@ absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
   return identity;
 }
 
+// Whoever else could read it could speak for this machine.
+absl::Status CheckPrivate(const std::string& path) {
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) return ErrnoStatus(errno, "reading", path);
+  if ((st.st_mode & 0077) == 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("{0} is open to other users (mode {1:04o}): chmod go= {0}",
+                  path, st.st_mode & 07777u));
+}
+
 absl::StatusOr<Secret> ReadKey(const std::string& path) {
+  RETURN_IF_ERROR(CheckPrivate(path));
   ASSIGN_OR_RETURN(std::string pem, ReadFile(path, kKeyPemBytesMax));
   return Secret(std::move(pem));
 }
@@ -98,6 +110,7 @@ absl::StatusOr<Identity> AgentState::LoadIdentity() const {
     RETURN_IF_ERROR(PromotePendingKey());
     match = absl::OkStatus();
   }
+  if (absl::IsPermissionDenied(match)) return match;
   if (!match.ok()) return Corrupt(File("key.pem"), ToStd(match.message()));
   return identity;
 }

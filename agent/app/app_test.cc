@@ -165,6 +165,16 @@ TEST_F(AgentStateTest, AnIdentityComesBackAsItWasSaved) {
   EXPECT_EQ(ModeOf(""), 0700u);
 }
 
+TEST_F(AgentStateTest, AKeyThatOthersCouldReadIsRefused) {
+  ASSERT_TRUE(state_.SaveIdentity(Answer("a1")).ok());
+  ASSERT_EQ(chmod(Path("key.pem").c_str(), 0640), 0);
+  EXPECT_EQ(state_.LoadIdentity().status(),
+            absl::PermissionDeniedError(
+                fmt::format("{0} is open to other users (mode 0640): "
+                            "chmod go= {0}",
+                            Path("key.pem"))));
+}
+
 TEST_F(AgentStateTest, WithoutAnIdentityItIsNotFound) {
   EXPECT_EQ(state_.LoadIdentity().status().code(), absl::StatusCode::kNotFound);
 }
