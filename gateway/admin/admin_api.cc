@@ -19,6 +19,14 @@ constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 ApiError ToApiError(const absl::Status& status) {
   ApiError error{status, ErrorCode(status), absl::ZeroDuration()};
+  // Limits for callers have a code; without one it is the store's disk, of
+  // which the caller is neither the cause nor to know the path.
+  if (absl::IsResourceExhausted(status) && error.code.empty()) {
+    Log(kError, "nothing can be stored", {{"error", status}});
+    return {absl::UnavailableError(
+                "the gateway's disk is full: nothing was stored or done"),
+            "storage_full", kRetryAfter};
+  }
   if (status.code() == absl::StatusCode::kUnavailable ||
       status.code() == absl::StatusCode::kResourceExhausted) {
     error.retry_after = kRetryAfter;

@@ -151,6 +151,17 @@ TEST_F(AdminApiTest, ErrorsKeepTheirCodeAndSayWhenToTryAgain) {
             absl::ZeroDuration());
 }
 
+TEST_F(AdminApiTest, AFullDiskIsOursToSolveAndItsPathStaysHere) {
+  result_ = absl::ResourceExhaustedError("/data/muster.db: full");
+  const auto full = Call(Method("SubmitCommand"), "admin");
+  EXPECT_EQ(full.status, absl::UnavailableError("the gateway's disk is full: "
+                                                "nothing was stored or done"));
+  EXPECT_EQ(full.code, "storage_full");
+  EXPECT_GT(full.retry_after, absl::ZeroDuration());
+  result_ = TooManyCommands("web-1", 1000, 1000);
+  EXPECT_EQ(Call(Method("SubmitCommand"), "admin").code, "too_many_commands");
+}
+
 TEST(AdminApiCreateTest, AMethodWithoutAHandlerStopsTheGateway) {
   FakeEventLoop loop;
   const absl::Status ok;

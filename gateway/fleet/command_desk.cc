@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "fmt/format.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/log.h"
 
@@ -25,10 +24,9 @@ void CommandDesk::Submit(CommandRecord command, Submitted submitted) {
     return;
   }
   if (machine->open_commands.size() >= options_.open_per_machine_max) {
-    submitted(absl::ResourceExhaustedError(fmt::format(
-        "{} has {} open commands, the limit is {}",
-        machine->record.facts.hostname, machine->open_commands.size(),
-        options_.open_per_machine_max)));
+    submitted(TooManyCommands(machine->record.facts.hostname,
+                              machine->open_commands.size(),
+                              options_.open_per_machine_max));
     return;
   }
   std::string key = command.idempotency_key;

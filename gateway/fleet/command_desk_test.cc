@@ -558,6 +558,7 @@ TEST_F(CommandDeskTest, OpenCommandsOfAMachineAreBounded) {
   ASSERT_TRUE(answer_->ok());
   Submit("one-more");
   EXPECT_EQ(answer_->status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ErrorCode(answer_->status()), "too_many_commands");
 }
 
 TEST_F(CommandDeskTest, RestoredCommandsGoOnAndTheirPatienceStartsAnew) {

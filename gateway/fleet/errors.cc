@@ -7,6 +7,8 @@
 namespace muster::gateway {
 namespace {
 constexpr char kCodePayload[] = "muster/code";
+// Real ids are shorter; a caller's long one is not sent back whole.
+constexpr size_t kIdBytesShownMax = 64;
 }  // namespace
 
 absl::Status WithCode(absl::Status status, std::string_view code) {
@@ -20,6 +22,7 @@ std::string ErrorCode(const absl::Status& status) {
 }
 
 absl::Status NotFound(std::string_view kind, std::string_view id) {
+  if (id.size() > kIdBytesShownMax) id = id.substr(0, kIdBytesShownMax);
   return WithCode(
       absl::NotFoundError(fmt::format("{} \"{}\" not found", kind, id)),
       "not_found");
@@ -28,6 +31,14 @@ absl::Status NotFound(std::string_view kind, std::string_view id) {
 absl::Status AgentUnreachable(std::string_view why) {
   return WithCode(absl::FailedPreconditionError(ToAbsl(why)),
                   "agent_unreachable");
+}
+
+absl::Status TooManyCommands(std::string_view hostname, size_t open,
+                             size_t open_max) {
+  return WithCode(absl::ResourceExhaustedError(
+                      fmt::format("{} has {} open commands, the limit is {}",
+                                  hostname, open, open_max)),
+                  "too_many_commands");
 }
 
 absl::Status IdempotencyConflict(std::string_view key) {

@@ -26,6 +26,10 @@ absl::Status NotFound(std::string_view kind, std::string_view id);
 // status, since when, and when it was last heard.
 absl::Status AgentUnreachable(std::string_view why);
 
+// 429 too_many_commands: no further one is taken until others have ended.
+absl::Status TooManyCommands(std::string_view hostname, size_t open,
+                             size_t open_max);
+
 // 409 idempotency_conflict: the key was used for a different command.
 absl::Status IdempotencyConflict(std::string_view key);
 

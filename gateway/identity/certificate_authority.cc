@@ -90,10 +90,11 @@ absl::Status CheckAgentKey(EVP_PKEY* key) {
     return absl::OkStatus();
   }
   const char* kind = EVP_PKEY_get0_type_name(key);
-  return absl::InvalidArgumentError(fmt::format(
-      "csr_pem has a {} {} key of {} bits; accepted are P-256 and "
-      "Ed25519",
-      kind == nullptr ? "foreign" : kind, group, EVP_PKEY_get_bits(key)));
+  return absl::InvalidArgumentError(
+      fmt::format("csr_pem has a {}{}{} key of {} bits; accepted are P-256 and "
+                  "Ed25519",
+                  kind == nullptr ? "foreign" : kind, *group ? " " : "", group,
+                  EVP_PKEY_get_bits(key)));
 }
 
 // Bare name, leftmost label possibly a wildcard: what a browser compares.

@@ -37,6 +37,7 @@ absl::Status QuickCheck(Database& db) {
     ASSIGN_OR_RETURN(const bool row, check.Step());
     std::string finding;
     if (row) check.Read(finding);
+    std::replace(finding.begin(), finding.end(), '\n', ' ');
     if (finding != "ok") {
       return absl::DataLossError(fmt::format(
           "{} is corrupt ({}): restore a backup", db.path(), finding));
