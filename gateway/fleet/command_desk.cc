@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "fmt/format.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/log.h"
 
