@@ -103,6 +103,7 @@ class RegistrationTest(CrashTest):
                 join = self.begin_join(agent, token)
                 threading.Event().wait(delay_s)
                 self.kill(victim, join)
+                join.wait(30)  # Else the repeated one would race it.
                 self.recover(victim, agent, token)
         self.assertEqual(self.uses(), [1] * self.machines)
         last = self.agents[-1]
