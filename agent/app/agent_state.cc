@@ -191,7 +191,7 @@ absl::StatusOr<Fd> AgentState::OpenLock(const char* name) const {
 
 absl::StatusOr<Fd> AgentState::LockForJoin() const {
   ASSIGN_OR_RETURN(Fd fd, OpenLock("join.lock"));
-  while (flock(fd.get(), LOCK_EX) != 0) {
+  while (::flock(fd.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return ErrnoStatus(errno, "locking", File("join.lock"));
   }
   return fd;
@@ -199,8 +199,12 @@ absl::StatusOr<Fd> AgentState::LockForJoin() const {
 
 absl::StatusOr<Fd> AgentState::Lock() const {
   ASSIGN_OR_RETURN(Fd fd, OpenLock("agent.lock"));
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  if (errno != EWOULDBLOCK) {
+  // A record lock, for flock() is inherited: a shim that a killed agent was
+  // just starting would keep the next agent away.
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  if (fcntl(fd.get(), F_SETLK, &whole) == 0) return fd;
+  if (errno != EACCES && errno != EAGAIN) {
     return ErrnoStatus(errno, "locking", File("agent.lock"));
   }
   return absl::AlreadyExistsError(

@@ -1,6 +1,9 @@
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <map>
 #include <optional>
@@ -254,13 +257,36 @@ TEST_F(AgentStateTest, CommandsOfAnotherIdentityAreRemovedTheOwnKept) {
   EXPECT_FALSE(FileExists(Path("commands")));
 }
 
+// What another process gets that locks the folder.
+absl::StatusCode LockElsewhere(const AgentState& state) {
+  const pid_t pid = fork();
+  if (pid == 0) _exit(static_cast<int>(state.Lock().status().code()));
+  int status = 0;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  return static_cast<absl::StatusCode>(WEXITSTATUS(status));
+}
+
 TEST_F(AgentStateTest, OnlyOneAgentRunsFromAFolder) {
   {
     const auto lock = state_.Lock();
     ASSERT_TRUE(lock.ok());
-    EXPECT_EQ(state_.Lock().status().code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(LockElsewhere(state_), absl::StatusCode::kAlreadyExists);
   }
-  EXPECT_TRUE(state_.Lock().ok());
+  EXPECT_EQ(LockElsewhere(state_), absl::StatusCode::kOk);
+}
+
+TEST_F(AgentStateTest, AChildOfADeadAgentDoesNotKeepTheFolderLocked) {
+  auto lock = state_.Lock();
+  ASSERT_TRUE(lock.ok());
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  lock->Reset();
+  EXPECT_EQ(LockElsewhere(state_), absl::StatusCode::kOk);
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
 TEST_F(AgentStateTest,
