@@ -55,7 +55,7 @@ SwarmStats Swarm::stats() {
 
 void Swarm::StartMore() {
   if (stopping_) return;
-  const auto limit = static_cast<size_t>(stats_.settled + kDialsAtOnce);
+  const size_t limit = static_cast<size_t>(stats_.settled) + kDialsAtOnce;
   while (started_ < std::min(agents_.size(), limit)) {
     agents_[started_++]->Start();
   }
