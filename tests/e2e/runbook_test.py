@@ -101,11 +101,10 @@ class RunbookTest(muster_e2e.TestCase):
         self.wait_status(gateway, agent.agent_id, "online", 10)
         wait_until(lambda: agent.text().count("msg=heartbeat_sent") >= 3, 5, "heartbeats")
         gateway.kill()
-        wait_until(lambda: "msg=heartbeat_failed" in agent.text(), 10, "a failed heartbeat")
-        log = agent.text()
-        self.assertRegex(log, rf"msg=disconnect agent_id={agent.agent_id} class=refused")
-        self.assertRegex(log, rf"msg=heartbeat_failed agent_id={agent.agent_id} class=refused")
-        self.assertIn(f"agent_id={agent.agent_id}", log)
+        # The first failure may still see the dying process; the next finds nobody there.
+        refused = rf"msg=heartbeat_failed agent_id={agent.agent_id} class=refused"
+        wait_until(lambda: re.search(refused, agent.text()), 10, "a refused heartbeat")
+        self.assertRegex(agent.text(), rf"msg=disconnect agent_id={agent.agent_id} class=\w+")
 
     def test_a_heartbeat_is_sent_at_once_when_asked_for(self):
         gateway = self.start_gateway(heartbeat_interval="30s", stale_after="75s",

@@ -107,7 +107,9 @@ the_printed_lines_join_the_second_machine() {
 # paste_while_the_gateway_stands_still TOKEN: so that the program which holds the
 # token stands still too, for everybody there to look at.
 paste_while_the_gateway_stands_still() {
-  kill -STOP "$server"
+  local program
+  program=$(pgrep -P "$server")  # nsenter waits for it, and would stop alone.
+  kill -STOP "$program"
   on second /bin/sh <"$WORK/lines" >"$WORK/pasted" 2>&1 &
   local paste=$!
   until arguments | grep -q '^muster-agent join '; do
@@ -115,9 +117,8 @@ paste_while_the_gateway_stands_still() {
     sleep 0.02
   done
   nobody_saw "$1" "while it joined"
-  kill -CONT "$server"
+  kill -CONT "$program"
   wait "$paste" || fail "the printed lines: $(<"$WORK/pasted")"
-  grep -q -- --start "$WORK/lines" || on second muster-agent run >"$WORK/agent.log" 2>&1 </dev/null &
 }
 
 # arguments: of all that runs in the second machine, as ps shows them there.
