@@ -1,8 +1,10 @@
 #include "agent/app/start_agent.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/app/agent_state.h"
 #include "gmock/gmock.h"
@@ -101,9 +103,25 @@ TEST_F(StartAgentTest, WhenSystemctlFailsItSaysSo) {
 
 TEST_F(StartAgentTest, AnAgentThatRunsIsLeftAlone) {
   InstallSystemd();
-  const auto running = AgentState(request_.state_dir).Lock();
-  ASSERT_TRUE(running.ok());
-  EXPECT_EQ(Start(), "The agent is already running.\n");
+  // The lock is a process's: another one must hold it.
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t running = fork();
+  if (running == 0) {
+    const auto lock = AgentState(request_.state_dir).Lock();
+    if (!lock.ok() || write(ready[1], "x", 1) != 1) _exit(1);
+    pause();
+    _exit(0);
+  }
+  close(ready[1]);
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  close(ready[0]);
+  const auto said = StartAgent(request_);
+  EXPECT_EQ(said.value_or(said.status().ToString()),
+            "The agent is already running.\n");
+  EXPECT_EQ(kill(running, SIGKILL), 0);
+  EXPECT_EQ(waitpid(running, nullptr, 0), running);
   EXPECT_FALSE(FileExists(dir_.File("systemctl.said")));
 }
 
