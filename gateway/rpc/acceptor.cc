@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -183,11 +184,21 @@ void Acceptor::ShedOne() {
   poll(&wake, 1, kExhaustedPauseMs);
 }
 
+bool Acceptor::Connection::Ended() const { return InodeOf(fd) != inode; }
+
+void Acceptor::ForgetEnded() {
+  absl::erase_if(by_source_, [](auto& entry) {
+    std::erase_if(entry.second, [](const Connection& c) { return c.Ended(); });
+    return entry.second.empty();
+  });
+  sweep_at_ = std::max<size_t>(1024, 2 * by_source_.size());
+}
+
 bool Acceptor::Admit(int fd, const std::string& source) {
+  if (by_source_.size() >= sweep_at_) ForgetEnded();
   std::vector<Connection>& mine = by_source_[source];
   if (mine.size() >= options_.connections_per_source_max) {
-    std::erase_if(mine,
-                  [](const Connection& c) { return InodeOf(c.fd) != c.inode; });
+    std::erase_if(mine, [](const Connection& c) { return c.Ended(); });
     if (mine.size() >= options_.connections_per_source_max) {
       Log(kWarning, "connection refused: too many from one source",
           {{"source", source}, {"limit", options_.connections_per_source_max}});

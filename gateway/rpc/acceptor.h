@@ -65,6 +65,7 @@ class Acceptor {
   // so that the peer learns at once and the queue moves.
   void ShedOne();
   bool Admit(int fd, const std::string& source);
+  void ForgetEnded();
 
   // Constant after construction.
   const AcceptorOptions options_;
@@ -78,8 +79,11 @@ class Acceptor {
   struct Connection {
     int fd;
     uint64_t inode;  // Tells whether `fd` is still that socket.
+    bool Ended() const;
   };
+  // Swept of what has ended when it doubled: bounded by what is open.
   absl::flat_hash_map<std::string, std::vector<Connection>> by_source_;
+  size_t sweep_at_ = 1024;
 
   std::thread thread_;
 };

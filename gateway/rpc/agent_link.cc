@@ -215,9 +215,10 @@ void AgentLink::OnHeartbeat(const v1::Heartbeat& heartbeat) {
   if (heartbeat.has_round_trip()) {
     notice.round_trip = wire::FromProto(heartbeat.round_trip());
   }
-  // The epoch is the agent's: a heartbeat of another link counts for nothing.
-  const auto acknowledgement =
-      fleet_.Heartbeat(agent_, heartbeat.epoch(), notice);
+  // A heartbeat that was meant for another link counts for nothing.
+  const auto acknowledgement = heartbeat.epoch() == *epoch_
+                                   ? fleet_.Heartbeat(agent_, *epoch_, notice)
+                                   : std::nullopt;
   if (!acknowledgement) {
     Close({DisconnectReason::kSuperseded,
            fmt::format("epoch {} is not the newest", heartbeat.epoch()),
