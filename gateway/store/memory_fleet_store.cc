@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "fmt/format.h"
+#include "gateway/fleet/command_rules.h"
 #include "gateway/store/store_rules.h"
 #include "libprotocol/base/check.h"
 #include "libprotocol/base/status_macros.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "gateway/fleet/command_rules.h"
 
 namespace muster::gateway {
 
@@ -89,8 +90,6 @@ void SkipBefore(OutputRecord& output, uint64_t offset) {
   output.data.erase(0, offset - output.offset);
   output.offset = offset;
 }
-
-bool IsTerminal(CommandState state) { return state > CommandState::kRunning; }
 
 bool IsOpen(const CommandRecord& command) {
   return !IsTerminal(command.state) ||

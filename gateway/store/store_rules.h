@@ -42,8 +42,6 @@ absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
 // Cuts off what lies before `offset`, which is less than the record's end.
 void SkipBefore(OutputRecord& output, uint64_t offset);
 
-bool IsTerminal(CommandState state);
-
 // Not terminal, or output is still to come.
 bool IsOpen(const CommandRecord& command);
 
