@@ -117,7 +117,7 @@ paste_while_the_gateway_stands_still() {
     sleep 0.02
   done
   nobody_saw "$1" "while it joined"
-  kill -CONT "$program"
+  kill -CONT "$program" "$server"  # nsenter had stopped itself as well.
   wait "$paste" || fail "the printed lines: $(<"$WORK/pasted")"
 }
 
