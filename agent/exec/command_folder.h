@@ -2,10 +2,11 @@
 //
 //   COMMAND_ID/     0700; every file 0600
 //     spec          what to run; written by the agent before anything else
-//     exit.reserve  room for `exit`, so that a full disk cannot swallow a
-//     result lock          locked by the shim while it lives started created
-//     with O_EXCL before exec. Whoever creates it decides:
-//                   the shim "I will exec now", the agent "never started"
+//     exit.reserve  room for `exit`, so that a full disk cannot swallow a result
+//     lock          locked by the shim while it lives
+//     started       created before exec, whole and only once. Whoever creates it
+//                   decides: the shim "I will exec now", the agent "never
+//                   started"
 //     out err       what the command wrote, each up to output_bytes_max
 //     cancel        exists once the command is to be cancelled
 //     exit          how it ended; complete from the moment it exists

@@ -1,7 +1,11 @@
 #include <sys/stat.h>
 
+#include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -65,6 +69,31 @@ TEST(FilesTest, CreatingAnExistingFileIsAlreadyExists) {
   ASSERT_TRUE(CreateFileDurably(dir.File("started"), "", 0600).ok());
   EXPECT_EQ(CreateFileDurably(dir.File("started"), "", 0600).code(),
             absl::StatusCode::kAlreadyExists);
+}
+
+TEST(FilesTest, OfManyThatCreateAFileOneSucceedsAndItsContentIsWhole) {
+  TempDir dir;
+  const std::string path = dir.File("started");
+  std::atomic<int> created = 0, whole = 0;
+  {
+    std::vector<std::jthread> creators;
+    for (int i = 0; i < 8; ++i) {
+      creators.emplace_back([&, i] {
+        const std::string mine(1000, static_cast<char>('a' + i));
+        if (CreateFileDurably(path, mine, 0600).ok()) ++created;
+        // Whoever failed can read what the other wrote.
+        if (const auto text = ReadFile(path, 1000);
+            text.ok() && *text == std::string(1000, text->front())) {
+          ++whole;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(created, 1);
+  EXPECT_EQ(whole, 8);
+  const std::filesystem::directory_iterator files(
+      std::filesystem::path(path).parent_path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
 }
 
 TEST(FilesTest, ReadingHasABound) {

@@ -7,9 +7,11 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "fmt/format.h"
+#include "libprotocol/base/ids.h"
 #include "libprotocol/base/status_macros.h"
 
 namespace muster {
@@ -98,7 +100,16 @@ absl::Status WriteFileDurably(const std::string& path, std::string_view content,
 
 absl::Status CreateFileDurably(const std::string& path,
                                std::string_view content, mode_t mode) {
-  RETURN_IF_ERROR(WriteNewFile(path, content, mode));
+  if (FileExists(path)) return ErrnoStatus(EEXIST, "creating", path);
+  // A name that nobody else uses: whoever comes second must not touch it.
+  std::string temporary = path + ".new-";
+  for (const unsigned char byte : RandomBytes(8)) {
+    fmt::format_to(std::back_inserter(temporary), "{:02x}", byte);
+  }
+  RETURN_IF_ERROR(WriteNewFile(temporary, content, mode));
+  const int error = link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+  unlink(temporary.c_str());
+  if (error != 0) return ErrnoStatus(error, "creating", path);
   return SyncFolder(ParentOf(path));
 }
 

@@ -50,7 +50,8 @@ absl::Status ErrnoStatus(int error, std::string_view action,
 absl::Status WriteFileDurably(const std::string& path, std::string_view content,
                               mode_t mode);
 
-// Like WriteFileDurably, but AlreadyExists if `path` exists (O_EXCL).
+// Creates `path`, whole from the moment it exists; AlreadyExists, and nothing
+// touched, if it did before. Of several that try at once, one succeeds.
 absl::Status CreateFileDurably(const std::string& path,
                                std::string_view content, mode_t mode);
 
