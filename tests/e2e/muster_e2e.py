@@ -161,6 +161,7 @@ class Gateway:
         self.host = "127.0.0.1" if self.tls else address
         self.web_port, self.fleet_port = free_port(address), free_port(address)
         self.settings, self.limit = settings or {}, descriptors
+        self.under = []  # What runs it: a tracer, say.
         self.program = None
 
     @property
@@ -182,7 +183,10 @@ class Gateway:
 
     def start(self, within_s=20):
         """Starts it and waits until it is ready."""
-        self.program = Program(self.argv(), self.log, descriptors=self.limit)
+        self.program = Program([*self.under, *self.argv()], self.log, descriptors=self.limit)
+        self.wait_ready(within_s)
+
+    def wait_ready(self, within_s=20):
         wait_until(self._ready, within_s, "the gateway is ready")
 
     def _ready(self):
@@ -276,6 +280,7 @@ class Agent:
     def __init__(self, folder):
         self.state_dir = pathlib.Path(folder) / "state"
         self.log = pathlib.Path(folder) / "agent.log"
+        self.under = []  # What runs it: a tracer, say.
         self.program = None
 
     def join(self, server, token, *arguments):
@@ -288,9 +293,12 @@ class Agent:
         return run_once("muster-agent", *arguments, "--state-dir", self.state_dir,
                         environment=environment, stdin=stdin)
 
+    def argv(self):
+        """The command line that runs it."""
+        return [BUILD / "bin/muster-agent", "run", "--state-dir", self.state_dir]
+
     def start(self):
-        self.program = Program([BUILD / "bin/muster-agent", "run", "--state-dir", self.state_dir],
-                               self.log)
+        self.program = Program([*self.under, *self.argv()], self.log)
         return self.program
 
     def stop(self, within_s=10):
@@ -360,10 +368,10 @@ class TestCase(unittest.TestCase):
                 return machine if machine["status"] == status else None
         return wait_until(reached, within_s, f"{agent_id} is {status}")
 
-    def start_program(self, name, *arguments, environment=None, descriptors=None):
+    def start_program(self, name, *arguments, environment=None, descriptors=None, under=()):
         """A program of the build in the background, its output in `name`.log."""
         log = self.folder / f"{name}-{len(self.programs)}.log"
-        program = Program([BUILD / "bin" / name, *arguments], log, environment,
+        program = Program([*under, BUILD / "bin" / name, *arguments], log, environment,
                           descriptors=descriptors)
         self.programs.append(program)
         return program
@@ -400,6 +408,16 @@ class TestCase(unittest.TestCase):
 
     def wait_until(self, condition, within_s, what, every_s=0.05):
         return wait_until(condition, within_s, what, every_s)
+
+    def wait_new_link(self, gateway, agent_id, epoch, within_s):
+        """Until it is online by a newer link than that of `epoch`; the link's. Its
+        status alone would not tell: after a restart it may still be that of before."""
+        def linked():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                machine = gateway.get(f"/api/agents/{agent_id}")
+                newest = int(machine["epoch"])
+                return newest if machine["status"] == "online" and newest > epoch else None
+        return wait_until(linked, within_s, f"{agent_id} has a new link")
 
     def wait_online(self, gateway, number, within_s):
         """Until exactly `number` machines are online and none is anything else."""
