@@ -18,11 +18,14 @@ struct Addresses {
   bool web_tls = false;
   std::string web_pin;        // "sha256//…"; empty for plain HTTP.
   bool web_loopback = false;  // Only this host can reach the web port.
+  std::string own_name;       // This host's name.
 
   // host:port of the fleet port, for a caller that used `web_authority` (a Host
   // header) to get here.
   std::string FleetEndpoint(std::string_view web_authority) const;
-  std::string WebUrl(std::string_view web_authority) const;
+  // The web port as another machine sees it, if it can: a caller on this very
+  // host may have said "localhost".
+  std::string WebUrlForOthers(std::string_view web_authority) const;
 };
 
 }  // namespace muster::gateway

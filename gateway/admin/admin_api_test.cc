@@ -193,11 +193,23 @@ TEST(AddressesTest, APublicAddressWinsOverTheOneThatWasUsed) {
   EXPECT_EQ(addresses.FleetEndpoint("[::1]:7080"), "[::1]:7443");
   EXPECT_EQ(addresses.FleetEndpoint("10.0.0.1"), "10.0.0.1:7443");
   EXPECT_EQ(addresses.FleetEndpoint(""), "127.0.0.1:7443");
-  EXPECT_EQ(addresses.WebUrl("gw:1"), "http://gw:7080");
+  EXPECT_EQ(addresses.WebUrlForOthers("gw:1"), "http://gw:7080");
   addresses.public_address = "fd00::1";
   addresses.web_tls = true;
   EXPECT_EQ(addresses.FleetEndpoint("gw:7080"), "[fd00::1]:7443");
-  EXPECT_EQ(addresses.WebUrl("gw:7080"), "https://[fd00::1]:7080");
+  EXPECT_EQ(addresses.WebUrlForOthers("gw:7080"), "https://[fd00::1]:7080");
+}
+
+TEST(AddressesTest, AnotherMachineIsNotSentToItsOwnLoopback) {
+  Addresses addresses;
+  addresses.web_port = 7080;
+  addresses.web_tls = true;
+  addresses.own_name = "gw-1";
+  EXPECT_EQ(addresses.WebUrlForOthers("localhost:7080"), "https://gw-1:7080");
+  EXPECT_EQ(addresses.WebUrlForOthers("127.0.0.1:7080"), "https://gw-1:7080");
+  EXPECT_EQ(addresses.WebUrlForOthers("10.0.0.1"), "https://10.0.0.1:7080");
+  addresses.web_loopback = true;  // They cannot get there by any name.
+  EXPECT_EQ(addresses.WebUrlForOthers("localhost"), "https://localhost:7080");
 }
 
 }  // namespace

@@ -165,7 +165,7 @@ void EnrollmentHandlers::CreateToken(const Caller& caller,
   v1::CreateTokenResponse response;
   *response.mutable_token() = ToProto(token, now);
   response.set_secret(secret.Reveal());
-  response.set_web_url(addresses_.WebUrl(caller.web_authority));
+  response.set_web_url(addresses_.WebUrlForOthers(caller.web_authority));
   response.set_web_pin(addresses_.web_pin);
   response.set_web_loopback(addresses_.web_loopback);
   response.set_join_script(

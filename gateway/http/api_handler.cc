@@ -11,6 +11,7 @@
 #include "gateway/http/problem.h"
 #include "gateway/http/url.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/host_port.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
@@ -62,10 +63,12 @@ absl::Status CheckHeaders(const HttpRequest& request) {
     }
   }
   const std::string_view host = request.Header("host");
-  if (!std::ranges::all_of(host, [](char c) { return IsOneOf(c, ".:[]_-"); })) {
-    return absl::InvalidArgumentError("header host: not a host and port");
-  }
-  return absl::OkStatus();
+  if (host.empty()) return absl::OkStatus();
+  const auto authority = ParseAuthority(host);
+  return authority.ok()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(fmt::format(
+                   "header host: {}", ToStd(authority.status().message())));
 }
 
 // "application/json", perhaps with charset=utf-8.

@@ -230,6 +230,7 @@ TEST_F(ApiHandlerTest, BadRequestsAreExplainedAndNeverReachTheApi) {
        400,
        "authorization: given more than once"},
       {"GET", "/api/agents", "", {{"host", "x;$(reboot)"}}, 400, "header host"},
+      {"GET", "/api/agents", "", {{"host", "[::1"}}, 400, "header host"},
   };
   for (const BadCase& c : cases) {
     const HttpResponse response = Ask(c.method, c.target, c.body, c.headers);

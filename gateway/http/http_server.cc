@@ -1,6 +1,5 @@
 #include "gateway/http/http_server.h"
 
-#include <netdb.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -12,7 +11,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
-#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -22,6 +20,7 @@
 #include "gateway/http/net_stream.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/dial.h"
 
 namespace muster::gateway {
 namespace {
@@ -34,51 +33,11 @@ using ErrorCode = boost::system::error_code;
 // only burn the core that must give some back.
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
-struct HostPort {
-  std::string host;
-  std::string port;
-};
-
-// "host:port", "[v6]:port".
-std::optional<HostPort> Split(const std::string& listen) {
-  const size_t colon = listen.rfind(':');
-  if (colon == listen.npos || colon == 0) return std::nullopt;
-  HostPort out{listen.substr(0, colon), listen.substr(colon + 1)};
-  const bool digits =
-      !out.port.empty() && out.port.size() <= 5 &&
-      out.port.find_first_not_of("0123456789") == std::string::npos;
-  if (!digits || std::stoi(out.port) > 65535) return std::nullopt;
-  if (out.host.starts_with('[') && out.host.ends_with(']')) {
-    out.host = out.host.substr(1, out.host.size() - 2);
-  } else if (out.host.find(':') != std::string::npos) {
-    return std::nullopt;  // An IPv6 address needs its brackets.
-  }
-  if (out.host.empty()) return std::nullopt;
-  return out;
-}
-
 absl::StatusOr<Tcp::endpoint> Resolve(const std::string& listen) {
-  const std::optional<HostPort> parts = Split(listen);
-  if (!parts) {
-    return absl::InvalidArgumentError(fmt::format(
-        "listen address: expected host:port or [IPv6]:port, got \"{}\"",
-        listen));
-  }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(parts->host.c_str(), parts->port.c_str(), &hints, &found);
-  if (error != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("listen address {}: cannot resolve {}: {}", listen,
-                    parts->host, gai_strerror(error)));
-  }
+  ASSIGN_OR_RETURN(const SocketAddress address, ResolveListenAddress(listen));
   Tcp::endpoint endpoint;
-  endpoint.resize(found->ai_addrlen);
-  std::memcpy(endpoint.data(), found->ai_addr, found->ai_addrlen);
-  freeaddrinfo(found);
+  endpoint.resize(address.size);
+  std::memcpy(endpoint.data(), &address.storage, address.size);
   return endpoint;
 }
 

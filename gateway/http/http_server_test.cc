@@ -424,7 +424,7 @@ TEST_F(HttpServerTest, AnAddressThatCannotBeUsedIsExplained) {
     const absl::Status status = refusal(listen);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << listen;
     EXPECT_THAT(std::string(ToStd(status.message())),
-                StartsWith("listen address"));
+                StartsWith(fmt::format("\"{}\"", listen)));
   }
 }
 

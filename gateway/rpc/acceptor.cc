@@ -1,7 +1,7 @@
 #include "gateway/rpc/acceptor.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -12,33 +12,23 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "fmt/format.h"
 #include "libprotocol/base/log.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/net/dial.h"
 
 namespace muster::gateway {
 namespace {
 
 constexpr int kBacklog = 4096;
+// What one customer of a network is given (RFC 6177): their addresses are one
+// source.
+constexpr size_t kV6SourceBytes = 8;
 // How long to leave the queue alone when not even the spare descriptor helps.
 constexpr int kExhaustedPauseMs = 100;
-
-absl::Status SplitHostPort(const std::string& listen, std::string& host,
-                           std::string& port) {
-  const size_t colon = listen.rfind(':');
-  if (colon == std::string::npos) {
-    return absl::InvalidArgumentError(
-        fmt::format("\"{}\": expected host:port", listen));
-  }
-  host = listen.substr(0, colon);
-  port = listen.substr(colon + 1);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  return absl::OkStatus();
-}
 
 uint16_t PortOf(int fd) {
   sockaddr_storage address{};
@@ -49,13 +39,16 @@ uint16_t PortOf(int fd) {
                    : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
 }
 
-std::string SourceOf(const sockaddr_storage& address, socklen_t length) {
-  char host[NI_MAXHOST];
-  if (getnameinfo(reinterpret_cast<const sockaddr*>(&address), length, host,
-                  sizeof host, nullptr, 0, NI_NUMERICHOST) != 0) {
-    return "";
-  }
-  return host;
+// Bucket of the rate of connections: a tenth of a second's worth may come at
+// once.
+TokenBucket RateOf(const AcceptorOptions& options) {
+  return TokenBucket(options.connections_per_second_max,
+                     std::max(1.0, options.connections_per_second_max / 10));
+}
+
+int PollTimeout(absl::Duration wait) {
+  return static_cast<int>(
+      absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
 }
 
 uint64_t InodeOf(int fd) {
@@ -67,36 +60,37 @@ Fd OpenSpare() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 }  // namespace
 
+std::string SourceOf(const sockaddr_storage& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    return inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  }
+  in6_addr v6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+    return inet_ntop(AF_INET, &v6.s6_addr[12], text, sizeof text);
+  }
+  std::fill(std::begin(v6.s6_addr) + kV6SourceBytes, std::end(v6.s6_addr), 0);
+  return fmt::format("{}/64", inet_ntop(AF_INET6, &v6, text, sizeof text));
+}
+
 absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(
     AcceptorOptions options) {
-  std::string host;
-  std::string port;
-  if (absl::Status s = SplitHostPort(options.listen, host, port); !s.ok()) {
-    return s;
-  }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.empty() ? nullptr : host.c_str(),
-                                    port.c_str(), &hints, &found);
-      error != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("\"{}\": {}", options.listen, gai_strerror(error)));
-  }
-  const absl::Cleanup free = [found] { freeaddrinfo(found); };
-  Fd fd(
-      socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  ASSIGN_OR_RETURN(const SocketAddress address,
+                   ResolveListenAddress(options.listen));
+  const int family = address.storage.ss_family;
+  Fd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid())
     return ErrnoStatus(errno, "opening a socket for", options.listen);
   const int on = 1;
   // Not SO_REUSEPORT: a second gateway must fail to bind, not share.
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (found->ai_family == AF_INET6) {  // "[::]" serves IPv4 as well.
+  if (family == AF_INET6) {  // "[::]" serves IPv4 as well.
     const int off = 0;
     setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   }
-  if (bind(fd.get(), found->ai_addr, found->ai_addrlen) != 0 ||
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage),
+           address.size) != 0 ||
       listen(fd.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, "listening on", options.listen);
   }
@@ -112,6 +106,7 @@ Acceptor::Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake)
       port_(port),
       listener_(std::move(listener)),
       wake_(std::move(wake)),
+      rate_(RateOf(options_)),
       spare_(OpenSpare()) {}
 
 Acceptor::~Acceptor() { Stop(); }
@@ -141,8 +136,15 @@ void Acceptor::Loop() {
   }
 }
 
+bool Acceptor::WaitForTurn() {
+  const absl::Duration wait = rate_.Wait(clock_.Now());
+  if (wait <= absl::ZeroDuration()) return true;
+  pollfd wake{wake_.get(), POLLIN, 0};
+  return poll(&wake, 1, PollTimeout(wait)) == 0;
+}
+
 void Acceptor::AcceptAll() {
-  while (true) {
+  while (WaitForTurn()) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd =
@@ -155,11 +157,12 @@ void Acceptor::AcceptAll() {
       }
       return;  // EAGAIN, or one connection that went away: poll again.
     }
+    rate_.Take(clock_.Now());
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     const bool low = static_cast<rlim_t>(fd) + options_.descriptors_reserved >=
                      limit.rlim_cur;
-    if (low || !Admit(fd, SourceOf(address, length))) {
+    if (low || !Admit(fd, SourceOf(address))) {
       close(fd);
       continue;
     }

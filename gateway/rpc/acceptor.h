@@ -8,6 +8,8 @@
 #ifndef MUSTER_GATEWAY_RPC_ACCEPTOR_H_
 #define MUSTER_GATEWAY_RPC_ACCEPTOR_H_
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -20,13 +22,19 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "libprotocol/base/files.h"
+#include "libprotocol/base/system_clock.h"
+#include "libprotocol/base/token_bucket.h"
 
 namespace muster::gateway {
 
 struct AcceptorOptions {
   // host:port. An IPv6 address stands in brackets; port 0 picks a free one.
   std::string listen = "0.0.0.0:7443";
-  // Open connections from one address; more are closed at once. A NAT may hide
+  // Connections taken from the kernel's queue in a second; the others wait
+  // there. Every one costs a TLS handshake, and the agents that are connected
+  // must keep their turn while a whole fleet dials. From 1.
+  double connections_per_second_max = 1000;
+  // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
   size_t connections_per_source_max = 4096;
   // Descriptors that stay free for everything else.
@@ -35,6 +43,10 @@ struct AcceptorOptions {
   // is dead. As gRPC's own listener sets it.
   absl::Duration tcp_user_timeout = absl::Seconds(20);
 };
+
+// What counts as one source: an IPv4 address, also one mapped into IPv6, or the
+// /64 of an IPv6 address.
+std::string SourceOf(const sockaddr_storage& address);
 
 // Acceptor owns the listening socket and one thread. Thread-safe.
 class Acceptor {
@@ -61,6 +73,9 @@ class Acceptor {
   Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
   void Loop();
   void AcceptAll();
+  // Until the rate allows one more connection; false if it must not wait for
+  // it.
+  bool WaitForTurn();
   // Descriptors ran out: takes one connection with the spare one and closes it,
   // so that the peer learns at once and the queue moves.
   void ShedOne();
@@ -74,7 +89,10 @@ class Acceptor {
   Fd wake_;
   Handler handler_;
 
+  const SystemClock clock_;
+
   // Touched only on the thread.
+  TokenBucket rate_;
   Fd spare_;
   struct Connection {
     int fd;

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "libprotocol/base/mutex.h"
+#include "libprotocol/base/system_clock.h"
 
 namespace muster::gateway {
 namespace {
@@ -103,6 +104,49 @@ TEST(AcceptorTest, OneSourceCannotTakeAllPlacesAndGetsThemBack) {
   EXPECT_TRUE(ClosedByPeer(Connect(acceptor->port()).get()));
   keeper.DropAll();
   EXPECT_FALSE(ClosedByPeer(Connect(acceptor->port()).get()));
+}
+
+sockaddr_storage Address(const char* text) {
+  sockaddr_storage address{};
+  auto& v4 = reinterpret_cast<sockaddr_in&>(address);
+  auto& v6 = reinterpret_cast<sockaddr_in6&>(address);
+  if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+  } else {
+    EXPECT_EQ(inet_pton(AF_INET6, text, &v6.sin6_addr), 1) << text;
+    v6.sin6_family = AF_INET6;
+  }
+  return address;
+}
+
+TEST(AcceptorTest, ASourceIsAnAddressOrTheNetworkOfOneCustomer) {
+  EXPECT_EQ(SourceOf(Address("192.0.2.7")), "192.0.2.7");
+  EXPECT_EQ(SourceOf(Address("::ffff:192.0.2.7")), "192.0.2.7");
+  EXPECT_EQ(SourceOf(Address("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
+  EXPECT_EQ(SourceOf(Address("2001:db8:1:2::1")), "2001:db8:1:2::/64");
+  EXPECT_NE(SourceOf(Address("2001:db8:1:3::1")), "2001:db8:1:2::/64");
+}
+
+TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
+  Keeper keeper;
+  const auto acceptor = Start({.connections_per_second_max = 50}, keeper);
+  const SystemClock clock;
+  const Instant start = clock.Now();
+  std::vector<Fd> clients;
+  for (int i = 0; i < 10; ++i) clients.push_back(Connect(acceptor->port()));
+  for (const Fd& client : clients) EXPECT_FALSE(ClosedByPeer(client.get()));
+  // A tenth of a second's worth at once, the other five at 50 per second.
+  EXPECT_GE(clock.Now() - start, absl::Milliseconds(90));
+}
+
+TEST(AcceptorTest, StopDoesNotWaitForTheRate) {
+  Keeper keeper;
+  const auto acceptor = Start({.connections_per_second_max = 0.001}, keeper);
+  const Fd first = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(first.get()));
+  const Fd waits = Connect(acceptor->port());
+  acceptor->Stop();
+  EXPECT_TRUE(ClosedByPeer(waits.get()));
 }
 
 TEST(AcceptorTest, GoesOnAfterDescriptorsRanOut) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <future>
 #include <utility>
 #include <vector>
@@ -32,6 +33,20 @@ absl::Status Named(std::string_view what, const absl::Status& status) {
   return {status.code(), fmt::format("{}: {}", what, ToStd(status.message()))};
 }
 
+// The authority is made after the database: an authority without one is a fleet
+// whose machines were lost, and an empty fleet in its place would turn every
+// one of them away for good.
+absl::Status CheckNotLost(const std::string& database,
+                          const std::string& authority) {
+  std::error_code missing;
+  const auto size = std::filesystem::file_size(database, missing);
+  if (!FileExists(authority) || (!missing && size > 0)) return absl::OkStatus();
+  return absl::DataLossError(fmt::format(
+      "{} is missing or empty, though {} shows that there was a fleet: restore "
+      "a backup (`muster-gateway restore FILE`), or remove {} to begin anew",
+      database, authority, authority));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
@@ -42,6 +57,7 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
       new Gateway(std::move(config), clock, std::move(on_fatal)));
   RETURN_IF_ERROR(gateway->OpenDataFolder());
   RETURN_IF_ERROR(gateway->OpenStore());
+  RETURN_IF_ERROR(gateway->OpenAuthority());
   RETURN_IF_ERROR(gateway->OpenFleetPort());
   RETURN_IF_ERROR(gateway->OpenWebPort());
   gateway->Serve();
@@ -53,7 +69,7 @@ Gateway::Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal)
       clock_(clock),
       on_fatal_(std::move(on_fatal)),
       started_at_(clock.Wall()),
-      web_tls_(!IsLoopback(config_.web_listen) ||
+      web_tls_(!OnlyOnLoopback(config_.web_listen) ||
                !config_.web_certificate.empty()) {}
 
 Gateway::~Gateway() { Stop(); }
@@ -70,13 +86,12 @@ absl::Status Gateway::OpenDataFolder() {
   }
   ASSIGN_OR_RETURN(first_admin_token_, OpenAdminToken(folder));
   admin_token_ = first_admin_token_;
-  ASSIGN_OR_RETURN(authority_, CertificateAuthority::OpenOrCreate(
-                                   folder + "/ca", clock_.Wall()));
   return absl::OkStatus();
 }
 
 absl::Status Gateway::OpenStore() {
   const std::string path = config_.data_dir + "/muster.db";
+  RETURN_IF_ERROR(CheckNotLost(path, config_.data_dir + "/ca"));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteFleetStore> store,
                    SqliteFleetStore::Open(path));
   ASSIGN_OR_RETURN(const uint64_t run, store->BeginRun(0, clock_.Wall()));
@@ -103,6 +118,12 @@ absl::Status Gateway::OpenStore() {
   OnLoop([&](Fleet& fleet) {
     fleet.Restore(run, std::move(machines), std::move(commands));
   });
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenAuthority() {
+  ASSIGN_OR_RETURN(authority_, CertificateAuthority::OpenOrCreate(
+                                   config_.data_dir + "/ca", clock_.Wall()));
   return absl::OkStatus();
 }
 
@@ -173,7 +194,8 @@ absl::Status Gateway::OpenWebPort() {
                 .web_port = 0,
                 .web_tls = web_tls_,
                 .web_pin = credential.pin,
-                .web_loopback = IsLoopback(config_.web_listen)};
+                .web_loopback = OnlyOnLoopback(config_.web_listen),
+                .own_name = OwnHostname()};
   ASSIGN_OR_RETURN(api_, AdminApi::Create(
                              *loop_,
                              [this](const Secret& bearer) {

@@ -84,6 +84,7 @@ class Gateway {
 
   absl::Status OpenDataFolder();
   absl::Status OpenStore();
+  absl::Status OpenAuthority();
   absl::Status OpenFleetPort();
   absl::Status OpenWebPort();
   void Serve();

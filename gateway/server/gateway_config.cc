@@ -1,10 +1,9 @@
 #include "gateway/server/gateway_config.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "libprotocol/base/host_port.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 
@@ -21,11 +20,7 @@ absl::Status Within(std::string_view field, absl::Duration value,
 
 // A host that can stand in a URL and before a port; IPv6 without brackets.
 absl::Status CheckPublicAddress(const std::string& host) {
-  in6_addr v6;
-  const bool is_v6 = inet_pton(AF_INET6, host.c_str(), &v6) == 1;
-  if (is_v6 || host.find_first_of(" \t\r\n/:@?#[]") == std::string::npos) {
-    return absl::OkStatus();
-  }
+  if (host.empty() || ValidateHost(host).ok()) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(
       "public_address must be a host name or an address, without scheme, port "
       "or brackets, got \"{}\"",

@@ -249,6 +249,20 @@ TEST_F(GatewayTest, ADamagedFileStopsTheStartAndIsNamed) {
   }
 }
 
+TEST_F(GatewayTest, AFleetWhoseDatabaseIsLostIsNotReplacedByAnEmptyOne) {
+  Start().reset();
+  for (const char* left : {"muster.db-wal", "muster.db-shm", "muster.db"}) {
+    ASSERT_TRUE(RemoveTree(In(left)).ok());
+  }
+  EXPECT_THAT(TryStart().status().ToString(),
+              AllOf(HasSubstr(In("muster.db")), HasSubstr("restore")));
+  ASSERT_TRUE(WriteFileDurably(In("muster.db"), "", 0600).ok());
+  EXPECT_THAT(TryStart().status().ToString(), HasSubstr(In("muster.db")));
+  ASSERT_TRUE(RemoveTree(In("muster.db")).ok());
+  ASSERT_TRUE(RemoveTree(In("ca")).ok());
+  EXPECT_TRUE(TryStart().ok());
+}
+
 TEST_F(GatewayTest, AnotherCasCertificateStopsTheStart) {
   const absl::Status status = StatusWith("ca/ca.pem", TestPki().ca_pem);
   EXPECT_THAT(status.ToString(), HasSubstr(In("ca/ca.pem")));

@@ -11,11 +11,11 @@
 
 namespace muster::gateway {
 
-// The host without brackets.
-std::string HostOf(std::string_view listen);
+// This host's name.
+std::string OwnHostname();
 
-// True for 127.0.0.0/8, ::1 and localhost.
-bool IsLoopback(std::string_view listen);
+// Whether only this host can reach a port that listens there.
+bool OnlyOnLoopback(std::string_view listen);
 
 // `listen` with the port that is really bound; an address that means "all"
 // becomes this machine's own name.

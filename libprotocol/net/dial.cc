@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -22,7 +21,6 @@
 namespace muster {
 namespace {
 
-constexpr size_t kHostMax = 253;  // The longest DNS name.
 constexpr size_t kAddressesMax = 16;
 
 // One lookup. The C library writes into it from a thread of its own, so it may
@@ -115,62 +113,6 @@ absl::StatusOr<Fd> ConnectOne(const SocketAddress& address, Instant deadline) {
 
 }  // namespace
 
-std::string HostPort::ToString() const {
-  return host.find(':') == std::string::npos
-             ? fmt::format("{}:{}", host, port)
-             : fmt::format("[{}]:{}", host, port);
-}
-
-bool IsIpAddress(std::string_view host) { return !CanonicalIp(host).empty(); }
-
-std::string CanonicalIp(std::string_view address) {
-  in6_addr bytes;  // Holds an IPv4 address too.
-  char text[INET6_ADDRSTRLEN] = "";
-  const std::string copy(address);
-  for (const int family : {AF_INET, AF_INET6}) {
-    if (inet_pton(family, copy.c_str(), &bytes) == 1) {
-      inet_ntop(family, &bytes, text, sizeof text);
-    }
-  }
-  return text;
-}
-
-absl::Status ValidateHost(std::string_view host) {
-  const bool name = std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-  });
-  if (host.empty() || host.size() > kHostMax || (!name && !IsIpAddress(host))) {
-    return absl::InvalidArgumentError(
-        fmt::format("{:?} is neither a host name nor an address", host));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
-  const auto wrong = [&] {
-    return absl::InvalidArgumentError(
-        fmt::format("{:?} is not host:port with a port from 1 to 65535", text));
-  };
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return wrong();
-  std::string_view host = text.substr(0, colon);
-  const std::string_view port = text.substr(colon + 1);
-  const bool bracketed = host.starts_with('[') && host.ends_with(']');
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  if (bracketed != (host.find(':') != std::string_view::npos)) return wrong();
-  HostPort result;
-  const auto [end, error] =
-      std::from_chars(port.data(), port.data() + port.size(), result.port);
-  if (error != std::errc() || end != port.data() + port.size() ||
-      result.port == 0) {
-    return wrong();
-  }
-  RETURN_IF_ERROR(ValidateHost(host));
-  result.host = host;
-  return result;
-}
-
 std::string SocketAddress::ToString() const {
   char host[INET6_ADDRSTRLEN] = "";
   if (storage.ss_family == AF_INET6) {
@@ -181,6 +123,25 @@ std::string SocketAddress::ToString() const {
   const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage);
   inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
   return fmt::format("{}:{}", host, ntohs(v4->sin_port));
+}
+
+absl::StatusOr<SocketAddress> ResolveListenAddress(std::string_view text) {
+  ASSIGN_OR_RETURN(const HostPort parsed, ParseListenAddress(text));
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (const int error =
+          getaddrinfo(parsed.host.c_str(), std::to_string(parsed.port).c_str(),
+                      &hints, &found)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{:?}: {}", text, gai_strerror(error)));
+  }
+  SocketAddress address;
+  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
+  address.size = found->ai_addrlen;
+  freeaddrinfo(found);
+  return address;
 }
 
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& target,

@@ -14,29 +14,9 @@
 #include "absl/status/statusor.h"
 #include "libprotocol/base/clock.h"
 #include "libprotocol/base/files.h"
+#include "libprotocol/base/host_port.h"
 
 namespace muster {
-
-struct HostPort {
-  std::string host;  // A name or an address; IPv6 without brackets.
-  uint16_t port = 0;
-
-  // "host:port", "[::1]:port".
-  std::string ToString() const;
-};
-
-// Accepts "name:7443", "192.0.2.1:7443", "[::1]:7443". InvalidArgument, quoting
-// the text, otherwise: the port is required and 1 to 65535, a host is at most
-// 253 letters, digits, dots, hyphens and underscores.
-absl::StatusOr<HostPort> ParseHostPort(std::string_view text);
-
-// The same for the host alone, IPv6 without brackets.
-absl::Status ValidateHost(std::string_view host);
-
-bool IsIpAddress(std::string_view host);
-
-// The one spelling of an address ("0:0::1" → "::1"); empty if it is none.
-std::string CanonicalIp(std::string_view address);
 
 struct SocketAddress {
   sockaddr_storage storage = {};
@@ -50,6 +30,11 @@ struct SocketAddress {
 // answered by `deadline`. Blocks until then at most; thread-safe.
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const HostPort& target,
                                                    Instant deadline);
+
+// The address to bind for "host:port", as ParseListenAddress() reads it; a name
+// is looked up. InvalidArgument, quoting the text. May block as long as the
+// resolver does; thread-safe.
+absl::StatusOr<SocketAddress> ResolveListenAddress(std::string_view text);
 
 // A connected, non-blocking socket with TCP_NODELAY: the first address that
 // accepts. Each gets an equal share of the time left. Unavailable, with the

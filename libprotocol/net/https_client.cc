@@ -46,15 +46,10 @@ absl::StatusOr<Origin> ParseOrigin(std::string_view url) {
     return wrong();
   }
   if (rest.ends_with('/')) rest.remove_suffix(1);
-  const size_t colon = rest.rfind(':');
-  const bool has_port =
-      colon != rest.npos && rest.find(']', colon) == rest.npos;
-  const std::string full =
-      has_port ? std::string(rest)
-               : fmt::format("{}:{}", rest, origin.tls ? 443 : 80);
-  auto parsed = ParseHostPort(full);
+  auto parsed = ParseAuthority(rest);
   if (!parsed.ok()) return wrong();
   origin.address = *std::move(parsed);
+  if (origin.address.port == 0) origin.address.port = origin.tls ? 443 : 80;
   origin.authority = rest;
   return origin;
 }

@@ -192,25 +192,11 @@ TEST_F(ProbeTest, TheWebPortIsAskedLast) {
   EXPECT_THAT(result.error, HasSubstr("503"));
 }
 
-TEST(DialTest, AnEndpointIsHostAndPort) {
-  EXPECT_EQ(ParseHostPort("gw.example:7443")->host, "gw.example");
-  EXPECT_EQ(ParseHostPort("[::1]:7443")->host, "::1");
-  EXPECT_EQ(ParseHostPort("[::1]:7443")->ToString(), "[::1]:7443");
-  EXPECT_EQ(ParseHostPort("a:1")->port, 1);
-  EXPECT_EQ(ParseHostPort("a:65535")->port, 65535);
-  for (const char* bad : {"", "a", ":1", "a:", "a:0", "a:65536", "a:-1", "a:1x",
-                          "::1:7443", "[::1]", "[a]:1", "a b:1", "a/b:1"}) {
-    EXPECT_EQ(ParseHostPort(bad).status().code(),
-              absl::StatusCode::kInvalidArgument)
-        << bad;
-  }
-}
-
-TEST(DialTest, AnAddressHasOneSpelling) {
-  EXPECT_EQ(CanonicalIp("0:0:0::1"), "::1");
-  EXPECT_EQ(CanonicalIp("192.0.2.1"), "192.0.2.1");
-  EXPECT_EQ(CanonicalIp("192.0.2"), "");
-  EXPECT_EQ(CanonicalIp("localhost"), "");
+TEST(DialTest, AnAddressToListenOnIsFound) {
+  EXPECT_EQ(ResolveListenAddress("127.0.0.1:0")->ToString(), "127.0.0.1:0");
+  EXPECT_EQ(ResolveListenAddress("[::1]:7443")->ToString(), "[::1]:7443");
+  EXPECT_THAT(ResolveListenAddress("nowhere").status().message(),
+              HasSubstr("\"nowhere\""));
 }
 
 }  // namespace

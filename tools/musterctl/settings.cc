@@ -1,9 +1,9 @@
 #include "tools/musterctl/settings.h"
 
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #include "fmt/format.h"
+#include "libprotocol/base/host_port.h"
 #include "libprotocol/base/status_macros.h"
 #include "tools/musterctl/context_file.h"
 #include "tools/musterctl/exit_code.h"
@@ -16,21 +16,6 @@ constexpr const char* kAdminTokenFiles[] = {
     "/var/lib/muster/admin-token",  // An installed gateway's data folder.
     "data/gateway/admin-token",     // That of tools/quickstart.
 };
-
-std::string HostOf(std::string_view authority) {
-  if (authority.starts_with('[')) {
-    return std::string(authority.substr(1, authority.find(']') - 1));
-  }
-  return std::string(authority.substr(0, authority.rfind(':')));
-}
-
-bool IsLoopback(const std::string& host) {
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
-    return ntohl(v4.s_addr) >> 24 == 127;
-  }
-  return host == "localhost" || host == "::1";
-}
 
 // The named or current context, copied into `settings`. `named` is empty when
 // neither flag nor environment names one.
@@ -65,12 +50,13 @@ absl::Status CheckServer(std::string_view url) {
   }
   rest.remove_prefix(tls ? 8 : 7);
   if (rest.ends_with('/')) rest.remove_suffix(1);
-  if (rest.empty() || rest.find_first_of("/?#@ ") != rest.npos) {
+  const auto authority = ParseAuthority(rest);
+  if (!authority.ok()) {
     return absl::InvalidArgumentError(fmt::format(
         "server \"{}\" must be a scheme, a host and a port, nothing more",
         url));
   }
-  if (!tls && !IsLoopback(HostOf(rest))) {
+  if (!tls && !IsLoopback(authority->host)) {
     return absl::InvalidArgumentError(fmt::format(
         "server \"{}\" is not on this host: plain http:// would show the token "
         "to the network; use https://",

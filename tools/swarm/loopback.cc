@@ -1,6 +1,6 @@
 #include "tools/swarm/loopback.h"
 
-#include "libprotocol/net/dial.h"
+#include "libprotocol/base/host_port.h"
 
 namespace muster::swarm {
 
@@ -11,15 +11,8 @@ bool IsLoopback(std::string_view text) {
   if (const size_t path = text.find('/'); path != text.npos) {
     text = text.substr(0, path);
   }
-  if (text.starts_with('[')) {
-    text.remove_prefix(1);
-    text = text.substr(0, text.find(']'));
-  } else {
-    text = text.substr(0, text.find(':'));
-  }
-  if (text == "localhost" || text == "::1") return true;
-  // "127.evil.example" is a name.
-  return IsIpAddress(text) && text.starts_with("127.");
+  const auto authority = ParseAuthority(text);
+  return authority.ok() && muster::IsLoopback(authority->host);
 }
 
 }  // namespace muster::swarm
