@@ -9,12 +9,11 @@
 #include <cstdio>
 #include <sstream>
 
-#define TOML_EXCEPTIONS 0
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/net/tls_material.h"
-#include "toml++/toml.h"
+#include "libprotocol/wire/toml_file.h"
 
 namespace muster::agent {
 namespace {
@@ -25,11 +24,12 @@ constexpr int64_t kVersion = 1;
 constexpr size_t kIdentityBytesMax = 256 * 1024;
 constexpr size_t kOwnerBytesMax = 4096;
 
-absl::Status Corrupt(const std::string& path, std::string_view what) {
+// `what` begins with the file's path.
+absl::Status Corrupt(std::string_view what) {
   return absl::DataLossError(
-      fmt::format("{}: {}. Restore the file, or start over with a fresh token: "
+      fmt::format("{}. Restore the file, or start over with a fresh token: "
                   "muster-agent join --replace",
-                  path, what));
+                  what));
 }
 
 struct Field {
@@ -46,16 +46,14 @@ constexpr Field kFields[] = {
 };
 
 absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kIdentityBytesMax));
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    return Corrupt(
-        path, fmt::format("line {}: {}", parsed.error().source().begin.line,
-                          parsed.error().description()));
+  const auto read = wire::ReadTomlFile(path, kIdentityBytesMax);
+  if (absl::IsInvalidArgument(read.status())) {
+    return Corrupt(ToStd(read.status().message()));
   }
-  const toml::table& table = parsed.table();
+  RETURN_IF_ERROR(read.status());
+  const toml::table& table = *read;
   const std::optional<int64_t> version = table["version"].value<int64_t>();
-  if (!version) return Corrupt(path, "version is missing");
+  if (!version) return Corrupt(path + ": version is missing");
   if (*version != kVersion) {
     return absl::FailedPreconditionError(fmt::format(
         "{}: written by another muster-agent: version must be {}, got {}", path,
@@ -65,7 +63,7 @@ absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
   for (const Field& field : kFields) {
     const auto value = table[field.key].value<std::string>();
     if (!value || value->empty())
-      return Corrupt(path, fmt::format("{} is missing", field.key));
+      return Corrupt(fmt::format("{}: {} is missing", path, field.key));
     identity.*field.member = *value;
   }
   if (const toml::table* labels = table["labels"].as_table()) {
@@ -111,7 +109,9 @@ absl::StatusOr<Identity> AgentState::LoadIdentity() const {
     match = absl::OkStatus();
   }
   if (absl::IsPermissionDenied(match)) return match;
-  if (!match.ok()) return Corrupt(File("key.pem"), ToStd(match.message()));
+  if (!match.ok())
+    return Corrupt(
+        fmt::format("{}: {}", File("key.pem"), ToStd(match.message())));
   return identity;
 }
 

@@ -21,6 +21,7 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/net/certificate_builder.h"
 #include "libprotocol/net/tls_material.h"
+#include "libprotocol/testing/sanitizers.h"
 #include "libprotocol/testing/temp_dir.h"
 
 namespace muster::agent {
@@ -320,7 +321,11 @@ TEST_F(AgentStateTest, OnlyTheLoopbackItselfIsJoinedInPlainText) {
         << server;
   }
   for (const char* server :
-       {"http://127.0.0.2:1", "http://localhost:1", "http://[::1]:1"}) {
+       {"http://127.0.0.2:1", "http://[::1]:1", "http://localhost:1"}) {
+    // The resolver has threads of its own.
+    if (kThreadSanitizer &&
+        std::string_view(server).find("localhost") != std::string::npos)
+      continue;
     EXPECT_THAT(
         Text(Join(state_, {.server = server, .token = Secret("t")}).status()),
         Not(HasSubstr("readable")))

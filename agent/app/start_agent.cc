@@ -47,6 +47,7 @@ std::vector<char*> EnvironmentWithoutToken() {
 absl::StatusOr<pid_t> Spawn(std::vector<std::string> argv,
                             const std::string& log) {
   std::vector<char*> words;
+  words.reserve(argv.size() + 1);
   for (std::string& word : argv) words.push_back(word.data());
   words.push_back(nullptr);
   posix_spawn_file_actions_t files;

@@ -6,13 +6,12 @@
 #include <sstream>
 #include <utility>
 
-#define TOML_EXCEPTIONS 0
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/duration_text.h"
-#include "toml++/toml.h"
+#include "libprotocol/wire/toml_file.h"
 
 namespace muster::wire {
 namespace {
@@ -57,14 +56,8 @@ std::optional<std::string> ScalarText(const toml::node& node) {
 
 absl::Status ApplyFile(const std::string& path,
                        const std::vector<Setting>& settings, Origins& origins) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileBytesMax));
-  const toml::parse_result parsed = toml::parse(text, path);
-  if (!parsed) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}:{}: {}", path, parsed.error().source().begin.line,
-                    parsed.error().description()));
-  }
-  for (const auto& [key, node] : parsed.table()) {
+  ASSIGN_OR_RETURN(const toml::table table, ReadTomlFile(path, kFileBytesMax));
+  for (const auto& [key, node] : table) {
     const std::string name(key.str());
     const std::string where =
         fmt::format("{}:{}", path, key.source().begin.line);

@@ -73,6 +73,15 @@ TEST_F(SettingsTest, ErrorsNameFileLineKeyBoundAndValue) {
               HasSubstr("--limit: limit: "));
 }
 
+TEST_F(SettingsTest, BytesThatNoTextHoldsAreRefusedWithTheirLine) {
+  for (const std::string& text :
+       {std::string("\n[\0]", 4), std::string("\nlimit = 3 # \x01"),
+        std::string("\nweb_listen = \"\x7f\"")}) {
+    EXPECT_THAT(Load(text).ToString(),
+                HasSubstr("gateway.toml:2: the control character 0x"));
+  }
+}
+
 TEST_F(SettingsTest, WhatOnlyAllTogetherCanTellNamesItsSourceToo) {
   const auto load = [this](const std::string& toml,
                            std::map<std::string, std::string> flags) {

@@ -132,13 +132,13 @@ class AgentStateTest(GroundTest):
         identity, key = agent.state_dir / "identity.toml", agent.state_dir / "key.pem"
         whole, own_key = identity.read_text(), key.read_text()
         advice = "Restore the file, or start over with a fresh token: muster-agent join --replace"
-        for content, why in (("rubbish = =", "line 1: "), ("", "version is missing"),
-                             (whole.replace("agent_id", "agent"), "agent_id is missing"),
+        for content, why in (("rubbish = =", ":1: "), ("", ": version is missing"),
+                             (whole.replace("agent_id", "agent"), ": agent_id is missing"),
                              (whole[:-200], "")):
             with self.subTest(why):
                 identity.write_text(content)
                 said = self.refusal(self.agent_argv(agent))
-                self.assertTrue(said.startswith(f"{identity}: {why}"), said)
+                self.assertTrue(said.startswith(f"{identity}{why}"), said)
                 self.assertTrue(said.endswith(advice), said)
                 self.assertEqual(identity.read_text(), content)
         identity.write_text(whole.replace("version = 1", "version = 2"))

@@ -17,10 +17,9 @@ namespace {
 
 const Router& TheRouter() {
   static const auto* router = new Router(*Router::Build(
-      {v1::RegisterRequest::descriptor()->file()->FindServiceByName(
-           "Enrollment"),
-       v1::Agent::descriptor()->file()->pool()->FindServiceByName(
-           "muster.v1.FleetAdmin")}));
+      {v1::ListAgentsRequest::descriptor()->file()->service(0),
+       v1::RegisterRequest::descriptor()->file()->FindServiceByName(
+           "Enrollment")}));
   return *router;
 }
 

@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <filesystem>
 
-#define TOML_HEADER_ONLY 0
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/status_macros.h"
-#include "toml++/toml.h"
+#include "libprotocol/wire/toml_file.h"
 
 namespace muster::ctl {
 namespace {
@@ -125,14 +124,9 @@ std::string Key(const std::string& name) {
 absl::StatusOr<Contexts> LoadContexts(const std::string& path) {
   if (!FileExists(path)) return Contexts{};
   RETURN_IF_ERROR(CheckOwnerOnly(path));
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileBytesMax));
-  try {
-    return ReadAll(path, toml::parse(text, path));
-  } catch (const toml::parse_error& error) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}:{}: {}", path, error.source().begin.line,
-                    std::string_view(error.description())));
-  }
+  ASSIGN_OR_RETURN(const toml::table file,
+                   wire::ReadTomlFile(path, kFileBytesMax));
+  return ReadAll(path, file);
 }
 
 absl::Status SaveContexts(const std::string& path, const Contexts& contexts) {
