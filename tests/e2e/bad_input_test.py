@@ -190,12 +190,16 @@ class FleetPortTest(BadInputTest):
         wait_until(lambda: "class=refused_by_gateway" in agent.text(), 10, "it is told why")
         self.assertNotEqual(gateway.agents()[0]["status"], "online")
 
-    def test_a_gateway_that_lost_its_database_says_that_it_does_not_know_the_machine(self):
+    def test_a_gateway_with_an_older_database_says_that_it_does_not_know_the_machine(self):
         gateway = self.start_gateway()
+        gateway.stop()
+        older = (gateway.data_dir / "muster.db").read_bytes()
+        gateway.start()
         agent = self.start_agent(gateway)
         gateway.stop()
         for file in gateway.data_dir.glob("muster.db*"):
             file.unlink()
+        (gateway.data_dir / "muster.db").write_bytes(older)
         gateway.start()
         wait_until(lambda: "this gateway does not know this machine" in agent.text(), 10,
                    "it is told why")

@@ -33,6 +33,7 @@ the_second_run_finds_its_data() {
 
 # start: runs quickstart in the background until it watches.
 start() {
+  : >"$WORK/out"  # Not what an earlier run said.
   "${quickstart[@]}" >"$WORK/out" 2>&1 </dev/null &
   pid=$!
   until grep -q '^Watching' "$WORK/out"; do

@@ -29,8 +29,12 @@ struct Parse {
   std::variant<LocalVerb, ApiVerb> verb;
 };
 
+[[noreturn]] void Refuse(std::string text) {
+  throw CLI::ValidationError(std::move(text), CLI::ExitCodes::ValidationError);
+}
+
 [[noreturn]] void Refuse(const std::string& flag, std::string_view text) {
-  throw CLI::ValidationError(flag, std::string(text));
+  Refuse(fmt::format("{}: {}", flag, text));
 }
 
 absl::Duration DurationOf(const std::string& flag, const std::string& text) {
@@ -158,7 +162,7 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
          "-o,--output",
          [&flags](const std::string& word) {
            const auto format = ParseOutputFormat("-o", word);
-           if (!format.ok()) Refuse("", ToStd(format.status().message()));
+           if (!format.ok()) Refuse(std::string(format.status().message()));
            flags.output = *format;
          },
          "how results are shown; json is the API's answer [MUSTER_OUTPUT]")

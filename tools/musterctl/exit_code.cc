@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/net/failure_class.h"
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/status_codes.h"
 #include "tools/musterctl/problem.h"
@@ -15,6 +16,11 @@ constexpr char kHintUrl[] = "muster.dev/hint";
 
 std::string HintOf(const absl::Status& status) {
   if (const auto hint = status.GetPayload(kHintUrl)) return std::string(*hint);
+  if (FailureClassOf(status) == FailureClass::kTlsFailure) {
+    return "if it is the right gateway: --pin, as its `tokens create` line "
+           "says, "
+           "or --ca-file";
+  }
   const std::optional<Problem> problem = ProblemOf(status);
   if (!problem) return "";
   if (problem->status == 401) {
@@ -36,7 +42,12 @@ std::string JsonError(const absl::Status& status, std::string_view text) {
 
 }  // namespace
 
+bool TokenRefused(const absl::Status& status) {
+  return absl::IsUnauthenticated(status) && !FailureClassOf(status).has_value();
+}
+
 ExitCode ExitCodeOf(const absl::Status& status) {
+  if (FailureClassOf(status).has_value()) return kExitGatewayUnreachable;
   if (const auto problem = ProblemOf(status)) {
     if (problem->code == "agent_unreachable") return kExitAgentUnreachable;
     if (problem->status == 503) return kExitGatewayUnreachable;

@@ -25,6 +25,10 @@ enum ExitCode : int {
   kExitOutcomeUnknown = 255,  // `run` only: do not repeat.
 };
 
+// Whether the gateway itself refused the token; an answer from somebody whose
+// key is not the gateway's says nothing about tokens.
+bool TokenRefused(const absl::Status& status);
+
 // The code of the gateway's problem decides if there is one, else the status.
 ExitCode ExitCodeOf(const absl::Status& status);
 

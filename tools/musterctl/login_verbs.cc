@@ -100,7 +100,7 @@ absl::StatusOr<int> Login(World& world, const GlobalFlags& flags,
   GatewayApi api(*transport, token, flags.timeout);
   const auto who = api.Call<v1::WhoAmIResponse>("WhoAmI", v1::WhoAmIRequest());
   if (!who.ok()) {
-    return absl::IsUnauthenticated(who.status())
+    return TokenRefused(who.status())
                ? WithHint(who.status(), "this gateway does not know that token")
                : who.status();
   }

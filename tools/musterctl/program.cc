@@ -37,8 +37,7 @@ absl::StatusOr<int> RunApiVerb(const ApiVerb& verb, const GlobalFlags& flags,
             .format = settings.output,
             .color = UseColor(settings, world)};
   absl::StatusOr<int> code = verb(tool);
-  if (!code.ok() && absl::IsUnauthenticated(code.status()) &&
-      settings.token.empty()) {
+  if (!code.ok() && TokenRefused(code.status()) && settings.token.empty()) {
     return WithHint(code.status(), TokenHint());
   }
   return code;

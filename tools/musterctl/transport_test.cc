@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/net/failure_class.h"
+#include "tools/musterctl/exit_code.h"
 
 namespace muster::ctl {
 namespace {
@@ -51,6 +52,16 @@ TEST(TransportTest, AWrongKeyIsFoundOutBeforeTheTokenIsSent) {
                                       FailureClass::kTlsFailure, "pin")));
   EXPECT_FALSE(NeverSent(FailureStatus(absl::StatusCode::kUnavailable,
                                        FailureClass::kTlsFailure, "broken")));
+}
+
+TEST(TransportTest, AStrangersKeySaysNothingAboutTheToken) {
+  const absl::Status stranger =
+      FailureStatus(absl::StatusCode::kUnauthenticated,
+                    FailureClass::kTlsFailure, "the key is not the pinned one");
+  EXPECT_FALSE(TokenRefused(stranger));
+  EXPECT_EQ(ExitCodeOf(stranger), kExitGatewayUnreachable);
+  EXPECT_THAT(ErrorText(stranger, false), testing::HasSubstr("hint: if it is"));
+  EXPECT_TRUE(TokenRefused(absl::UnauthenticatedError("not valid")));
 }
 
 TEST(TransportTest, ACaFileThatCannotBeReadIsAUsageError) {
