@@ -43,6 +43,7 @@ build() {
   local preset=$1
   shift
   say "Building ($preset), $(nproc) jobs"
+  # Goes on after an error, so that one run says all of them.
   (cd "$ROOT" && NINJA_STATUS='[%f/%t %es] ' cmake --build --preset "$preset" -j"$(nproc)" \
-    ${1:+--target "$@"}) >&2 </dev/null || die "the build of preset $preset failed"
+    ${1:+--target "$@"} -- -k 0) >&2 </dev/null || die "the build of preset $preset failed"
 }
