@@ -207,8 +207,7 @@ void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {
     return;
   }
   if (open->record.agent != machine.record.id) {
-    Log(kWarning, "an agent spoke of another machine's command",
-        {{"agent_id", machine.record.id.str()}, {"command_id", word.id.str()}});
+    LogOddWord("an agent spoke of another machine's command", machine, word.id);
     return;
   }
   Acknowledge(machine, *open);
@@ -236,8 +235,7 @@ void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
   }
   if (absl::IsNotFound(stored.status())) {
     // This gateway has forgotten the command; let the agent do so too.
-    Log(kWarning, "an agent reported an unknown command",
-        {{"agent_id", machine.record.id.str()}, {"command_id", word.id.str()}});
+    LogOddWord("an agent reported an unknown command", machine, word.id);
     if (machine.link != nullptr) {
       machine.link->SendUpdateAck(word.id, word.state);
     }
@@ -254,6 +252,16 @@ void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
   } else if (machine.link != nullptr) {
     machine.link->SendUpdateAck(word.id, stored->state);
   }
+}
+
+void CommandDesk::LogOddWord(std::string_view what, const Machine& machine,
+                             const CommandId& id) {
+  const auto held = odd_word_log_.Pass(loop_.clock().Now());
+  if (!held) return;
+  Log(kWarning, what,
+      {{"agent_id", machine.record.id.str()},
+       {"command_id", id.str()},
+       {"held_back", *held}});
 }
 
 void CommandDesk::TakeOutput(
@@ -418,8 +426,12 @@ void CommandDesk::Saved(Open& open, const CommandRecord& written,
 }
 
 void CommandDesk::SaveFailed(Open& open, const absl::Status& status) {
-  Log(kError, "command not saved, trying again",
-      {{"command_id", open.record.id.str()}, {"error", status}});
+  if (const auto held = save_failed_log_.Pass(loop_.clock().Now())) {
+    Log(kError, "command not saved, trying again",
+        {{"command_id", open.record.id.str()},
+         {"error", status},
+         {"held_back", *held}});
+  }
   open.dirty = true;
   CommandRecord& record = open.record;
   if (record.state == CommandState::kDispatched && !open.numbered) {

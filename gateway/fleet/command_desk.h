@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -17,6 +18,7 @@
 #include "gateway/fleet/journal.h"
 #include "gateway/fleet/machines.h"
 #include "libprotocol/base/event_loop.h"
+#include "libprotocol/base/log_limit.h"
 
 namespace muster::gateway {
 
@@ -34,6 +36,8 @@ class CommandDesk {
     size_t watchers_per_command_max = 64;
     // Pause before a write that failed is tried again.
     absl::Duration retry_after = absl::Seconds(1);
+    // At least this long between two log records of the same kind.
+    absl::Duration log_every = absl::Seconds(10);
   };
   using Submitted = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
   using Changed = absl::AnyInvocable<void()>;
@@ -44,7 +48,9 @@ class CommandDesk {
         journal_(journal),
         machines_(machines),
         policy_(policy),
-        options_(options) {}
+        options_(options),
+        save_failed_log_(options.log_every),
+        odd_word_log_(options.log_every) {}
 
   // Takes back what the store still held open. Patience starts anew at `now`.
   void Restore(std::vector<CommandRecord> commands, Instant now);
@@ -146,6 +152,8 @@ class CommandDesk {
   static std::string ReasonForDoubt(const CommandRecord& record,
                                     const AgentMemory& memory);
   static void Notify(Open& open);
+  void LogOddWord(std::string_view what, const Machine& machine,
+                  const CommandId& id);
   // The agent has durably seen the command.
   static void Acknowledge(Machine& machine, Open& open);
   void TakeStoredWord(Machine& machine, const CommandWord& word,
@@ -165,6 +173,8 @@ class CommandDesk {
 
   absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;
   Deadlines<CommandId> deadlines_;
+  LogLimit save_failed_log_;
+  LogLimit odd_word_log_;
 };
 
 }  // namespace muster::gateway

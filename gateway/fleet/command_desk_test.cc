@@ -11,6 +11,7 @@
 #include "gateway/fleet/fake_link.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "libprotocol/base/log.h"
 #include "libprotocol/testing/fake_event_loop.h"
 
 namespace muster::gateway {
@@ -589,6 +590,41 @@ TEST_F(CommandDeskTest, RestoredCommandsGoOnAndTheirPatienceStartsAnew) {
   EXPECT_EQ(link.orders[0].dispatch_seq, 2u);
   EXPECT_EQ(link.orders[1].id, CommandId("c3"));
   EXPECT_EQ(link.orders[1].dispatch_seq, 3u);
+}
+
+// Counts the log records with this message.
+class LogCount {
+ public:
+  explicit LogCount(std::string message) {
+    TapLog([this, message = std::move(message)](std::string_view line) {
+      if (line.find(message) != line.npos) ++count_;
+    });
+  }
+  ~LogCount() { TapLog(nullptr); }
+  int count() const { return count_; }
+
+ private:
+  int count_ = 0;
+};
+
+TEST_F(CommandDeskTest, AFullDiskIsLoggedNowAndThenNotForEachCommand) {
+  for (int i = 0; i < 50; ++i) Submit(fmt::format("c{:02}", i));
+  loop_.RunReady();
+  LogCount log("command not saved");
+  journal_.FailNext(1'000'000);
+  for (int i = 0; i < 50; ++i) Say(fmt::format("c{:02}", i), kRunning);
+  loop_.Advance(Seconds(9));
+  EXPECT_EQ(log.count(), 1);
+  loop_.Advance(Seconds(3));
+  EXPECT_EQ(log.count(), 2);
+}
+
+TEST_F(CommandDeskTest, AnAgentThatSpeaksOfUnknownCommandsCannotFillTheLog) {
+  LogCount log("an agent reported an unknown command");
+  for (int i = 0; i < 1000; ++i) Say(fmt::format("x{}", i), kRunning);
+  loop_.RunReady();
+  EXPECT_EQ(log.count(), 1);
+  EXPECT_EQ(link_.acks.size(), 1000u) << "each is answered all the same";
 }
 
 }  // namespace

@@ -104,6 +104,9 @@ class FakeJournal final : public Journal {
   std::map<std::pair<AgentId, uint64_t>, LinkRecord> links;
   std::map<CommandId, CommandRecord> commands;
   std::map<AgentId, absl::Time> last_heard;
+  std::map<AgentId, std::vector<NoteRecord>> notes;
+  std::map<std::string, IncidentRecord> incidents;
+  std::vector<BlindRecord> blind;
   // Every state in which a command was written, in order.
   std::map<CommandId, std::vector<CommandState>> history;
   int puts = 0;
@@ -158,7 +161,17 @@ class FakeJournal final : public Journal {
     return end;
   }
 
-  void Keep(const MachineRecord& m) { machines[m.id] = m; }
+  void Keep(const MachineRecord& m) {
+    const auto [it, inserted] = machines.try_emplace(m.id, m);
+    if (inserted) return;
+    Labels labels = std::move(it->second.labels);
+    it->second = m;
+    it->second.labels = std::move(labels);
+  }
+  void Keep(const LabelChange& c) { machines[c.agent].labels = c.labels; }
+  void Keep(const NoteRecord& n) { notes[n.agent].push_back(n); }
+  void Keep(const IncidentRecord& i) { incidents[i.id] = i; }
+  void Keep(const BlindRecord& b) { blind.push_back(b); }
   void Keep(const TransitionRecord& t) { transitions[t.agent].push_back(t); }
   void Keep(const LinkRecord& l) { links[{l.agent, l.epoch}] = l; }
   void Keep(const CommandRecord& c) {

@@ -47,7 +47,7 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       journal_(journal),
       options_(options),
       commands_(loop, journal, machines_, options_.presence, options_.commands),
-      transitions_(loop, journal, machines_, {}) {}
+      history_(loop, journal, machines_, {}) {}
 
 Fleet::~Fleet() {
   loop_.Cancel(turn_timer_);
@@ -55,6 +55,12 @@ Fleet::~Fleet() {
 }
 
 // --- Start -----------------------------------------------------------------
+
+uint64_t Fleet::RunAfter(const std::vector<MachineRecord>& machines) {
+  uint64_t epoch = 0;
+  for (const MachineRecord& m : machines) epoch = std::max(epoch, m.epoch);
+  return (epoch >> kLinkBits) + 1;
+}
 
 void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
                     std::vector<CommandRecord> open_commands) {
@@ -133,9 +139,8 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   machine->presence.LinkOpened(now);
   machine->presence.Told(HeartbeatInterval());
   Heard(*machine, now);
-  journal_.Put({record, machine->link_record}, [](const absl::Status&) {
-    // Accepting a link waits for no disk; the next write brings it along.
-  });
+  // Accepting a link waits for no disk.
+  history_.Add(machine->link_record);
   Log(kInfo, "link opened",
       {{"agent_id", agent.str()},
        {"hostname", record.facts.hostname},
@@ -272,8 +277,13 @@ void Fleet::SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
     done(NotFound("agent", agent.str()));
     return;
   }
-  machine->record.labels = std::move(labels);
-  journal_.Put({machine->record}, std::move(done));
+  LabelChange change{agent, labels};
+  journal_.Put({std::move(change)},
+               [machine, labels = std::move(labels),
+                done = std::move(done)](absl::Status status) mutable {
+                 if (status.ok()) machine->record.labels = std::move(labels);
+                 done(std::move(status));
+               });
 }
 
 void Fleet::Bury(Machine& machine,
@@ -316,10 +326,12 @@ std::string Fleet::Why(const Machine& machine) const {
       record.last_heard
           ? fmt::format("last heartbeat {}", Stamp(*record.last_heard))
           : "never heard";
-  std::string text =
-      fmt::format("{} is {} for {}, since {} ({})", record.facts.hostname,
-                  Name(record.status), Spoken(now - record.status_since),
-                  Stamp(record.status_since), heard);
+  std::string text = fmt::format(
+      "{} is {} for {}, since {} ({})", record.facts.hostname,
+      Name(record.status),
+      // The wall clock may have been set back since.
+      Spoken(std::max(now - record.status_since, absl::ZeroDuration())),
+      Stamp(record.status_since), heard);
   if (record.verdict && !record.verdict->summary.empty()) {
     text += ": " + record.verdict->summary;
   }
@@ -383,13 +395,13 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
     record.promised_back.reset();
     record.replaced_by.reset();  // It is still there.
   }
-  const TransitionRecord transition{.agent = record.id,
-                                    .sequence = ++record.transition_sequence,
-                                    .from = change.from,
-                                    .to = change.to,
-                                    .at = record.status_since,
-                                    .epoch = record.epoch,
-                                    .verdict = change.verdict};
+  TransitionRecord transition{.agent = record.id,
+                              .sequence = ++record.transition_sequence,
+                              .from = change.from,
+                              .to = change.to,
+                              .at = record.status_since,
+                              .epoch = record.epoch,
+                              .verdict = change.verdict};
   Log(change.to == Status::kOnline ? kInfo : kWarning,
       fmt::format("machine {}", Name(change.to)),
       {{"agent_id", record.id.str()},
@@ -398,7 +410,7 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
        {"last_heartbeat",
         record.last_heard ? Stamp(*record.last_heard) : "never"},
        {"summary", change.verdict ? change.verdict->summary : ""}});
-  transitions_.Add(transition);
+  history_.Add(std::move(transition));
 }
 
 void Fleet::DropLink(Machine& machine, LinkEnd end, const Disconnect& why) {
@@ -410,9 +422,7 @@ void Fleet::DropLink(Machine& machine, LinkEnd end, const Disconnect& why) {
 void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
   machine.link_record.closed_at = loop_.clock().Wall();
   machine.link_record.end = end;
-  journal_.Put({machine.link_record}, [](const absl::Status&) {
-    // Found open at the next start, and closed then.
-  });
+  history_.Add(machine.link_record);
   Log(kInfo, "link closed",
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname},

@@ -16,11 +16,11 @@
 #include "absl/container/flat_hash_set.h"
 #include "gateway/fleet/command_desk.h"
 #include "gateway/fleet/deadlines.h"
+#include "gateway/fleet/history_log.h"
 #include "gateway/fleet/journal.h"
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/presence.h"
-#include "gateway/fleet/transition_log.h"
 #include "libprotocol/base/event_loop.h"
 
 namespace muster::gateway {
@@ -70,6 +70,9 @@ class Fleet {
   Fleet& operator=(const Fleet&) = delete;
 
   // --- Start --------------------------------------------------------------
+  // The smallest run number whose epochs are larger than all that these
+  // machines have: a restored copy may have been given a smaller one.
+  static uint64_t RunAfter(const std::vector<MachineRecord>& machines);
   // Takes over what the store remembers. Nobody is judged until Open().
   void Restore(uint64_t run, std::vector<MachineRecord> machines,
                std::vector<CommandRecord> open_commands);
@@ -103,7 +106,8 @@ class Fleet {
   // older one (Machines::FindReplaced), that one says so from now on.
   // Idempotent.
   void Admit(const MachineRecord& machine, const AgentId& replaces = AgentId());
-  // Durable before `done`. NotFound if there is no such living machine.
+  // Durable before `done`, and before anybody sees it. NotFound if there is no
+  // such living machine.
   void Delete(const OrgId& org, const AgentId& agent,
               absl::AnyInvocable<void(absl::Status)> done);
   void SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
@@ -155,7 +159,7 @@ class Fleet {
 
   Machines machines_;
   CommandDesk commands_;
-  TransitionLog transitions_;
+  HistoryLog history_;
   Deadlines<AgentId> deadlines_;
   absl::flat_hash_set<AgentId> heard_since_flush_;
   uint64_t run_ = 0;

@@ -636,5 +636,71 @@ TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("silent, link not closed"));
 }
 
+TEST_F(FleetTest, WhyKnowsNoNegativeTime) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.StepWall(-absl::Hours(2));
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("a is online for 0 s"));
+}
+
+TEST_F(FleetTest, LabelsAreSeenOnceTheyAreDurable) {
+  const AgentId a = Admit("a");
+  std::optional<absl::Status> done;
+  const auto set = [&](Labels labels) {
+    done.reset();
+    fleet_->SetLabels(kOrg, a, std::move(labels),
+                      [&](absl::Status s) { done = std::move(s); });
+  };
+  journal_.Hold();
+  set({{"env", "prod"}});
+  // Whatever else is written of the machine meanwhile leaves the labels alone.
+  Connect(a, link_);
+  EXPECT_THAT(Of(a).record.labels, IsEmpty());
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_TRUE(done->ok());
+  EXPECT_EQ(Of(a).record.labels, (Labels{{"env", "prod"}}));
+  EXPECT_EQ(journal_.machines[a].labels, (Labels{{"env", "prod"}}));
+
+  journal_.FailNext(1);
+  set({{"env", "test"}});
+  loop_.RunReady();
+  EXPECT_FALSE(done->ok());
+  EXPECT_EQ(Of(a).record.labels, (Labels{{"env", "prod"}}));
+}
+
+TEST_F(FleetTest, ATransitionIsMarkedDurableWhenTheStoreHasIt) {
+  const AgentId a = Admit("a");
+  journal_.Hold();
+  Connect(a, link_);
+  loop_.RunReady();
+  EXPECT_EQ(Of(a).record.transition_sequence, 1u);
+  EXPECT_EQ(Of(a).durable_sequence, 0u);
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_EQ(Of(a).durable_sequence, 1u);
+}
+
+TEST_F(FleetTest, LinkRowsThatTheStoreRefusedAreWrittenLater) {
+  const AgentId a = Admit("a");
+  journal_.FailNext(1000);
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(1));
+  fleet_->LinkClosed(a, epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(2));
+  EXPECT_TRUE(journal_.links.empty());
+  journal_.FailNext(0);
+  loop_.Advance(Seconds(1));
+  EXPECT_EQ((journal_.links[{a, epoch}].end), LinkEnd::kClosedByPeer);
+}
+
+TEST_F(FleetTest, ARunIsLargerThanEveryEpochThatIsStored) {
+  MachineRecord a;
+  MachineRecord b;
+  EXPECT_EQ(Fleet::RunAfter({}), 1u);
+  b.epoch = (uint64_t{9} << 32) + 4;
+  EXPECT_EQ(Fleet::RunAfter({a, b, a}), 10u);
+}
+
 }  // namespace
 }  // namespace muster::gateway

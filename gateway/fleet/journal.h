@@ -19,13 +19,21 @@ struct LastHeard {
   std::vector<std::pair<AgentId, absl::Time>> at;
 };
 
-// One thing to remember. Several make one transaction.
+struct LabelChange {
+  AgentId agent;
+  Labels labels;
+};
+
+// One thing to remember. Several make one transaction. A MachineRecord does not
+// change the labels of a machine that is stored, a LabelChange only those.
 using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
-                            CommandRecord, LastHeard>;
+                            CommandRecord, LastHeard, LabelChange, NoteRecord,
+                            IncidentRecord, BlindRecord>;
 
 // Journal writes in the order of its calls. Called on the fleet loop; never
 // blocks; every `done` runs once, later, on that loop, after the write is
-// durable or has failed. Unavailable and ResourceExhausted may pass.
+// durable or has failed. Unavailable and ResourceExhausted may pass. Aborted:
+// the store knows a newer epoch of that machine, which wins.
 class Journal {
  public:
   virtual ~Journal() = default;

@@ -35,6 +35,10 @@ struct Machine {
   std::optional<absl::Duration> round_trip = {};
   std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
 
+  // Of the newest transition that the store has confirmed; record counts on
+  // meanwhile.
+  uint64_t durable_sequence = 0;
+
   // Commands that are not finished, oldest first.
   std::vector<CommandId> open_commands = {};
 };

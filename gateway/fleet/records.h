@@ -166,6 +166,60 @@ struct LinkRecord {
   friend bool operator==(const LinkRecord&, const LinkRecord&) = default;
 };
 
+// Why this gateway could not hear. The last two close the door to newcomers
+// only: whoever has a link is heard.
+enum class BlindReason : uint8_t {
+  kNotRunning = 1,   // From the last word heard until links were accepted.
+  kStoodStill = 2,   // The loop did not turn.
+  kSuspended = 3,    // Nor did the host.
+  kDescriptors = 4,  // Connections were closed unheard: no descriptor left.
+  kAdmission = 5,    // Newcomers were told to come back later.
+};
+
+// A time in which nobody was judged, or nobody without a link.
+struct BlindRecord {
+  absl::Time from;
+  absl::Time to;
+  BlindReason reason = BlindReason::kStoodStill;
+
+  friend bool operator==(const BlindRecord&, const BlindRecord&) = default;
+};
+
+// Many machines of one group fell silent together.
+struct IncidentRecord {
+  std::string id;
+  OrgId org;
+  std::string group;  // "10.2.3.0/24", "muster.group=rack-7".
+  absl::Time opened_at;
+  std::optional<absl::Time> closed_at;
+  uint32_t machines = 0;  // That fell silent in it.
+  Verdict verdict;
+
+  friend bool operator==(const IncidentRecord&,
+                         const IncidentRecord&) = default;
+};
+
+enum class NoteKind : uint8_t {
+  kInterruption = 1,  // A new instance within the grace: no transition.
+  kDrift = 2,         // The agent's view of the last link was another one.
+  kDisputed = 3,      // An offline that should not have been said.
+  kFlapping = 4,
+  kDuplicateIdentity = 5,
+  kSharedMachineId = 6,
+};
+
+// Something worth remembering of one machine that is no change of status.
+struct NoteRecord {
+  AgentId agent;
+  absl::Time at;
+  NoteKind kind = NoteKind::kInterruption;
+  uint64_t epoch = 0;
+  std::optional<Verdict> verdict;
+  std::string text;  // A sentence for a person.
+
+  friend bool operator==(const NoteRecord&, const NoteRecord&) = default;
+};
+
 enum class CommandState : uint8_t {
   kQueued = 1,
   kDispatched = 2,

@@ -94,8 +94,9 @@ absl::Status Gateway::OpenStore() {
   RETURN_IF_ERROR(CheckNotLost(path, config_.data_dir + "/ca"));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteFleetStore> store,
                    SqliteFleetStore::Open(path));
-  ASSIGN_OR_RETURN(const uint64_t run, store->BeginRun(0, clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<MachineRecord> machines, store->LoadMachines());
+  ASSIGN_OR_RETURN(const uint64_t run,
+                   store->BeginRun(Fleet::RunAfter(machines), clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
                    store->LoadOpenCommands());
   Log(kInfo, "store opened",
@@ -284,7 +285,14 @@ void Gateway::CareLater() {
 }
 
 void Gateway::ProbeStore() {
-  if (!store_->health().last_error.ok()) DeleteOldRows();
+  if (!store_->health().last_error.ok()) {
+    store_->Write([now = clock_.Wall()](
+                      FleetStore& store) { return store.ProveWritable(now); },
+                  [](const absl::Status&) {
+                    // health() tells.
+                  });
+    DeleteOldRows();  // Makes room, if there is something to delete.
+  }
   loop_->PostAt(clock_.Now() + kProbeStoreEvery, [this] { ProbeStore(); });
 }
 

@@ -48,6 +48,7 @@ struct CommandFilter {
 
 // How long each kind is kept; see DESIGN "Storage".
 struct Retention {
+  // Notes, incidents and blind intervals too.
   absl::Duration transitions = absl::Hours(24 * 90);
   absl::Duration links = absl::Hours(24 * 90);
   absl::Duration commands = absl::Hours(24 * 90);
@@ -87,7 +88,7 @@ class FleetStore {
   // --- Start --------------------------------------------------------------
   // Raises the gateway's run number and returns it: at least `at_least`, larger
   // than every one returned before. Closes links left open by the previous run
-  // (kGatewayStopped at `now`).
+  // (kGatewayStopped at `now`), and its open incidents.
   virtual absl::StatusOr<uint64_t> BeginRun(uint64_t at_least,
                                             absl::Time now) = 0;
   // All machines, tombstones included, in order of id.
@@ -109,8 +110,12 @@ class FleetStore {
   // PermissionDenied with one of the texts "unknown token", "token revoked",
   // "token expired", "token used up" otherwise.
   virtual absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest&) = 0;
-  // Inserts or replaces, except last_heard.
+  // Inserts or replaces, except last_heard and, of a stored machine, labels.
+  // Aborted, and nothing changes, if a newer epoch is stored: it wins.
   virtual absl::Status PutMachine(const MachineRecord&) = 0;
+  // NotFound for an unknown machine.
+  virtual absl::Status SetLabels(const AgentId& agent,
+                                 const Labels& labels) = 0;
   // Machines that are not stored are skipped.
   virtual absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>>) = 0;
@@ -125,6 +130,25 @@ class FleetStore {
   // Newest epoch first, at most `limit`.
   virtual absl::StatusOr<std::vector<LinkRecord>> ListLinks(
       const AgentId& agent, size_t limit) = 0;
+
+  // NotFound for an unknown machine.
+  virtual absl::Status AddNote(const NoteRecord&) = 0;
+  // Newest first, at most `limit`.
+  virtual absl::StatusOr<std::vector<NoteRecord>> ListNotes(
+      const AgentId& agent, size_t limit) = 0;
+
+  // --- The gateway itself -------------------------------------------------
+  virtual absl::Status AddBlindInterval(const BlindRecord&) = 0;
+  // Newest end first, at most `limit`.
+  virtual absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
+      size_t limit) = 0;
+  // Inserts or replaces by id.
+  virtual absl::Status PutIncident(const IncidentRecord&) = 0;
+  // Newest first, at most `limit`.
+  virtual absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
+      const OrgId& org, size_t limit) = 0;
+  // Writes a row of no other use: proves that the store takes writes.
+  virtual absl::Status ProveWritable(absl::Time now) = 0;
 
   // --- Commands -----------------------------------------------------------
   // Adds a queued command and returns it. If its org already used the same
@@ -164,9 +188,9 @@ class FleetStore {
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and
   // gives space back; returns how many. Call again until it returns 0. The age
-  // of a command, its output and its key counts from created_at; of a link from
-  // closed_at. Commands that are not terminal, their output, and open links
-  // stay.
+  // of a command, its output and its key counts from created_at; of a link and
+  // an incident from closed_at. Commands that are not terminal, their output,
+  // open links and open incidents stay.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
   // Bytes per kind: "machines", "transitions", "links", "commands", "output",

@@ -330,6 +330,34 @@ TEST_P(FleetStoreContract, PutMachineReplacesAllButLastHeard) {
   EXPECT_EQ(store_->LoadMachines()->front(), changed);
 }
 
+TEST_P(FleetStoreContract, LabelsChangeOnlyByThemselves) {
+  MachineRecord machine = Machine("m1");
+  machine.labels = {{"other", "labels"}};
+  machine.address = "192.0.2.8:1";
+  ASSERT_TRUE(store_->PutMachine(machine).ok());
+  Reopen();
+  EXPECT_EQ((*store_->LoadMachines())[0].labels, Machine("m1").labels);
+  EXPECT_EQ((*store_->LoadMachines())[0].address, "192.0.2.8:1");
+  ASSERT_TRUE(store_->SetLabels(machine.id, machine.labels).ok());
+  Reopen();
+  EXPECT_EQ((*store_->LoadMachines())[0], machine);
+  EXPECT_EQ(CodeOf(store_->SetLabels(AgentId("nobody"), {})),
+            absl::StatusCode::kNotFound);
+}
+
+TEST_P(FleetStoreContract, AWriteOfAnOlderEpochNeverTakesEffect) {
+  MachineRecord newer = Machine("m1");
+  newer.status = Status::kOnline;
+  ++newer.epoch;
+  ASSERT_TRUE(store_->PutMachine(newer).ok());
+  EXPECT_EQ(CodeOf(store_->PutMachine(Machine("m1"))),
+            absl::StatusCode::kAborted);
+  EXPECT_EQ((*store_->LoadMachines())[0], newer);
+  newer.status = Status::kStale;
+  ASSERT_TRUE(store_->PutMachine(newer).ok()) << "the same epoch";
+  EXPECT_EQ((*store_->LoadMachines())[0], newer);
+}
+
 TEST_P(FleetStoreContract, LastHeardIsReplacedAndUnknownMachinesAreSkipped) {
   const std::pair<AgentId, absl::Time> heard[] = {{AgentId("m1"), At(5)},
                                                   {AgentId("nobody"), At(6)},
@@ -382,6 +410,73 @@ TEST_P(FleetStoreContract, ALinkIsReplacedByAgentAndEpoch) {
   Reopen();
   EXPECT_THAT(*store_->ListLinks(AgentId("m1"), 2),
               ElementsAre(closed, Link("m1", 7)));
+}
+
+TEST_P(FleetStoreContract, NotesAreListedNewestFirstUpToTheLimit) {
+  NoteRecord first{AgentId("m1"),
+                   At(9),
+                   NoteKind::kDrift,
+                   7,
+                   {},
+                   "the agent knows a newer epoch"};
+  NoteRecord second = first;
+  second.at = At(3);  // The wall clock was set back.
+  second.kind = NoteKind::kInterruption;
+  second.verdict = Verdict{Domain::kAgent, Cause::kAgentRestarted,
+                           Confidence::kLikely, "agent restarted"};
+  for (const NoteRecord& note : {first, second, second}) {
+    ASSERT_TRUE(store_->AddNote(note).ok());
+  }
+  NoteRecord other = first;
+  other.agent = AgentId("m2");
+  ASSERT_TRUE(store_->AddNote(other).ok());
+  other.agent = AgentId("nobody");
+  EXPECT_EQ(CodeOf(store_->AddNote(other)), absl::StatusCode::kNotFound);
+  Reopen();
+  EXPECT_THAT(*store_->ListNotes(first.agent, 2), ElementsAre(second, second));
+  EXPECT_THAT(*store_->ListNotes(first.agent, 9),
+              ElementsAre(second, second, first));
+  EXPECT_THAT(*store_->ListNotes(other.agent, 9), IsEmpty());
+}
+
+// --- The gateway itself -----------------------------------------------------
+
+TEST_P(FleetStoreContract, BlindIntervalsAreListedNewestFirstUpToTheLimit) {
+  const BlindRecord early{At(1), At(4), BlindReason::kSuspended};
+  const BlindRecord late{At(2), At(5), BlindReason::kDescriptors};
+  for (const BlindRecord& blind : {late, early, late}) {
+    ASSERT_TRUE(store_->AddBlindInterval(blind).ok());
+  }
+  Reopen();
+  EXPECT_THAT(*store_->ListBlindIntervals(9), ElementsAre(late, late, early));
+  EXPECT_THAT(*store_->ListBlindIntervals(1), ElementsAre(late));
+}
+
+TEST_P(FleetStoreContract, IncidentsAreReplacedByIdAndEndWithTheRun) {
+  const IncidentRecord first = Incident("i1", At(1));
+  IncidentRecord second = Incident("i2", At(2));
+  IncidentRecord foreign = Incident("i3", At(3));
+  foreign.org = OrgId("other");
+  for (const IncidentRecord& incident : {first, second, foreign}) {
+    ASSERT_TRUE(store_->PutIncident(incident).ok());
+  }
+  second.closed_at = At(30);
+  second.machines = 41;
+  second.verdict.summary = "41 machines";
+  ASSERT_TRUE(store_->PutIncident(second).ok());
+  Reopen();
+  EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, first));
+  EXPECT_THAT(*store_->ListIncidents(first.org, 1), ElementsAre(second));
+  ASSERT_TRUE(store_->BeginRun(0, At(99)).ok());
+  IncidentRecord ended = first;
+  ended.closed_at = At(99);
+  EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, ended));
+}
+
+TEST_P(FleetStoreContract, AStoreThatTakesWritesCanProveIt) {
+  ASSERT_TRUE(store_->BeginRun(0, At(1)).ok());
+  EXPECT_TRUE(store_->ProveWritable(At(2)).ok());
+  EXPECT_EQ(*store_->BeginRun(0, At(3)), 2u) << "it changes nothing else";
 }
 
 // --- Commands ---------------------------------------------------------------
@@ -609,6 +704,14 @@ TEST_P(FleetStoreContract, ExpiredRowsGoInSmallStepsAndNothingElse) {
   TransitionRecord young = Transition("m1", 2);
   young.at = At(0) + absl::Hours(24 * 200);
   ASSERT_TRUE(store_->AddTransition(young).ok());
+  const NoteRecord note{AgentId("m1"), At(2), NoteKind::kDrift, 7, {}, "x"};
+  ASSERT_TRUE(store_->AddNote(note).ok());
+  ASSERT_TRUE(
+      store_->AddBlindInterval({At(1), At(2), BlindReason::kStoodStill}).ok());
+  IncidentRecord over = Incident("i1", At(1));
+  over.closed_at = At(2);
+  ASSERT_TRUE(store_->PutIncident(over).ok());
+  ASSERT_TRUE(store_->PutIncident(Incident("i2", At(1))).ok());  // Open: stays.
   CommandRecord done = Command("c1");
   done.idempotency_key = "key";
   Add(done);
@@ -627,12 +730,17 @@ TEST_P(FleetStoreContract, ExpiredRowsGoInSmallStepsAndNothingElse) {
     EXPECT_LE(*step, 2u);
     deleted += *step;
   }
-  EXPECT_EQ(deleted, 6u);  // 2 output, key, transition, link, command.
+  // 2 output, key, transition, link, command, note, blind interval, incident.
+  EXPECT_EQ(deleted, 9u);
   Reopen();
   EXPECT_THAT(List({}), ElementsAre("c2"));
   EXPECT_THAT(*store_->ReadOutput(CommandId("c2"), 0, 0, 9), SizeIs(1));
   EXPECT_THAT(*store_->ListLinks(AgentId("m1"), 9), ElementsAre(Link("m1", 2)));
   EXPECT_THAT(*store_->ListTransitions(AgentId("m1"), 9), ElementsAre(young));
+  EXPECT_THAT(*store_->ListNotes(AgentId("m1"), 9), IsEmpty());
+  EXPECT_THAT(*store_->ListBlindIntervals(9), IsEmpty());
+  EXPECT_THAT(*store_->ListIncidents(OrgId("acme"), 9),
+              ElementsAre(Incident("i2", At(1))));
   EXPECT_THAT(*store_->LoadMachines(), SizeIs(2));
 }
 
@@ -670,8 +778,9 @@ TEST_P(FleetStoreContract, StoredBytesGrowWithWhatIsStored) {
   Add(Command("c1"));
   const auto before = store_->StoredBytes();
   ASSERT_TRUE(before.ok()) << before.status();
-  for (const char* kind : {"machines", "transitions", "links", "commands",
-                           "output", "tokens", "file"}) {
+  for (const char* kind :
+       {"machines", "transitions", "links", "notes", "incidents",
+        "blind_intervals", "commands", "output", "tokens", "file"}) {
     EXPECT_TRUE(before->contains(kind)) << kind;
   }
   Append("c1", Stream::kStdout, 0, std::string(100'000, 'x'));

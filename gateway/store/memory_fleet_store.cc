@@ -98,6 +98,12 @@ absl::StatusOr<uint64_t> MemoryFleetStore::BeginRun(uint64_t at_least,
     closed.closed_at = now;
     Put(links_, key, closed);
   }
+  for (const auto& [id, incident] : std::map(incidents_)) {
+    if (incident.closed_at) continue;
+    IncidentRecord closed = incident;
+    closed.closed_at = now;
+    Put(incidents_, id, closed);
+  }
   return run_.begin()->second;
 }
 
@@ -126,7 +132,7 @@ MemoryFleetStore::LoadOpenCommands() {
 
 absl::Status MemoryFleetStore::CheckMachine(const AgentId& id) const {
   if (machines_.contains(id)) return absl::OkStatus();
-  return absl::NotFoundError(fmt::format("machine {} is not known", id.str()));
+  return UnknownMachine(id);
 }
 
 absl::StatusOr<Enrollment> MemoryFleetStore::Enroll(
@@ -173,7 +179,22 @@ absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
   RETURN_IF_ERROR(error());
   MachineRecord stored = machine;
   stored.last_heard.reset();
+  const auto before = machines_.find(machine.id);
+  if (before != machines_.end()) {
+    if (before->second.epoch > machine.epoch) return NewerEpoch(machine);
+    stored.labels = before->second.labels;
+  }
   Put(machines_, machine.id, std::move(stored));
+  return absl::OkStatus();
+}
+
+absl::Status MemoryFleetStore::SetLabels(const AgentId& agent,
+                                         const Labels& labels) {
+  RETURN_IF_ERROR(error());
+  RETURN_IF_ERROR(CheckMachine(agent));
+  MachineRecord changed = machines_.at(agent);
+  changed.labels = labels;
+  Put(machines_, agent, std::move(changed));
   return absl::OkStatus();
 }
 
@@ -214,6 +235,64 @@ absl::StatusOr<std::vector<LinkRecord>> MemoryFleetStore::ListLinks(
   RETURN_IF_ERROR(error());
   return NewestFirst(links_, agent, limit);
 }
+
+absl::Status MemoryFleetStore::AddNote(const NoteRecord& note) {
+  RETURN_IF_ERROR(error());
+  RETURN_IF_ERROR(CheckMachine(note.agent));
+  Put(notes_, {note.agent, ++last_row_}, note);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<NoteRecord>> MemoryFleetStore::ListNotes(
+    const AgentId& agent, size_t limit) {
+  RETURN_IF_ERROR(error());
+  return NewestFirst(notes_, agent, limit);
+}
+
+// --- The gateway itself -----------------------------------------------------
+
+absl::Status MemoryFleetStore::AddBlindInterval(const BlindRecord& blind) {
+  RETURN_IF_ERROR(error());
+  Put(blind_, ++last_row_, blind);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<BlindRecord>> MemoryFleetStore::ListBlindIntervals(
+    size_t limit) {
+  RETURN_IF_ERROR(error());
+  std::vector<std::pair<uint64_t, BlindRecord>> rows(blind_.begin(),
+                                                     blind_.end());
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.second.to, a.first) > std::tie(b.second.to, b.first);
+  });
+  std::vector<BlindRecord> found;
+  for (auto& [row, blind] : rows) {
+    if (found.size() < limit) found.push_back(std::move(blind));
+  }
+  return found;
+}
+
+absl::Status MemoryFleetStore::PutIncident(const IncidentRecord& incident) {
+  RETURN_IF_ERROR(error());
+  Put(incidents_, incident.id, incident);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<IncidentRecord>> MemoryFleetStore::ListIncidents(
+    const OrgId& org, size_t limit) {
+  RETURN_IF_ERROR(error());
+  std::vector<IncidentRecord> found;
+  for (const auto& [id, incident] : incidents_) {
+    if (incident.org == org) found.push_back(incident);
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.opened_at, a.id) > std::tie(b.opened_at, b.id);
+  });
+  if (found.size() > limit) found.resize(limit);
+  return found;
+}
+
+absl::Status MemoryFleetStore::ProveWritable(absl::Time) { return error(); }
 
 // --- Commands ---------------------------------------------------------------
 
@@ -402,6 +481,17 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
       EraseExpired(links_, rows_max - deleted, [&](const auto&, const auto& l) {
         return l.closed_at.has_value() && *l.closed_at < now - retention.links;
       });
+  const absl::Time history_before = now - retention.transitions;
+  deleted += EraseExpired(
+      notes_, rows_max - deleted,
+      [&](const auto&, const auto& n) { return n.at < history_before; });
+  deleted += EraseExpired(
+      blind_, rows_max - deleted,
+      [&](const auto&, const auto& b) { return b.to < history_before; });
+  deleted += EraseExpired(incidents_, rows_max - deleted,
+                          [&](const auto&, const auto& i) {
+                            return i.closed_at && *i.closed_at < history_before;
+                          });
   // What still refers to a command is gone if there was room for it.
   if (deleted < rows_max) {
     deleted += EraseExpired(commands_, rows_max - deleted,
@@ -421,6 +511,9 @@ MemoryFleetStore::StoredBytes() {
       {"machines", machines_.size() * sizeof(MachineRecord)},
       {"transitions", transitions_.size() * sizeof(TransitionRecord)},
       {"links", links_.size() * sizeof(LinkRecord)},
+      {"notes", notes_.size() * sizeof(NoteRecord)},
+      {"incidents", incidents_.size() * sizeof(IncidentRecord)},
+      {"blind_intervals", blind_.size() * sizeof(BlindRecord)},
       {"commands", commands_.size() * sizeof(CommandRecord)},
       {"output", output},
       {"tokens", tokens_.size() * sizeof(TokenRecord)}};

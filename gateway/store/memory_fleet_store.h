@@ -39,6 +39,7 @@ class MemoryFleetStore final : public FleetStore {
 
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
+  absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
   absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;
@@ -47,6 +48,17 @@ class MemoryFleetStore final : public FleetStore {
   absl::Status PutLink(const LinkRecord& link) override;
   absl::StatusOr<std::vector<LinkRecord>> ListLinks(const AgentId& agent,
                                                     size_t limit) override;
+  absl::Status AddNote(const NoteRecord& note) override;
+  absl::StatusOr<std::vector<NoteRecord>> ListNotes(const AgentId& agent,
+                                                    size_t limit) override;
+
+  absl::Status AddBlindInterval(const BlindRecord& blind) override;
+  absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
+      size_t limit) override;
+  absl::Status PutIncident(const IncidentRecord& incident) override;
+  absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
+      const OrgId& org, size_t limit) override;
+  absl::Status ProveWritable(absl::Time now) override;
 
   absl::StatusOr<CommandRecord> AddCommand(
       const CommandRecord& command) override;
@@ -109,6 +121,11 @@ class MemoryFleetStore final : public FleetStore {
   std::map<AgentId, absl::Time> last_heard_;
   std::map<std::pair<AgentId, uint64_t>, TransitionRecord> transitions_;
   std::map<std::pair<AgentId, uint64_t>, LinkRecord> links_;
+  // By agent and order of arrival.
+  std::map<std::pair<AgentId, uint64_t>, NoteRecord> notes_;
+  std::map<uint64_t, BlindRecord> blind_;
+  std::map<std::string, IncidentRecord> incidents_;
+  uint64_t last_row_ = 0;
   std::map<CommandId, CommandRecord> commands_;
   std::map<std::pair<OrgId, std::string>, IdempotencyKey> keys_;
   // By command and order of arrival.

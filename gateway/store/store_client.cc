@@ -115,13 +115,24 @@ absl::Status StoreClient::RunBatch(std::vector<Job>& batch) {
     commit = loop_.clock().Now() - start;
   }
   if (IsFatal(result)) fatal_ = result;
-  Report(result, commit);
+  Report(result.ok() ? Trouble(batch) : result, commit);
   return result;
+}
+
+// What the disk did to one job of a batch that was committed.
+absl::Status StoreClient::Trouble(const std::vector<Job>& batch) {
+  for (const Job& job : batch) {
+    if (absl::IsResourceExhausted(job.own) || absl::IsUnavailable(job.own)) {
+      return job.own;
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StoreClient::RunInside(Job& job) {
   RETURN_IF_ERROR(writer_->Begin());
-  if (job.run(writer_.get()).ok()) return writer_->Commit();
+  job.own = job.run(writer_.get());
+  if (job.own.ok()) return writer_->Commit();
   writer_->Rollback();
   return absl::OkStatus();  // The job keeps its own error.
 }

@@ -102,6 +102,7 @@ class StoreClient {
     absl::AnyInvocable<absl::Status(FleetStore*)> run;
     absl::AnyInvocable<void(const absl::Status& failure)> finish;
     bool needs_reader = false;
+    absl::Status own;      // What `run` returned.
     absl::Status failure;  // Why `run` was not called, or had no effect.
   };
 
@@ -121,6 +122,7 @@ class StoreClient {
   void RunReader() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status RunBatch(std::vector<Job>& batch);
   absl::Status RunInside(Job& job);
+  static absl::Status Trouble(const std::vector<Job>& batch);
   void Report(const absl::Status& result, absl::Duration commit)
       ABSL_LOCKS_EXCLUDED(mu_);
 

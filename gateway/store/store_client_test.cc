@@ -148,6 +148,21 @@ TEST_F(StoreClientTest, ACommitThatFailsFailsItsBatchAndTheNextIsTriedAgain) {
   EXPECT_THAT(Stored(), ElementsAre("b"));
 }
 
+TEST_F(StoreClientTest, ADiskThatIsFullForOneWriteIsToldUntilOneWorks) {
+  Start();
+  const auto write = [this](absl::Status status) {
+    client_->Write([status](FleetStore&) { return status; },
+                   [](const absl::Status&) {});
+    Settle();
+    return client_->health().last_error;
+  };
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      write(absl::ResourceExhaustedError("disk full"))));
+  EXPECT_TRUE(write(absl::NotFoundError("of no interest to the disk")).ok());
+  EXPECT_TRUE(absl::IsUnavailable(write(absl::UnavailableError("locked"))));
+  EXPECT_TRUE(write(absl::OkStatus()).ok());
+}
+
 TEST_F(StoreClientTest, AnIoErrorIsReportedOnceAndNothingIsWrittenAfterIt) {
   std::vector<absl::Status> fatal;
   StoreClient::Options options;
@@ -214,10 +229,14 @@ TEST_F(StoreClientTest, TheJournalPutsAllOfItsChangesOrNone) {
   journal.Put({Machine("a"), Transition("a", 1), Link("a", 1), heard}, note);
   journal.Put({Machine("b"), Transition("b", 1), Transition("a", 1)}, note);
   journal.Put({Transition("a", 2)}, note);
+  journal.Put({LabelChange{AgentId("a"), {}},
+               NoteRecord{AgentId("a"), At(1), NoteKind::kDrift, 1, {}, "x"},
+               Incident("i1", At(1)), BlindRecord{}},
+              note);
   EXPECT_THAT(Stored(), ElementsAre("a"));
   EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kOk,
                                  absl::StatusCode::kAlreadyExists,
-                                 absl::StatusCode::kOk));
+                                 absl::StatusCode::kOk, absl::StatusCode::kOk));
 }
 
 TEST_F(StoreClientTest, TheJournalKeepsACommandFromTheRequestToItsOutput) {

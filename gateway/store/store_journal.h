@@ -75,6 +75,16 @@ class StoreJournal final : public Journal {
     absl::Status operator()(const LastHeard& batch) {
       return store.PutLastHeard(batch.at);
     }
+    absl::Status operator()(const LabelChange& c) {
+      return store.SetLabels(c.agent, c.labels);
+    }
+    absl::Status operator()(const NoteRecord& n) { return store.AddNote(n); }
+    absl::Status operator()(const IncidentRecord& i) {
+      return store.PutIncident(i);
+    }
+    absl::Status operator()(const BlindRecord& b) {
+      return store.AddBlindInterval(b);
+    }
   };
 
   StoreClient& store_;

@@ -16,6 +16,14 @@ absl::Status UnknownToken(const TokenId& id) {
 absl::Status UnknownCommand(const CommandId& id) {
   return absl::NotFoundError(fmt::format("command {} is not known", id.str()));
 }
+absl::Status UnknownMachine(const AgentId& id) {
+  return absl::NotFoundError(fmt::format("machine {} is not known", id.str()));
+}
+absl::Status NewerEpoch(const MachineRecord& refused) {
+  return absl::AbortedError(
+      fmt::format("machine {}: epoch {} is not the newest", refused.id.str(),
+                  refused.epoch));
+}
 absl::Status MachineIdTaken(const AgentId& id) {
   return absl::AlreadyExistsError(
       fmt::format("machine {} exists already", id.str()));

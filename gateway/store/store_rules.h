@@ -15,7 +15,10 @@ namespace muster::gateway {
 absl::Status UnknownToken();
 absl::Status UnknownToken(const TokenId& id);
 absl::Status UnknownCommand(const CommandId& id);
+absl::Status UnknownMachine(const AgentId& id);
 absl::Status MachineIdTaken(const AgentId& id);
+// Aborted: what was judged of an older epoch does not count any more.
+absl::Status NewerEpoch(const MachineRecord& refused);
 
 // Whether `token` still opens the door at `now`. `repeated`: its holder has
 // already passed with the same key; then only a revocation shuts it.

@@ -54,6 +54,17 @@ inline LinkRecord Link(const std::string& agent, uint64_t epoch) {
           "192.0.2.7:1",  At(1), std::nullopt, LinkEnd::kOpen};
 }
 
+inline IncidentRecord Incident(const std::string& id, absl::Time opened_at) {
+  return {id,
+          OrgId("acme"),
+          "10.2.3.0/24",
+          opened_at,
+          std::nullopt,
+          5,
+          Verdict{Domain::kNetwork, Cause::kNetworkGroup, Confidence::kLikely,
+                  "5 machines in 10.2.3.0/24"}};
+}
+
 inline CommandRecord Command(const std::string& id,
                              const std::string& agent = "m1") {
   CommandRecord c;

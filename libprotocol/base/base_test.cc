@@ -13,6 +13,7 @@
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/log.h"
+#include "libprotocol/base/log_limit.h"
 #include "libprotocol/base/secret.h"
 #include "libprotocol/testing/temp_dir.h"
 
@@ -124,6 +125,18 @@ TEST(SecretTest, MovingLeavesNothingBehind) {
   const Secret b = std::move(a);
   EXPECT_EQ(b.Reveal(), "hunter2");
   EXPECT_TRUE(a.empty());  // NOLINT(bugprone-use-after-move): the point.
+}
+
+TEST(LogLimitTest, OnePassesInEachPeriodAndTheRestIsCounted) {
+  LogLimit limit(absl::Seconds(10));
+  const auto at = [](int s) { return Instant::SinceBoot(absl::Seconds(s)); };
+  EXPECT_EQ(limit.Pass(at(0)), 0u);
+  EXPECT_EQ(limit.Pass(at(0)), std::nullopt);
+  EXPECT_EQ(limit.Pass(at(9)), std::nullopt);
+  EXPECT_EQ(limit.Pass(at(10)), 2u);
+  EXPECT_EQ(limit.Pass(at(19)), std::nullopt);
+  EXPECT_EQ(limit.Pass(at(100)), 1u);
+  EXPECT_EQ(limit.Pass(at(200)), 0u);
 }
 
 }  // namespace

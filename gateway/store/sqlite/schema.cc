@@ -10,7 +10,8 @@ namespace {
 constexpr char kVersion1[] = R"sql(
 CREATE TABLE gateway(
   only_row INTEGER NOT NULL PRIMARY KEY CHECK(only_row=1),
-  run INTEGER NOT NULL
+  run INTEGER NOT NULL,
+  proved_at_us INTEGER               -- When it last proved that it can write.
 ) STRICT;
 
 CREATE TABLE machines(
@@ -78,6 +79,46 @@ CREATE TABLE links(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_age ON links(closed_at_us);
 CREATE INDEX links_open ON links(agent) WHERE how_ended=0;
+
+-- What is no change of status: interruptions, drift, disputes, findings.
+CREATE TABLE notes(
+  arrival INTEGER NOT NULL PRIMARY KEY,
+  agent TEXT NOT NULL REFERENCES machines(id),
+  at_us INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  verdict_domain INTEGER,
+  verdict_cause INTEGER,
+  verdict_confidence INTEGER,
+  verdict_summary TEXT,
+  note TEXT NOT NULL
+) STRICT;
+CREATE INDEX notes_by_agent ON notes(agent, arrival);
+CREATE INDEX notes_by_age ON notes(at_us);
+
+-- When the gateway itself could not hear.
+CREATE TABLE blind_intervals(
+  arrival INTEGER NOT NULL PRIMARY KEY,
+  from_us INTEGER NOT NULL,
+  to_us INTEGER NOT NULL,
+  reason INTEGER NOT NULL
+) STRICT;
+CREATE INDEX blind_intervals_by_age ON blind_intervals(to_us, arrival);
+
+CREATE TABLE incidents(
+  id TEXT NOT NULL PRIMARY KEY,
+  org TEXT NOT NULL,
+  machine_group TEXT NOT NULL,
+  opened_at_us INTEGER NOT NULL,
+  closed_at_us INTEGER,
+  machines INTEGER NOT NULL,
+  verdict_domain INTEGER NOT NULL,
+  verdict_cause INTEGER NOT NULL,
+  verdict_confidence INTEGER NOT NULL,
+  verdict_summary TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incidents_by_org ON incidents(org, opened_at_us, id);
+CREATE INDEX incidents_by_age ON incidents(closed_at_us);
 
 CREATE TABLE commands(
   row_number INTEGER NOT NULL PRIMARY KEY,

@@ -77,6 +77,10 @@ absl::StatusOr<uint64_t> SqliteFleetStore::BeginRun(uint64_t at_least,
                    db_->Prepare("UPDATE links SET closed_at_us=$1, "
                                 "how_ended=$2 WHERE how_ended=0"));
   RETURN_IF_ERROR(close.Bind(now, LinkEnd::kGatewayStopped).Run());
+  ASSIGN_OR_RETURN(Statement end,
+                   db_->Prepare("UPDATE incidents SET closed_at_us=$1 "
+                                "WHERE closed_at_us IS NULL"));
+  RETURN_IF_ERROR(end.Bind(now).Run());
   RETURN_IF_ERROR(txn.Commit());
   return run;
 }
@@ -124,6 +128,15 @@ absl::StatusOr<size_t> SqliteFleetStore::DeleteExpired(
       {"DELETE FROM links WHERE (agent, epoch) IN (SELECT agent, epoch FROM "
        "links WHERE closed_at_us<$1 ORDER BY closed_at_us LIMIT $2)",
        now - retention.links},
+      {"DELETE FROM notes WHERE arrival IN (SELECT arrival FROM notes WHERE "
+       "at_us<$1 ORDER BY at_us LIMIT $2)",
+       now - retention.transitions},
+      {"DELETE FROM blind_intervals WHERE arrival IN (SELECT arrival FROM "
+       "blind_intervals WHERE to_us<$1 ORDER BY to_us LIMIT $2)",
+       now - retention.transitions},
+      {"DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE "
+       "closed_at_us<$1 ORDER BY closed_at_us LIMIT $2)",
+       now - retention.transitions},
       {"DELETE FROM commands WHERE row_number IN (SELECT row_number FROM "
        "commands WHERE created_at_us<$1 AND state>4 AND output_kept=0 ORDER BY "
        "created_at_us LIMIT $2)",

@@ -42,6 +42,7 @@ class SqliteFleetStore final : public FleetStore {
 
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
+  absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
   absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;
@@ -50,6 +51,17 @@ class SqliteFleetStore final : public FleetStore {
   absl::Status PutLink(const LinkRecord& link) override;
   absl::StatusOr<std::vector<LinkRecord>> ListLinks(const AgentId& agent,
                                                     size_t limit) override;
+  absl::Status AddNote(const NoteRecord& note) override;
+  absl::StatusOr<std::vector<NoteRecord>> ListNotes(const AgentId& agent,
+                                                    size_t limit) override;
+
+  absl::Status AddBlindInterval(const BlindRecord& blind) override;
+  absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
+      size_t limit) override;
+  absl::Status PutIncident(const IncidentRecord& incident) override;
+  absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
+      const OrgId& org, size_t limit) override;
+  absl::Status ProveWritable(absl::Time now) override;
 
   absl::StatusOr<CommandRecord> AddCommand(
       const CommandRecord& command) override;

@@ -1,4 +1,4 @@
-// Machines, their registration and tokens, transitions and links.
+// Machines, their registration and tokens.
 
 #include "fmt/format.h"
 #include "gateway/store/sqlite/columns.h"
@@ -95,8 +95,7 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "machine_id=excluded.machine_id, os=excluded.os, "
           "kernel=excluded.kernel, architecture=excluded.architecture, "
           "agent_version=excluded.agent_version, runtime=excluded.runtime, "
-          "runtime_name=excluded.runtime_name, labels=excluded.labels, "
-          "key_pin=excluded.key_pin, "
+          "runtime_name=excluded.runtime_name, key_pin=excluded.key_pin, "
           "registered_at_us=excluded.registered_at_us, "
           "status=excluded.status, status_since_us=excluded.status_since_us, "
           "verdict_domain=excluded.verdict_domain, "
@@ -109,15 +108,25 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "acknowledged_high=excluded.acknowledged_high, "
           "address=excluded.address, "
           "replaced_by=excluded.replaced_by, "
-          "deleted_at_us=excluded.deleted_at_us"));
-  return put
-      .Bind(m.id, m.org, f.hostname, f.machine_id, f.os, f.kernel,
-            f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
-            m.key_pin, m.registered_at, m.status, m.status_since,
-            verdict.domain, verdict.cause, verdict.confidence, verdict.summary,
-            m.promised_back, m.epoch, m.transition_sequence, m.dispatch_high,
-            m.acknowledged_high, m.address, m.replaced_by, m.deleted_at)
-      .Run();
+          "deleted_at_us=excluded.deleted_at_us "
+          "WHERE excluded.epoch>=machines.epoch"));
+  put.Bind(m.id, m.org, f.hostname, f.machine_id, f.os, f.kernel,
+           f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
+           m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
+           verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
+           m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
+           m.address, m.replaced_by, m.deleted_at);
+  RETURN_IF_ERROR(put.Run());
+  return db_->changes() == 1 ? absl::OkStatus() : NewerEpoch(m);
+}
+
+absl::Status SqliteFleetStore::SetLabels(const AgentId& agent,
+                                         const Labels& labels) {
+  ASSIGN_OR_RETURN(const std::string json, sqlite::LabelsToJson(labels));
+  ASSIGN_OR_RETURN(Statement set,
+                   db_->Prepare("UPDATE machines SET labels=$2 WHERE id=$1"));
+  RETURN_IF_ERROR(set.Bind(agent, json).Run());
+  return db_->changes() == 1 ? absl::OkStatus() : UnknownMachine(agent);
 }
 
 absl::Status SqliteFleetStore::PutLastHeard(
@@ -132,76 +141,6 @@ absl::Status SqliteFleetStore::PutLastHeard(
     RETURN_IF_ERROR(put.Bind(agent, at).Run());
   }
   return txn.Commit();
-}
-
-absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
-  const VerdictColumns verdict(t.verdict);
-  ASSIGN_OR_RETURN(
-      Statement add,
-      db_->Prepare("INSERT INTO transitions(agent, sequence, from_status, "
-                   "to_status, at_us, epoch, verdict_domain, verdict_cause, "
-                   "verdict_confidence, verdict_summary) "
-                   "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
-  return add
-      .Bind(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
-            verdict.cause, verdict.confidence, verdict.summary)
-      .Run();
-}
-
-absl::StatusOr<std::vector<TransitionRecord>> SqliteFleetStore::ListTransitions(
-    const AgentId& agent, size_t limit) {
-  ASSIGN_OR_RETURN(
-      Statement list,
-      db_->Prepare("SELECT agent, sequence, from_status, to_status, at_us, "
-                   "epoch, verdict_domain, verdict_cause, verdict_confidence, "
-                   "verdict_summary FROM transitions WHERE agent=$1 "
-                   "ORDER BY sequence DESC LIMIT $2"));
-  list.Bind(agent, limit);
-  std::vector<TransitionRecord> transitions;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, list.Step());
-    if (!row) return transitions;
-    TransitionRecord& t = transitions.emplace_back();
-    VerdictColumns verdict;
-    list.Read(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
-              verdict.cause, verdict.confidence, verdict.summary);
-    t.verdict = verdict.ToVerdict();
-  }
-}
-
-absl::Status SqliteFleetStore::PutLink(const LinkRecord& l) {
-  ASSIGN_OR_RETURN(
-      Statement put,
-      db_->Prepare(
-          "INSERT INTO links(agent, epoch, boot_id, process_start_id, address, "
-          "opened_at_us, closed_at_us, how_ended) "
-          "VALUES($1, $2, $3, $4, $5, $6, $7, $8) "
-          "ON CONFLICT(agent, epoch) DO UPDATE SET boot_id=excluded.boot_id, "
-          "process_start_id=excluded.process_start_id, "
-          "address=excluded.address, opened_at_us=excluded.opened_at_us, "
-          "closed_at_us=excluded.closed_at_us, how_ended=excluded.how_ended"));
-  return put
-      .Bind(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
-            l.opened_at, l.closed_at, l.end)
-      .Run();
-}
-
-absl::StatusOr<std::vector<LinkRecord>> SqliteFleetStore::ListLinks(
-    const AgentId& agent, size_t limit) {
-  ASSIGN_OR_RETURN(
-      Statement list,
-      db_->Prepare("SELECT agent, epoch, boot_id, process_start_id, address, "
-                   "opened_at_us, closed_at_us, how_ended FROM links "
-                   "WHERE agent=$1 ORDER BY epoch DESC LIMIT $2"));
-  list.Bind(agent, limit);
-  std::vector<LinkRecord> links;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, list.Step());
-    if (!row) return links;
-    LinkRecord& l = links.emplace_back();
-    list.Read(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
-              l.opened_at, l.closed_at, l.end);
-  }
 }
 
 // --- Registration -----------------------------------------------------------

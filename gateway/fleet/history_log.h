@@ -1,7 +1,7 @@
-// What became of machines, remembered without a gap.
+// What happened, remembered without a gap.
 
-#ifndef MUSTER_GATEWAY_FLEET_TRANSITION_LOG_H_
-#define MUSTER_GATEWAY_FLEET_TRANSITION_LOG_H_
+#ifndef MUSTER_GATEWAY_FLEET_HISTORY_LOG_H_
+#define MUSTER_GATEWAY_FLEET_HISTORY_LOG_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -15,12 +15,13 @@
 
 namespace muster::gateway {
 
-// TransitionLog writes transitions, each with its machine, when they are
-// decided. What the store refuses waits in memory and is written again, in
-// order: judging goes on, history keeps no gap.
+// HistoryLog writes transitions, links, notes, incidents and blind intervals
+// when they are decided; what belongs to a machine goes together with the
+// machine as it is then. What the store refuses for now waits in memory and is
+// written again, in order: judging goes on, history keeps no gap.
 //
 // Lives on the fleet loop. `loop`, `journal` and `machines` must outlive it.
-class TransitionLog {
+class HistoryLog {
  public:
   struct Options {
     // 200 bytes each. When more wait, the oldest is lost, and logged.
@@ -30,26 +31,29 @@ class TransitionLog {
     absl::Duration retry_after = absl::Seconds(1);
   };
 
-  TransitionLog(EventLoop& loop, Journal& journal, Machines& machines,
-                Options options)
+  HistoryLog(EventLoop& loop, Journal& journal, Machines& machines,
+             Options options)
       : loop_(loop),
         journal_(journal),
         machines_(machines),
         options_(options) {}
-  ~TransitionLog() { loop_.Cancel(retry_timer_); }
-  TransitionLog(const TransitionLog&) = delete;
-  TransitionLog& operator=(const TransitionLog&) = delete;
+  ~HistoryLog() { loop_.Cancel(retry_timer_); }
+  HistoryLog(const HistoryLog&) = delete;
+  HistoryLog& operator=(const HistoryLog&) = delete;
 
-  void Add(const TransitionRecord& transition);
+  void Add(Change happened);
 
   // Decided, refused by the store, and due for another try.
   size_t waiting() const { return waiting_.size(); }
 
  private:
   // In the order of decisions.
-  using Batch = std::map<uint64_t, TransitionRecord>;
+  using Batch = std::map<uint64_t, Change>;
   void Write(Batch batch);
+  void Written(const Batch& batch);
   void Refused(Batch batch, const absl::Status& status);
+  // The store will never take all of `batch`: finds what it does take.
+  void Separate(Batch batch, const absl::Status& status);
   void TryAgain();
 
   // Constant after construction.
@@ -66,4 +70,4 @@ class TransitionLog {
 
 }  // namespace muster::gateway
 
-#endif  // MUSTER_GATEWAY_FLEET_TRANSITION_LOG_H_
+#endif  // MUSTER_GATEWAY_FLEET_HISTORY_LOG_H_

@@ -1,0 +1,190 @@
+// What happened: to machines, to groups of them, to the gateway itself.
+
+#include "gateway/store/sqlite/columns.h"
+#include "gateway/store/sqlite/sqlite_fleet_store.h"
+#include "libprotocol/base/status_macros.h"
+
+namespace muster::gateway {
+
+using sqlite::Statement;
+using sqlite::VerdictColumns;
+
+absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
+  const VerdictColumns verdict(t.verdict);
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO transitions(agent, sequence, from_status, "
+                   "to_status, at_us, epoch, verdict_domain, verdict_cause, "
+                   "verdict_confidence, verdict_summary) "
+                   "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
+  return add
+      .Bind(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
+            verdict.cause, verdict.confidence, verdict.summary)
+      .Run();
+}
+
+absl::StatusOr<std::vector<TransitionRecord>> SqliteFleetStore::ListTransitions(
+    const AgentId& agent, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT agent, sequence, from_status, to_status, at_us, "
+                   "epoch, verdict_domain, verdict_cause, verdict_confidence, "
+                   "verdict_summary FROM transitions WHERE agent=$1 "
+                   "ORDER BY sequence DESC LIMIT $2"));
+  list.Bind(agent, limit);
+  std::vector<TransitionRecord> transitions;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return transitions;
+    TransitionRecord& t = transitions.emplace_back();
+    VerdictColumns verdict;
+    list.Read(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
+              verdict.cause, verdict.confidence, verdict.summary);
+    t.verdict = verdict.ToVerdict();
+  }
+}
+
+absl::Status SqliteFleetStore::PutLink(const LinkRecord& l) {
+  ASSIGN_OR_RETURN(
+      Statement put,
+      db_->Prepare(
+          "INSERT INTO links(agent, epoch, boot_id, process_start_id, address, "
+          "opened_at_us, closed_at_us, how_ended) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8) "
+          "ON CONFLICT(agent, epoch) DO UPDATE SET boot_id=excluded.boot_id, "
+          "process_start_id=excluded.process_start_id, "
+          "address=excluded.address, opened_at_us=excluded.opened_at_us, "
+          "closed_at_us=excluded.closed_at_us, how_ended=excluded.how_ended"));
+  return put
+      .Bind(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
+            l.opened_at, l.closed_at, l.end)
+      .Run();
+}
+
+absl::StatusOr<std::vector<LinkRecord>> SqliteFleetStore::ListLinks(
+    const AgentId& agent, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT agent, epoch, boot_id, process_start_id, address, "
+                   "opened_at_us, closed_at_us, how_ended FROM links "
+                   "WHERE agent=$1 ORDER BY epoch DESC LIMIT $2"));
+  list.Bind(agent, limit);
+  std::vector<LinkRecord> links;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return links;
+    LinkRecord& l = links.emplace_back();
+    list.Read(l.agent, l.epoch, l.boot_id, l.process_start_id, l.address,
+              l.opened_at, l.closed_at, l.end);
+  }
+}
+
+absl::Status SqliteFleetStore::AddNote(const NoteRecord& n) {
+  const VerdictColumns verdict(n.verdict);
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO notes(agent, at_us, kind, epoch, "
+                   "verdict_domain, verdict_cause, verdict_confidence, "
+                   "verdict_summary, note) "
+                   "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9)"));
+  return add
+      .Bind(n.agent, n.at, n.kind, n.epoch, verdict.domain, verdict.cause,
+            verdict.confidence, verdict.summary, n.text)
+      .Run();
+}
+
+absl::StatusOr<std::vector<NoteRecord>> SqliteFleetStore::ListNotes(
+    const AgentId& agent, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT agent, at_us, kind, epoch, verdict_domain, "
+                   "verdict_cause, verdict_confidence, verdict_summary, note "
+                   "FROM notes WHERE agent=$1 ORDER BY arrival DESC LIMIT $2"));
+  list.Bind(agent, limit);
+  std::vector<NoteRecord> notes;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return notes;
+    NoteRecord& n = notes.emplace_back();
+    VerdictColumns verdict;
+    list.Read(n.agent, n.at, n.kind, n.epoch, verdict.domain, verdict.cause,
+              verdict.confidence, verdict.summary, n.text);
+    n.verdict = verdict.ToVerdict();
+  }
+}
+
+// --- The gateway itself -----------------------------------------------------
+
+absl::Status SqliteFleetStore::AddBlindInterval(const BlindRecord& b) {
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO blind_intervals(from_us, to_us, reason) "
+                   "VALUES($1, $2, $3)"));
+  return add.Bind(b.from, b.to, b.reason).Run();
+}
+
+absl::StatusOr<std::vector<BlindRecord>> SqliteFleetStore::ListBlindIntervals(
+    size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT from_us, to_us, reason FROM blind_intervals "
+                   "ORDER BY to_us DESC, arrival DESC LIMIT $1"));
+  list.Bind(limit);
+  std::vector<BlindRecord> intervals;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return intervals;
+    BlindRecord& b = intervals.emplace_back();
+    list.Read(b.from, b.to, b.reason);
+  }
+}
+
+absl::Status SqliteFleetStore::PutIncident(const IncidentRecord& i) {
+  ASSIGN_OR_RETURN(
+      Statement put,
+      db_->Prepare(
+          "INSERT INTO incidents(id, org, machine_group, opened_at_us, "
+          "closed_at_us, machines, verdict_domain, verdict_cause, "
+          "verdict_confidence, verdict_summary) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+          "ON CONFLICT(id) DO UPDATE SET closed_at_us=excluded.closed_at_us, "
+          "machines=excluded.machines, "
+          "verdict_domain=excluded.verdict_domain, "
+          "verdict_cause=excluded.verdict_cause, "
+          "verdict_confidence=excluded.verdict_confidence, "
+          "verdict_summary=excluded.verdict_summary"));
+  const Verdict& v = i.verdict;
+  return put
+      .Bind(i.id, i.org, i.group, i.opened_at, i.closed_at, i.machines,
+            v.domain, v.cause, v.confidence, v.summary)
+      .Run();
+}
+
+absl::StatusOr<std::vector<IncidentRecord>> SqliteFleetStore::ListIncidents(
+    const OrgId& org, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT id, org, machine_group, opened_at_us, closed_at_us, "
+                   "machines, verdict_domain, verdict_cause, "
+                   "verdict_confidence, verdict_summary FROM incidents "
+                   "WHERE org=$1 ORDER BY opened_at_us DESC, id DESC "
+                   "LIMIT $2"));
+  list.Bind(org, limit);
+  std::vector<IncidentRecord> incidents;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return incidents;
+    IncidentRecord& i = incidents.emplace_back();
+    Verdict& v = i.verdict;
+    list.Read(i.id, i.org, i.group, i.opened_at, i.closed_at, i.machines,
+              v.domain, v.cause, v.confidence, v.summary);
+  }
+}
+
+absl::Status SqliteFleetStore::ProveWritable(absl::Time now) {
+  ASSIGN_OR_RETURN(Statement prove,
+                   db_->Prepare("UPDATE gateway SET proved_at_us=$1"));
+  return prove.Bind(now).Run();
+}
+
+}  // namespace muster::gateway
