@@ -66,7 +66,7 @@ void AgentHandlers::List(const Caller& caller,
   const Machines::Page page = fleet_.machines().List(*filter, after, limit);
   v1::ListAgentsResponse response;
   for (const Machine* machine : page.machines) {
-    *response.add_agents() = ToProto(*machine, fleet_.confirmed());
+    *response.add_agents() = ToProto(*machine, fleet_.confirmed(*machine));
   }
   if (page.next) response.set_next_page_token(EncodePageToken(*page.next));
   response.set_matched(page.matched);
@@ -86,7 +86,7 @@ void AgentHandlers::Get(const Caller& caller,
     reply(NotFound("agent", request.agent_id()));
     return;
   }
-  reply(ToProto(*machine, fleet_.confirmed()));
+  reply(ToProto(*machine, fleet_.confirmed(*machine)));
 }
 
 void AgentHandlers::Resolve(const Caller& caller,
@@ -100,10 +100,12 @@ void AgentHandlers::Resolve(const Caller& caller,
       fleet_.machines().Resolve(caller.org, request.name());
   v1::ResolveAgentResponse response;
   if (found.matches.size() == 1) {
-    *response.mutable_agent() = ToProto(*found.matches[0], fleet_.confirmed());
+    *response.mutable_agent() =
+        ToProto(*found.matches[0], fleet_.confirmed(*found.matches[0]));
   } else {
     for (const Machine* machine : found.matches) {
-      *response.add_candidates() = ToProto(*machine, fleet_.confirmed());
+      *response.add_candidates() =
+          ToProto(*machine, fleet_.confirmed(*machine));
     }
   }
   for (const std::string& name : found.nearest) {
@@ -159,7 +161,7 @@ void AgentHandlers::SetLabels(const Caller& caller,
                      if (!status.ok()) {
                        reply(status);
                      } else {
-                       reply(ToProto(*now, fleet_.confirmed()));
+                       reply(ToProto(*now, fleet_.confirmed(*now)));
                      }
                    });
 }

@@ -24,7 +24,10 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
   status.mutable_agents()->set_offline(counts.offline);
   status.set_links(fleet_.open_links());
   status.set_presence_confirmed(fleet_.confirmed());
-  if (!fleet_.confirmed()) {
+  if (const auto impaired = fleet_.impairment()) {
+    *status.mutable_unconfirmed_since() = wire::ToProto(impaired->since);
+    status.set_unconfirmed_reason(std::string(Words(impaired->reason)));
+  } else if (!fleet_.confirmed()) {
     *status.mutable_unconfirmed_since() = wire::ToProto(started_at_);
     status.set_unconfirmed_reason("starting: links are not accepted yet");
   }

@@ -8,12 +8,15 @@
 #ifndef MUSTER_GATEWAY_FLEET_FLEET_H_
 #define MUSTER_GATEWAY_FLEET_FLEET_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "gateway/fleet/admission.h"
+#include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
 #include "gateway/fleet/deadlines.h"
 #include "gateway/fleet/history_log.h"
@@ -28,6 +31,7 @@ namespace muster::gateway {
 struct FleetOptions {
   PresencePolicy presence;
   CommandDesk::Options commands;
+  AdmissionLimits admission;
   // The told interval grows so that the whole fleet stays below this.
   double heartbeats_per_second_max = 2000;
   // How often last_heard is written, in one batch.
@@ -35,6 +39,11 @@ struct FleetOptions {
   // How often the loop looks at itself, at most; it is never more than a
   // quarter of presence.blind_gap.
   absl::Duration watch_every = absl::Milliseconds(500);
+  // Machines judged in one turn of the loop; the rest follows in the next.
+  size_t judged_per_turn_max = 100;
+  // For so long after a connection was closed unheard newcomers count as turned
+  // away.
+  absl::Duration deaf_after_refusal = absl::Seconds(5);
 };
 
 // What an agent says first on a link, already checked at the wire.
@@ -100,6 +109,8 @@ class Fleet {
   void Leave(const AgentId& agent, uint64_t epoch);
   // Exactly once for every accepted link.
   void LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end);
+  // A connection was closed before its agent could speak: no descriptor left.
+  void TurnedAway();
 
   // --- Operators (called by admin) ----------------------------------------
   // A machine that the store has just admitted. If it takes the place of an
@@ -120,8 +131,25 @@ class Fleet {
   CommandDesk& commands() { return commands_; }
   const FleetOptions& options() const { return options_; }
   uint32_t open_links() const { return open_links_; }
-  // True once links are accepted: only then can presence be vouched for.
-  bool confirmed() const { return open_; }
+  // True when presence can be vouched for: links are accepted, and have been
+  // for more than half of the last half hour.
+  bool confirmed() const { return open_ && !doubt_; }
+  bool confirmed(const Machine& machine) const {
+    return open_ && !UnconfirmedSince(machine);
+  }
+  // What keeps this gateway from hearing somebody at this moment, or has so
+  // often of late that it cannot be `confirmed`.
+  struct Impairment {
+    absl::Time since;
+    BlindReason reason;
+  };
+  std::optional<Impairment> impairment() const;
+  // Since when the status of this machine is only what it was: it was not heard
+  // since the gateway could not hear.
+  std::optional<absl::Time> UnconfirmedSince(const Machine& machine) const;
+  // When the loop last looked at itself. Older than presence.blind_gap: it
+  // stands still.
+  Instant last_turn() const { return last_turn_; }
   // Told to every agent: how often to speak.
   absl::Duration HeartbeatInterval() const;
 
@@ -131,7 +159,16 @@ class Fleet {
   void FlushLastHeard();
 
  private:
+  // What has passed until `now` comes before what happens at `now`: called
+  // first for everything that happens.
+  void Pass(Instant now);
+  void AddGap(const Gap& gap);
+  // The machine is told of the gaps that it has missed.
+  void Catch(Machine& machine);
+  absl::Time WallOf(Instant then) const;
   Machine* Current(const AgentId& agent, uint64_t epoch);
+  std::optional<Disconnect> Refuse(Machine& machine, Instant now);
+  void NoteAbsence(Instant now);
   uint64_t NextEpoch(const Machine& machine, uint64_t last_epoch);
   void Heard(Machine& machine, Instant now);
   // When the machine must be judged, or its link be found dead.
@@ -147,9 +184,11 @@ class Fleet {
                      absl::AnyInvocable<void(absl::Status)> done);
   // The one timer: looks for blindness, judges who is due, arms itself.
   void Turn();
-  void NoteBlindness(Instant now);
-  void Judge(Instant now);
-  void Arm();
+  // At most judged_per_turn_max; true if more are due.
+  bool Judge(Instant now);
+  void JudgeOne(Machine& machine, Instant now);
+  // If more are due, another turn follows those who wait for the loop.
+  void Arm(bool more_due);
   void FlushEvery();
 
   // Constant after construction.
@@ -161,15 +200,24 @@ class Fleet {
   CommandDesk commands_;
   HistoryLog history_;
   Deadlines<AgentId> deadlines_;
-  absl::flat_hash_set<AgentId> heard_since_flush_;
+  std::vector<Machine*> heard_since_flush_;
+  Admission admission_;
+  GapLog gaps_;
+  Deafness deafness_;
+  VouchWindow vouch_;
+  std::optional<Doubt> doubt_;  // As of the last turn.
   uint64_t run_ = 0;
   uint64_t links_this_run_ = 0;
   uint32_t open_links_ = 0;
   bool open_ = false;
   Instant last_turn_;
+  size_t marked_offline_ = 0;  // Since the last line in the log about them.
   // Links lost until this instant get a whole lease: we may have missed their
   // last words.
   Instant trust_links_from_;
+  // Says to a posted turn whether there is still a fleet.
+  struct Alive {};
+  const std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
   EventLoop::TimerId turn_timer_{};
   EventLoop::TimerId flush_timer_{};
 };

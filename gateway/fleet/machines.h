@@ -32,6 +32,11 @@ struct Machine {
   LinkRecord link_record = {};
   uint64_t acknowledgement_sent = 0;
   uint64_t acknowledgement_echoed = 0;
+  // When it was last heard, if ever in this life of the gateway.
+  std::optional<Instant> heard_at = {};
+  bool heard_unflushed = false;  // last_heard is newer than the stored one.
+  // How many gaps (blind.h) it has been told of.
+  uint64_t gaps_told = 0;
   std::optional<absl::Duration> round_trip = {};
   std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
 

@@ -115,6 +115,8 @@ void Presence::Told(absl::Duration interval) {
 std::optional<StatusChange> Presence::Echoed(Instant now) {
   echoed_from_ = now;
   promise_end_.reset();
+  if (contested_) return std::nullopt;
+  hold_ = absl::ZeroDuration();
   return MoveTo(Status::kOnline, std::nullopt);
 }
 
@@ -122,6 +124,7 @@ std::optional<StatusChange> Presence::Goodbye(Instant now,
                                               GoodbyeNotice notice) {
   promise_end_ = now + std::clamp(notice.back_within, policy_->reconnect_grace,
                                   kPromiseMax);
+  lapsed_summary_ = std::move(notice.lapsed_summary);
   grace_end_.reset();
   if (status_ == Status::kOffline) return std::nullopt;
   Verdict verdict{notice.domain, notice.cause, Confidence::kProven,
@@ -139,7 +142,11 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
   }
   if (status_ == Status::kStale && now >= OfflineDeadline()) {
     // What is known stays known: time alone adds no cause.
-    return MoveTo(Status::kOffline, verdict_);
+    std::optional<Verdict> verdict = verdict_;
+    if (promise_end_ && verdict && !lapsed_summary_.empty()) {
+      verdict->summary = lapsed_summary_;
+    }
+    return MoveTo(Status::kOffline, std::move(verdict));
   }
   return std::nullopt;
 }
@@ -147,18 +154,44 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
 void Presence::Blind(Instant from, Instant now) {
   const absl::Duration gap = now - from;
   if (gap >= policy_->blind_restart) {
-    heard_from_ = echoed_from_ = now;
+    heard_from_ = std::max(heard_from_, now);
+    echoed_from_ = std::max(echoed_from_, now);
     grace_end_.reset();
     if (promise_end_) {
       promise_end_ = std::max(*promise_end_, now + policy_->stale_after);
     }
     return;
   }
-  // Never beyond `now`: something may have been heard since `from`.
-  heard_from_ = std::min(heard_from_ + gap, now);
-  echoed_from_ = std::min(echoed_from_ + gap, now);
+  // Never beyond `now`: something may have been heard since `from`. Never back:
+  // a lease may have been postponed.
+  heard_from_ = std::max(heard_from_, std::min(heard_from_ + gap, now));
+  echoed_from_ = std::max(echoed_from_, std::min(echoed_from_ + gap, now));
   if (grace_end_) *grace_end_ += gap;
   if (promise_end_) *promise_end_ += gap;
+}
+
+void Presence::Postpone(Instant until) {
+  heard_from_ = std::max(heard_from_, until);
+  echoed_from_ = std::max(echoed_from_, until);
+  grace_end_.reset();
+  if (promise_end_) {
+    promise_end_ = std::max(*promise_end_, until + policy_->stale_after);
+  }
+}
+
+void Presence::Hold(absl::Duration hold, Verdict verdict) {
+  if (status_ != Status::kStale) return;
+  hold_ = hold;
+  verdict_ = std::move(verdict);
+}
+
+std::optional<StatusChange> Presence::Contest(Verdict verdict) {
+  contested_ = true;
+  if (status_ != Status::kStale) {
+    return MoveTo(Status::kStale, std::move(verdict));
+  }
+  verdict_ = std::move(verdict);
+  return std::nullopt;
 }
 
 Instant Presence::NextDeadline() const {
@@ -189,7 +222,7 @@ Instant Presence::StaleDeadline() const {
 
 Instant Presence::OfflineDeadline() const {
   if (promise_end_) return *promise_end_;
-  return heard_from_ + OfflineLease();
+  return heard_from_ + OfflineLease() + hold_;
 }
 
 Verdict Presence::SilenceVerdict(Instant now) const {

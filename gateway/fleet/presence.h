@@ -67,6 +67,8 @@ struct GoodbyeNotice {
   std::string summary = {};
   // Expected back within this time; zero: no promise, only the grace.
   absl::Duration back_within = absl::ZeroDuration();
+  // What is said when the promise has lapsed; empty: `summary` still.
+  std::string lapsed_summary = {};
 };
 
 // What is known about the end of a link that brought no goodbye.
@@ -76,7 +78,7 @@ enum class LinkLoss : uint8_t {
   // The gateway ended it: the lease that runs decides.
   kByGateway,
   // Found lost when the gateway could not be trusted (after a blind interval,
-  // at start-up): a whole lease decides.
+  // at start-up, while newcomers were turned away): a whole lease decides.
   kUntrusted,
 };
 
@@ -134,6 +136,21 @@ class Presence {
   // else is told to have happened at `now`.
   void Blind(Instant from, Instant now);
 
+  // The machine came and was told to come again at `until`: whole leases run
+  // from then, unless they end later anyway.
+  void Postpone(Instant until);
+
+  // Many fell silent together: offline at most this much later. Until it is
+  // heard again or Release(). `verdict` replaces that of a stale machine.
+  void Hold(absl::Duration hold, Verdict verdict);
+  void Release() { hold_ = absl::ZeroDuration(); }
+
+  // Two live instances use this identity: at most stale until Settle(),
+  // whatever is echoed.
+  [[nodiscard]] std::optional<StatusChange> Contest(Verdict verdict);
+  void Settle() { contested_ = false; }
+  bool contested() const { return contested_; }
+
   // The next instant at which Tick() could change the status without further
   // messages; Never() when none.
   Instant NextDeadline() const;
@@ -176,6 +193,9 @@ class Presence {
   std::optional<Instant> grace_end_;
   // Set while a goodbye holds: offline then, whatever the leases say.
   std::optional<Instant> promise_end_;
+  std::string lapsed_summary_;
+  absl::Duration hold_;
+  bool contested_ = false;
 };
 
 }  // namespace muster::gateway

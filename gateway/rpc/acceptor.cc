@@ -111,7 +111,8 @@ Acceptor::Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake)
 
 Acceptor::~Acceptor() { Stop(); }
 
-void Acceptor::Run(Handler handler) {
+void Acceptor::Run(Handler handler, std::function<void()> shed) {
+  shed_ = std::move(shed);
   handler_ = std::move(handler);
   thread_ = std::thread([this] { Loop(); });
 }
@@ -164,6 +165,7 @@ void Acceptor::AcceptAll() {
                      limit.rlim_cur;
     if (low || !Admit(fd, SourceOf(address))) {
       close(fd);
+      if (low) shed_();
       continue;
     }
     const int on = 1;
@@ -182,6 +184,7 @@ void Acceptor::ShedOne() {
   const bool helped = shed.valid();
   shed.Reset();
   spare_ = OpenSpare();
+  shed_();
   if (helped) return;
   pollfd wake{wake_.get(), POLLIN, 0};
   poll(&wake, 1, kExhaustedPauseMs);

@@ -61,8 +61,9 @@ class Acceptor {
       AcceptorOptions options);
   ~Acceptor();
 
-  // Starts the thread. Once. `handler` runs on it.
-  void Run(Handler handler);
+  // Starts the thread. Once. `handler` runs on it, and so does `shed`, after
+  // each connection that was closed for want of descriptors.
+  void Run(Handler handler, std::function<void()> shed);
 
   // Stops accepting and joins the thread. Idempotent.
   void Stop();
@@ -88,6 +89,7 @@ class Acceptor {
   Fd listener_;
   Fd wake_;
   Handler handler_;
+  std::function<void()> shed_;
 
   const SystemClock clock_;
 

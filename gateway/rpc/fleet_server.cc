@@ -1,5 +1,6 @@
 #include "gateway/rpc/fleet_server.h"
 
+#include <atomic>
 #include <future>
 #include <string_view>
 #include <utility>
@@ -148,7 +149,7 @@ class GrpcFleetServer final : public FleetServer {
   uint16_t port() const override { return acceptor_->port(); }
 
   void Start() override {
-    acceptor_->Run([this](int fd) { Handle(fd); });
+    acceptor_->Run([this](int fd) { Handle(fd); }, [this] { TellShed(); });
   }
 
   void Stop(absl::Duration grace) override {
@@ -168,6 +169,15 @@ class GrpcFleetServer final : public FleetServer {
   }
 
  private:
+  // On the accept thread; thousands a second are told as one.
+  void TellShed() {
+    if (shed_told_.exchange(true)) return;
+    loop_.Post([this] {
+      shed_told_ = false;
+      fleet_.TurnedAway();
+    });
+  }
+
   void Handle(int fd) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters
         connection;
@@ -179,6 +189,7 @@ class GrpcFleetServer final : public FleetServer {
   Fleet& fleet_;
   Service service_;
   std::unique_ptr<Acceptor> acceptor_;
+  std::atomic<bool> shed_told_ = false;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
   std::unique_ptr<grpc::Server> server_;
 };

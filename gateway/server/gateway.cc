@@ -226,6 +226,7 @@ void Gateway::Serve() {
     fleet.Open();
     CareLater();
     ProbeStore();
+    WatchPresence();
   });
   fleet_server_->Start();
   ready_ = true;
@@ -256,9 +257,14 @@ absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
 
 Readiness Gateway::CheckReadiness() const {
   const StoreClient::Health store = store_->health();
-  const bool ready = ready_ && store.last_error.ok();
+  // Nobody is heard while the loop stands still; it does not say so itself.
+  const absl::Duration still =
+      clock_.Now().since_boot() - absl::Milliseconds(watched_at_ms_.load());
+  const bool hears =
+      ready_ && !impaired_ && still <= config_.fleet.presence.blind_gap;
+  const bool ready = ready_ && confirmed_ && store.last_error.ok();
   return {ready, fmt::format(R"({{"ready":{},"presence":"{}","store":"{}"}})",
-                             ready, ready_ ? "confirmed" : "unconfirmed",
+                             ready, hears ? "confirmed" : "unconfirmed",
                              store.last_error.ok() ? "ok" : "failing")};
 }
 
@@ -294,6 +300,14 @@ void Gateway::ProbeStore() {
     DeleteOldRows();  // Makes room, if there is something to delete.
   }
   loop_->PostAt(clock_.Now() + kProbeStoreEvery, [this] { ProbeStore(); });
+}
+
+void Gateway::WatchPresence() {
+  impaired_ = fleet_->impairment().has_value();
+  confirmed_ = fleet_->confirmed();
+  watched_at_ms_ = absl::ToInt64Milliseconds(clock_.Now().since_boot());
+  loop_->PostAt(clock_.Now() + config_.fleet.presence.blind_gap / 4,
+                [this] { WatchPresence(); });
 }
 
 void Gateway::DeleteOldRows() {

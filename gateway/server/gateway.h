@@ -104,6 +104,8 @@ class Gateway {
   // While the store fails, tries a write every few seconds: a gateway that
   // nobody speaks to would not notice that it works again.
   void ProbeStore();
+  // Tells CheckReadiness() what the loop knows, a few times a second.
+  void WatchPresence();
   void DeleteOldRows();
   void RenewCertificates();
 
@@ -136,6 +138,9 @@ class Gateway {
   std::unique_ptr<ApiHandler> web_handler_;
   std::unique_ptr<HttpServer> http_;
   std::atomic<bool> ready_ = false;
+  std::atomic<bool> impaired_ = false;
+  std::atomic<bool> confirmed_ = false;
+  std::atomic<int64_t> watched_at_ms_ = 0;  // Since boot.
 };
 
 }  // namespace muster::gateway

@@ -1,7 +1,6 @@
 #include "gateway/store/memory_fleet_store.h"
 
 #include <algorithm>
-#include <limits>
 #include <tuple>
 
 #include "fmt/format.h"
@@ -17,46 +16,9 @@ absl::Status Exists(std::string_view what) {
   return absl::AlreadyExistsError(fmt::format("{} exists already", what));
 }
 
-// The entries of `map` whose key begins with `first`, last one first.
-template <typename Map>
-auto NewestFirst(const Map& map, const AgentId& agent, size_t limit) {
-  std::vector<typename Map::mapped_type> found;
-  auto it = map.upper_bound({agent, std::numeric_limits<uint64_t>::max()});
-  while (it != map.begin() && found.size() < limit) {
-    --it;
-    if (it->first.first != agent) break;
-    found.push_back(it->second);
-  }
-  return found;
-}
-
 }  // namespace
 
 // --- Transactions -----------------------------------------------------------
-
-template <typename Map>
-void MemoryFleetStore::Remember(Map& map, const typename Map::key_type& key) {
-  if (marks_.empty()) return;
-  const auto it = map.find(key);
-  if (it == map.end()) {
-    undo_.push_back([&map, key] { map.erase(key); });
-  } else {
-    undo_.push_back([&map, key, old = it->second] { map[key] = old; });
-  }
-}
-
-template <typename Map>
-void MemoryFleetStore::Put(Map& map, typename Map::key_type key,
-                           typename Map::mapped_type value) {
-  Remember(map, key);
-  map.insert_or_assign(std::move(key), std::move(value));
-}
-
-template <typename Map>
-void MemoryFleetStore::Erase(Map& map, typename Map::key_type key) {
-  Remember(map, key);
-  map.erase(key);
-}
 
 absl::Status MemoryFleetStore::Begin() {
   RETURN_IF_ERROR(error());
@@ -207,93 +169,6 @@ absl::Status MemoryFleetStore::PutLastHeard(
   return absl::OkStatus();
 }
 
-absl::Status MemoryFleetStore::AddTransition(
-    const TransitionRecord& transition) {
-  RETURN_IF_ERROR(error());
-  RETURN_IF_ERROR(CheckMachine(transition.agent));
-  const std::pair key(transition.agent, transition.sequence);
-  if (transitions_.contains(key)) return Exists("this transition");
-  Put(transitions_, key, transition);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<TransitionRecord>> MemoryFleetStore::ListTransitions(
-    const AgentId& agent, size_t limit) {
-  RETURN_IF_ERROR(error());
-  return NewestFirst(transitions_, agent, limit);
-}
-
-absl::Status MemoryFleetStore::PutLink(const LinkRecord& link) {
-  RETURN_IF_ERROR(error());
-  RETURN_IF_ERROR(CheckMachine(link.agent));
-  Put(links_, {link.agent, link.epoch}, link);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<LinkRecord>> MemoryFleetStore::ListLinks(
-    const AgentId& agent, size_t limit) {
-  RETURN_IF_ERROR(error());
-  return NewestFirst(links_, agent, limit);
-}
-
-absl::Status MemoryFleetStore::AddNote(const NoteRecord& note) {
-  RETURN_IF_ERROR(error());
-  RETURN_IF_ERROR(CheckMachine(note.agent));
-  Put(notes_, {note.agent, ++last_row_}, note);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<NoteRecord>> MemoryFleetStore::ListNotes(
-    const AgentId& agent, size_t limit) {
-  RETURN_IF_ERROR(error());
-  return NewestFirst(notes_, agent, limit);
-}
-
-// --- The gateway itself -----------------------------------------------------
-
-absl::Status MemoryFleetStore::AddBlindInterval(const BlindRecord& blind) {
-  RETURN_IF_ERROR(error());
-  Put(blind_, ++last_row_, blind);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<BlindRecord>> MemoryFleetStore::ListBlindIntervals(
-    size_t limit) {
-  RETURN_IF_ERROR(error());
-  std::vector<std::pair<uint64_t, BlindRecord>> rows(blind_.begin(),
-                                                     blind_.end());
-  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.second.to, a.first) > std::tie(b.second.to, b.first);
-  });
-  std::vector<BlindRecord> found;
-  for (auto& [row, blind] : rows) {
-    if (found.size() < limit) found.push_back(std::move(blind));
-  }
-  return found;
-}
-
-absl::Status MemoryFleetStore::PutIncident(const IncidentRecord& incident) {
-  RETURN_IF_ERROR(error());
-  Put(incidents_, incident.id, incident);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<IncidentRecord>> MemoryFleetStore::ListIncidents(
-    const OrgId& org, size_t limit) {
-  RETURN_IF_ERROR(error());
-  std::vector<IncidentRecord> found;
-  for (const auto& [id, incident] : incidents_) {
-    if (incident.org == org) found.push_back(incident);
-  }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.opened_at, a.id) > std::tie(b.opened_at, b.id);
-  });
-  if (found.size() > limit) found.resize(limit);
-  return found;
-}
-
-absl::Status MemoryFleetStore::ProveWritable(absl::Time) { return error(); }
-
 // --- Commands ---------------------------------------------------------------
 
 absl::StatusOr<CommandRecord> MemoryFleetStore::AddCommand(
@@ -441,18 +316,6 @@ absl::StatusOr<TokenRecord> MemoryFleetStore::RevokeToken(const OrgId& org,
 }
 
 // --- Care -------------------------------------------------------------------
-
-template <typename Map, typename Expired>
-size_t MemoryFleetStore::EraseExpired(Map& map, size_t rows_max,
-                                      Expired expired) {
-  std::vector<typename Map::key_type> keys;
-  for (const auto& [key, value] : map) {
-    if (keys.size() == rows_max) break;
-    if (expired(key, value)) keys.push_back(key);
-  }
-  for (const auto& key : keys) Erase(map, key);
-  return keys.size();
-}
 
 absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
     const Retention& retention, absl::Time now, size_t rows_max) {

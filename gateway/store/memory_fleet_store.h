@@ -135,6 +135,44 @@ class MemoryFleetStore final : public FleetStore {
   std::map<std::pair<TokenId, std::string>, AgentId> enrollments_;
 };
 
+// --- Templates --------------------------------------------------------------
+
+template <typename Map>
+void MemoryFleetStore::Remember(Map& map, const typename Map::key_type& key) {
+  if (marks_.empty()) return;
+  const auto it = map.find(key);
+  if (it == map.end()) {
+    undo_.push_back([&map, key] { map.erase(key); });
+  } else {
+    undo_.push_back([&map, key, old = it->second] { map[key] = old; });
+  }
+}
+
+template <typename Map>
+void MemoryFleetStore::Put(Map& map, typename Map::key_type key,
+                           typename Map::mapped_type value) {
+  Remember(map, key);
+  map.insert_or_assign(std::move(key), std::move(value));
+}
+
+template <typename Map>
+void MemoryFleetStore::Erase(Map& map, typename Map::key_type key) {
+  Remember(map, key);
+  map.erase(key);
+}
+
+template <typename Map, typename Expired>
+size_t MemoryFleetStore::EraseExpired(Map& map, size_t rows_max,
+                                      Expired expired) {
+  std::vector<typename Map::key_type> keys;
+  for (const auto& [key, value] : map) {
+    if (keys.size() == rows_max) break;
+    if (expired(key, value)) keys.push_back(key);
+  }
+  for (const auto& key : keys) Erase(map, key);
+  return keys.size();
+}
+
 }  // namespace muster::gateway
 
 #endif  // MUSTER_GATEWAY_STORE_MEMORY_FLEET_STORE_H_

@@ -1,0 +1,72 @@
+#include "gateway/fleet/blind.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace muster::gateway {
+
+void GapLog::Add(const Gap& gap) {
+  ++count_;
+  kept_.push_back(gap);
+  if (kept_.size() <= kKept) return;
+  forgotten_until_ = kept_.front().to;
+  kept_.pop_front();
+}
+
+void Deafness::TurnedAway(Instant now, Instant until, BlindReason reason) {
+  if (!since_) {
+    since_ = now;
+    reason_ = reason;
+  }
+  until_ = std::max(until_, until);
+}
+
+std::optional<Gap> Deafness::SoFar(Instant now) const {
+  if (!Lasts(now)) return std::nullopt;
+  return Gap{*since_, now, reason_};
+}
+
+std::optional<Gap> Deafness::Over(Instant now) {
+  if (!since_ || Lasts(now)) return std::nullopt;
+  const Gap gap{*since_, until_, reason_};
+  since_.reset();
+  return gap;
+}
+
+std::optional<Doubt> VouchWindow::At(Instant now,
+                                     const std::optional<Gap>& open) {
+  const Instant begin = now - kWindow;
+  std::erase_if(gaps_, [&](const Gap& gap) { return gap.to <= begin; });
+  std::vector<Gap> gaps(gaps_.begin(), gaps_.end());
+  if (open) gaps.push_back(*open);
+  std::sort(gaps.begin(), gaps.end(),
+            [](const Gap& a, const Gap& b) { return a.from < b.from; });
+  absl::Duration lost;
+  Instant counted = begin;  // Gaps may overlap.
+  for (const Gap& gap : gaps) {
+    const Instant from = std::max(gap.from, counted);
+    if (gap.to <= from) continue;
+    lost += gap.to - from;
+    counted = gap.to;
+  }
+  if (lost <= kWindow / 2) return std::nullopt;
+  return Doubt{gaps.front().from, gaps.front().reason};
+}
+
+std::string_view Words(BlindReason reason) {
+  switch (reason) {
+    case BlindReason::kNotRunning:
+      return "the gateway was not running";
+    case BlindReason::kStoodStill:
+      return "the gateway's process stood still";
+    case BlindReason::kSuspended:
+      return "the gateway's host was suspended";
+    case BlindReason::kDescriptors:
+      return "no descriptor left for new connections";
+    case BlindReason::kAdmission:
+      return "more machines connect at once than are let in";
+  }
+  return "unknown";
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,187 @@
+// Time passes: who has become worse, and whose fault is it?
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/fleet/errors.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/fleet/words.h"
+#include "libprotocol/base/log.h"
+
+namespace muster::gateway {
+
+void Fleet::Pass(Instant now) {
+  if (!open_) return;
+  if (const auto deaf = deafness_.Over(now)) AddGap(*deaf);
+  const Gap still{last_turn_, now, BlindReason::kStoodStill};
+  if (still.to - still.from <= options_.presence.blind_gap) return;
+  last_turn_ = now;
+  // Links that broke meanwhile are reported in the next moments.
+  trust_links_from_ = now + options_.presence.blind_gap;
+  AddGap(still);
+}
+
+void Fleet::AddGap(const Gap& gap) {
+  Log(kWarning,
+      gap.newcomers_only()
+          ? "newcomers were turned away: who has no link is excused"
+          : "this gateway could not hear: everybody is excused",
+      {{"for", gap.to - gap.from}, {"reason", Words(gap.reason)}});
+  gaps_.Add(gap);
+  vouch_.Add(gap);
+  history_.Add(BlindRecord{WallOf(gap.from), WallOf(gap.to), gap.reason});
+}
+
+void Fleet::Catch(Machine& machine) {
+  gaps_.CatchUp(machine.gaps_told, [&](const Gap& gap) {
+    if (gap.newcomers_only() && machine.presence.link_open()) return;
+    machine.presence.Blind(gap.from, gap.to);
+  });
+}
+
+absl::Time Fleet::WallOf(Instant then) const {
+  return loop_.clock().Wall() - (loop_.clock().Now() - then);
+}
+
+std::optional<Fleet::Impairment> Fleet::impairment() const {
+  if (doubt_) return Impairment{WallOf(doubt_->since), doubt_->reason};
+  const auto deaf = deafness_.SoFar(loop_.clock().Now());
+  if (!deaf) return std::nullopt;
+  return Impairment{WallOf(deaf->from), deaf->reason};
+}
+
+std::optional<absl::Time> Fleet::UnconfirmedSince(
+    const Machine& machine) const {
+  if (!doubt_) return std::nullopt;
+  if (machine.heard_at && *machine.heard_at > doubt_->since) {
+    return std::nullopt;
+  }
+  return WallOf(doubt_->since);
+}
+
+Instant Fleet::NextLook(const Machine& machine) {
+  const Instant next = machine.presence.NextDeadline();
+  return machine.link == nullptr ? next
+                                 : std::min(next, machine.presence.SilentAt());
+}
+
+void Fleet::Schedule(Machine& machine) {
+  if (!open_) return;
+  const Instant due = NextLook(machine);
+  const bool sooner = due < deadlines_.Earliest();
+  deadlines_.Schedule(machine.record.id, due);
+  if (sooner) Arm(/*more_due=*/false);
+}
+
+void Fleet::Record(Machine& machine, const StatusChange& change) {
+  machines_.SetStatus(machine, loop_.clock().Wall());
+  MachineRecord& record = machine.record;
+  if (change.to == Status::kOnline) {
+    record.promised_back.reset();
+    record.replaced_by.reset();  // It is still there.
+  }
+  TransitionRecord transition{.agent = record.id,
+                              .sequence = ++record.transition_sequence,
+                              .from = change.from,
+                              .to = change.to,
+                              .at = record.status_since,
+                              .epoch = record.epoch,
+                              .verdict = change.verdict};
+  Log(change.to == Status::kOnline ? kInfo : kWarning,
+      fmt::format("machine {}", Name(change.to)),
+      {{"agent_id", record.id.str()},
+       {"hostname", record.facts.hostname},
+       {"from", Name(change.from)},
+       {"last_heartbeat",
+        record.last_heard ? Stamp(*record.last_heard) : "never"},
+       {"summary", change.verdict ? change.verdict->summary : ""}});
+  history_.Add(std::move(transition));
+}
+
+void Fleet::Turn() {
+  const Instant now = loop_.clock().Now();
+  Pass(now);
+  last_turn_ = now;
+  doubt_ = vouch_.At(now, deafness_.SoFar(now));
+  const bool more_due = Judge(now);
+  commands_.Sweep(now);
+  Arm(more_due);
+}
+
+bool Fleet::Judge(Instant now) {
+  for (size_t i = 0; i < options_.judged_per_turn_max; ++i) {
+    const std::optional<AgentId> id = deadlines_.PopDue(now);
+    if (!id) break;
+    Machine* machine = machines_.Find(*id);
+    if (machine != nullptr && !machine->record.deleted_at) {
+      JudgeOne(*machine, now);
+    }
+  }
+  if (deadlines_.Earliest() <= now) return true;
+  if (marked_offline_ > 0) {
+    Log(kWarning, fmt::format("marked {} agents as offline",
+                              std::exchange(marked_offline_, 0)));
+  }
+  return false;
+}
+
+void Fleet::JudgeOne(Machine& machine, Instant now) {
+  Catch(machine);
+  if (machine.link == nullptr && deafness_.Lasts(now)) {
+    deadlines_.Schedule(machine.record.id, deafness_.until());
+    return;
+  }
+  while (const auto change = machine.presence.Tick(now)) {
+    Record(machine, *change);
+    if (change->to == Status::kOffline) ++marked_offline_;
+  }
+  if (machine.link != nullptr && now >= machine.presence.SilentAt()) {
+    machine.presence.LinkLost(now, LinkLoss::kByGateway);
+    DropLink(machine, LinkEnd::kSilence,
+             {DisconnectReason::kSilent, "nothing was heard for too long", {}});
+  }
+  deadlines_.Schedule(machine.record.id, NextLook(machine));
+}
+
+void Fleet::Arm(bool more_due) {
+  loop_.Cancel(turn_timer_);
+  turn_timer_ = {};
+  if (more_due) {
+    // By a task, not a timer: what others have posted comes first.
+    loop_.Post([this, alive = std::weak_ptr<Alive>(alive_)] {
+      if (!alive.expired()) Turn();
+    });
+    return;
+  }
+  // A look that comes a moment late must not pass for a gap.
+  const absl::Duration watch_every =
+      std::min(options_.watch_every, options_.presence.blind_gap / 4);
+  const Instant next =
+      std::min({deadlines_.Earliest(), commands_.NextDeadline(),
+                last_turn_ + watch_every});
+  turn_timer_ = loop_.PostAt(next, [this] { Turn(); });
+}
+
+void Fleet::FlushLastHeard() {
+  LastHeard batch;
+  for (Machine* machine : heard_since_flush_) {
+    machine->heard_unflushed = false;
+    if (machine->record.deleted_at) continue;
+    batch.at.emplace_back(machine->record.id, *machine->record.last_heard);
+  }
+  heard_since_flush_.clear();
+  if (batch.at.empty()) return;
+  std::sort(batch.at.begin(), batch.at.end());
+  journal_.Put({std::move(batch)}, [](const absl::Status&) {
+    // Shown only; whoever speaks is in the next batch.
+  });
+}
+
+void Fleet::FlushEvery() {
+  FlushLastHeard();
+  flush_timer_ = loop_.PostAt(loop_.clock().Now() + options_.last_heard_every,
+                              [this] { FlushEvery(); });
+}
+
+}  // namespace muster::gateway

@@ -1,0 +1,108 @@
+// What operators ask of the fleet.
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/fleet/errors.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/fleet/words.h"
+#include "libprotocol/base/log.h"
+
+namespace muster::gateway {
+
+void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
+  Machine& added = machines_.Add(
+      machine, Presence::Newborn(options_.presence, loop_.clock().Now()));
+  if (added.gaps_told == 0) added.gaps_told = gaps_.count();
+  Schedule(added);
+  Machine* old = machines_.FindReplaced(added.record, replaces);
+  if (old == nullptr) return;
+  old->record.replaced_by = added.record.id;
+  Log(kInfo, "machine replaced",
+      {{"agent_id", old->record.id.str()},
+       {"hostname", old->record.facts.hostname},
+       {"replaced_by", added.record.id.str()}});
+  journal_.Put({old->record}, [](const absl::Status&) {
+    // The next write of that machine brings it along.
+  });
+}
+
+void Fleet::Delete(const OrgId& org, const AgentId& agent,
+                   absl::AnyInvocable<void(absl::Status)> done) {
+  Machine* machine = machines_.FindLiving(org, agent);
+  if (machine == nullptr) {
+    done(NotFound("agent", agent.str()));
+    return;
+  }
+  Bury(*machine, std::move(done));
+}
+
+void Fleet::SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
+                      absl::AnyInvocable<void(absl::Status)> done) {
+  Machine* machine = machines_.FindLiving(org, agent);
+  if (machine == nullptr) {
+    done(NotFound("agent", agent.str()));
+    return;
+  }
+  LabelChange change{agent, labels};
+  journal_.Put({std::move(change)},
+               [machine, labels = std::move(labels),
+                done = std::move(done)](absl::Status status) mutable {
+                 if (status.ok()) machine->record.labels = std::move(labels);
+                 done(std::move(status));
+               });
+}
+
+void Fleet::Bury(Machine& machine,
+                 absl::AnyInvocable<void(absl::Status)> done) {
+  machines_.Bury(machine, loop_.clock().Wall());
+  deadlines_.Remove(machine.record.id);
+  Log(kInfo, "machine deleted",
+      {{"agent_id", machine.record.id.str()},
+       {"hostname", machine.record.facts.hostname}});
+  SaveTombstone(machine, std::move(done));
+  commands_.GiveUpAll(machine, loop_.clock().Now());
+  if (machine.link != nullptr) {
+    DropLink(machine, LinkEnd::kClosedByGateway,
+             {DisconnectReason::kDeregistered,
+              "this machine was deleted; join again with a new token",
+              {}});
+  }
+}
+
+void Fleet::SaveTombstone(Machine& machine,
+                          absl::AnyInvocable<void(absl::Status)> done) {
+  journal_.Put({machine.record}, [this, &machine, done = std::move(done)](
+                                     const absl::Status& status) mutable {
+    if (!status.ok()) {
+      // It is refused from now on; a restart must not bring it back.
+      loop_.PostAt(loop_.clock().Now() + options_.commands.retry_after,
+                   [this, &machine] {
+                     SaveTombstone(machine, [](const absl::Status&) {});
+                   });
+    }
+    done(status);
+  });
+}
+
+std::string Fleet::Why(const Machine& machine) const {
+  const MachineRecord& record = machine.record;
+  const absl::Time now = loop_.clock().Wall();
+  const std::string heard =
+      record.last_heard
+          ? fmt::format("last heartbeat {}", Stamp(*record.last_heard))
+          : "never heard";
+  std::string text = fmt::format(
+      "{} is {} for {}, since {} ({})", record.facts.hostname,
+      Name(record.status),
+      // The wall clock may have been set back since.
+      Spoken(std::max(now - record.status_since, absl::ZeroDuration())),
+      Stamp(record.status_since), heard);
+  if (record.verdict && !record.verdict->summary.empty()) {
+    text += ": " + record.verdict->summary;
+  }
+  return text;
+}
+
+}  // namespace muster::gateway
