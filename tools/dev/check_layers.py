@@ -53,7 +53,7 @@ THIRD_PARTY = {
                                            "gateway/server/", "tools/swarm/", "tests/"],
     r"sqlite3\.h": ["gateway/store/sqlite/"],
     r"boost/.*": ["gateway/http/", NET + "/"],
-    r"CLI/.*": ["gateway/server/", "agent/app/", "tools/"],  # 5 s per file: see ONCE.
+    r"CLI/.*": ["gateway/server/", "agent/app/", "tools/", "tests/simulation/"],  # 5 s per file: see ONCE.
     r"nlohmann/.*": [WIRE + "/", "agent/exec/", "agent/local/", "tools/", "tests/",
                      "gateway/store/sqlite/columns."],  # Labels are one JSON column.
     r"spdlog/.*": ["libprotocol/base/log.cc"],

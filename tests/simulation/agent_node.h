@@ -1,0 +1,104 @@
+// One agent of a simulation: the real link machine, in a process and on a host
+// that can stand still, die and come back.
+
+#ifndef MUSTER_TESTS_SIMULATION_AGENT_NODE_H_
+#define MUSTER_TESTS_SIMULATION_AGENT_NODE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent/link/link_machine.h"
+#include "tests/simulation/network.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/recorder.h"
+#include "tests/simulation/timeline.h"
+
+namespace muster::simulation {
+
+class AgentNode {
+ public:
+  struct World {
+    Timeline& timeline;
+    Recorder& recorder;
+    Network& network;
+    uint64_t seed;
+  };
+
+  // `self` is the node's own number, `machine` the identity it shows: two nodes
+  // with one identity are a clone.
+  AgentNode(World world, uint32_t self, uint32_t machine);
+
+  // --- What the director does ---------------------------------------------
+  // The process starts, on the same boot or, after PowerOff(), on a new one.
+  void Start();
+  // kill -9: the kernel closes the connection.
+  void Kill();
+  // The host stops at once and tells nobody.
+  void PowerOff();
+  void Pause(Nanos length);
+  // Says goodbye; `code` is the cause that it tells.
+  void Goodbye(uint8_t code, std::optional<Nanos> back_within);
+  // Due::kAgentStart, unless another is asked for first.
+  void StartAfter(Nanos pause);
+  void SetDrift(int64_t ppm);
+
+  bool running() const { return link_ != nullptr; }
+  bool paused() const { return paused_; }
+  // The gateway has told it that its identity is gone.
+  bool deregistered() const { return deregistered_; }
+  bool online() const { return link_ != nullptr && link_->online(); }
+  uint32_t machine() const { return machine_; }
+
+  // --- What is due --------------------------------------------------------
+  void Hear(ConnectionId id, const Message& message);
+  void TimerDue();
+  void Resume(uint32_t pause);
+  void StartDue(uint32_t start);
+
+ private:
+  Instant Local() const;
+  Nanos AtLocal(Instant local) const;
+  absl::Time Wall() const;
+  void Take(const Message& message);
+  void CarryOut(const agent::LinkActions& actions);
+  void SendOut(const v1::AgentMessage& message);
+  void TakeOrder(const v1::CommandOrder& order);
+  void SayAll();
+  void Arm();
+
+  World world_;
+  const uint32_t self_;
+  const uint32_t machine_;
+  Random random_;
+  int64_t drift_ppm_ = 0;
+  Nanos booted_ = 0;
+
+  // Of the boot and of this life of the process.
+  uint32_t boot_ = 0;
+  bool power_ = true;
+  uint32_t life_ = 0;
+  uint32_t start_ = 0;
+  std::unique_ptr<agent::LinkMachine> link_;
+  ConnectionId connection_;
+  Nanos timer_armed_ = kNever;
+  bool paused_ = false;
+  uint32_t pause_ = 0;
+  Nanos paused_until_ = 0;
+  std::deque<std::pair<ConnectionId, Message>> socket_;
+  bool deregistered_ = false;
+
+  // On its disk: what it has durably seen, and its words on commands that the
+  // gateway has not acknowledged.
+  uint64_t seen_high_ = 0;
+  std::vector<uint32_t> words_;
+
+  // Used again and again: no message is built for every answer.
+  v1::GatewayMessage ack_;
+};
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_AGENT_NODE_H_

@@ -1,0 +1,118 @@
+#include "tests/simulation/history.h"
+
+#include <string_view>
+
+#include "fmt/format.h"
+
+namespace muster::simulation {
+namespace {
+
+std::string_view Name(What what) {
+  switch (what) {
+    case What::kArrived:
+      return "heartbeat arrived";
+    case What::kArrivedOther:
+      return "message arrived";
+    case What::kLinkBroke:
+      return "link broke";
+    case What::kStalled:
+      return "gateway stood still";
+    case What::kCrashed:
+      return "gateway crashed";
+    case What::kRolledBack:
+      return "disk rolled back";
+    case What::kStoreLost:
+      return "store lost";
+    case What::kStoreFound:
+      return "store found";
+    case What::kDialled:
+      return "agent dials";
+    case What::kHealthy:
+      return "healthy";
+    case What::kHealed:
+      return "everything healed";
+    case What::kTick:
+      return "tick";
+    case What::kOpened:
+      return "gateway open";
+    case What::kRestored:
+      return "restored";
+    case What::kAdmitted:
+      return "admitted";
+    case What::kDeleted:
+      return "deleted";
+    case What::kAccepted:
+      return "link accepted";
+    case What::kHandled:
+      return "heartbeat handled";
+    case What::kOldLinkCounted:
+      return "old link counted";
+    case What::kGoodbye:
+      return "goodbye";
+    case What::kDecided:
+      return "decided";
+    case What::kStored:
+      return "stored";
+    case What::kMiscounted:
+      return "miscounted";
+    case What::kCommandAccepted:
+      return "command accepted";
+    case What::kCommandRefused:
+      return "command refused";
+    case What::kCommandEnded:
+      return "command ended";
+    case What::kCommandAsked:
+      return "command asked";
+  }
+  return "?";
+}
+
+std::string_view Name(gateway::Status status) {
+  switch (status) {
+    case gateway::Status::kOnline:
+      return "online";
+    case gateway::Status::kStale:
+      return "stale";
+    case gateway::Status::kOffline:
+      return "offline";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string ToText(Nanos at) {
+  const Nanos in_day = at % kDay;
+  return fmt::format("{}d {:02}:{:02}:{:06.3f}", at / kDay, in_day / kHour,
+                     in_day % kHour / kMinute,
+                     static_cast<double>(in_day % kMinute) / 1e9);
+}
+
+std::string ToText(const Event& e) {
+  std::string text =
+      fmt::format("{}  m{} {}", ToText(e.at), e.machine, Name(e.what));
+  switch (e.what) {
+    case What::kDecided:
+    case What::kStored:
+      text += fmt::format(" #{} {} → {} cause {}", e.number, Name(e.from),
+                          Name(e.to), static_cast<int>(e.cause));
+      break;
+    case What::kRestored:
+      text += fmt::format(" {} #{}", Name(e.to), e.number);
+      break;
+    case What::kHandled:
+      text +=
+          fmt::format(" {} echo {} epoch {:x}", Name(e.to), e.number, e.epoch);
+      break;
+    default:
+      if (e.epoch != 0) text += fmt::format(" epoch {:x}", e.epoch);
+      if (e.number != 0) text += fmt::format(" number {}", e.number);
+      if (e.length != 0) {
+        text += fmt::format(" {:.3f} s", static_cast<double>(e.length) / 1e9);
+      }
+      if (e.flag) text += " !";
+  }
+  return text;
+}
+
+}  // namespace muster::simulation

@@ -1,0 +1,110 @@
+// What happened in a fleet, event by event: what the invariants judge.
+//
+// A history mixes two voices. The *world* says what was true, whatever the
+// gateway believed: bytes reached its host, it stood still, a link broke. The
+// *gateway* says what it did: accepted, decided, stored. The simulation records
+// histories; whoever drives real processes can record the same events.
+
+#ifndef MUSTER_TESTS_SIMULATION_HISTORY_H_
+#define MUSTER_TESTS_SIMULATION_HISTORY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "gateway/fleet/records.h"
+
+namespace muster::simulation {
+
+// Time since the beginning of the history on the boottime of the gateway's
+// host, and lengths of it. A plain number: there are millions of them.
+using Nanos = int64_t;
+inline constexpr Nanos kMillisecond = 1'000'000;
+inline constexpr Nanos kSecond = 1'000'000'000;
+inline constexpr Nanos kMinute = 60 * kSecond;
+inline constexpr Nanos kHour = 60 * kMinute;
+inline constexpr Nanos kDay = 24 * kHour;
+inline constexpr Nanos kNever = INT64_MAX;
+
+enum class What : uint8_t {
+  // --- The world ----------------------------------------------------------
+  // A heartbeat reached the gateway's host. `epoch` and `number`: its link and
+  // the acknowledgement that it brings back; `length`: the interval kept.
+  kArrived,
+  // Any other message of the link `epoch` did.
+  kArrivedOther,
+  // The end of the link `epoch` could be seen at the gateway's host, or the
+  // gateway itself ended it (`flag`).
+  kLinkBroke,
+  // The gateway's process could do nothing for the last `length`.
+  kStalled,
+  // Its process is gone.
+  kCrashed,
+  // The disk was put back to what it held some time ago.
+  kRolledBack,
+  // The store takes nothing / takes writes again.
+  kStoreLost,
+  kStoreFound,
+  // An agent begins to dial.
+  kDialled,
+  // This machine has a healthy agent and a healthy way to the gateway.
+  kHealthy,
+  // From now on nothing fails any more.
+  kHealed,
+  // Time for those who wait for something that does not happen.
+  kTick,
+  // --- The gateway --------------------------------------------------------
+  // Links are accepted from now on; what is remembered follows as kRestored.
+  kOpened,
+  // A start found the machine with status `to`, `number` transitions.
+  kRestored,
+  // The machine is one of the fleet. Durable.
+  kAdmitted,
+  // The operator was told that the machine is deleted.
+  kDeleted,
+  // The link `epoch` was accepted; `length`: the interval told.
+  kAccepted,
+  // A heartbeat was dealt with: `epoch` and `number` as in kArrived; `flag`: it
+  // was acknowledged; `to`: the status afterwards; `length`: the interval told.
+  kHandled,
+  // A message of a link that is not the newest changed what is stored.
+  kOldLinkCounted,
+  // A goodbye was taken: `cause`, and `length`: back within.
+  kGoodbye,
+  // Status changed in memory: `from`, `to`, `number`: its sequence, and the
+  // verdict. `flag`: the verdict has a summary of 1 … 48 characters.
+  kDecided,
+  // The same, durable.
+  kStored,
+  // What is shown of the whole fleet (`number`) differs from its machines.
+  kMiscounted,
+  // A command was accepted (durable), refused with an error, or has ended.
+  kCommandAccepted,
+  kCommandRefused,
+  kCommandEnded,
+  // A submission got no answer yet. `number` names the command in all four.
+  kCommandAsked,
+};
+
+struct Event {
+  Nanos at = 0;
+  What what = What::kTick;
+  bool flag = false;
+  bool verdict = false;  // The fields that follow mean something.
+  gateway::Status from = gateway::Status::kStale;
+  gateway::Status to = gateway::Status::kStale;
+  gateway::Domain domain = gateway::Domain::kUnknown;
+  gateway::Cause cause = gateway::Cause::kUndetermined;
+  gateway::Confidence confidence = gateway::Confidence::kUndetermined;
+  uint32_t machine = 0;
+  uint64_t epoch = 0;
+  uint64_t number = 0;
+  Nanos length = 0;
+};
+
+// One line: "0d 03:12:44.120 m7 decided online → stale …".
+std::string ToText(const Event& event);
+std::string ToText(Nanos at);
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_HISTORY_H_

@@ -1,0 +1,190 @@
+// What must hold, whatever happens: judged from a history alone.
+//
+// The ids are those of the project's list of invariants (docs/design/
+// simulation.md). Nothing here knows of the simulator: the same classes judge
+// histories of real processes.
+
+#ifndef MUSTER_TESTS_SIMULATION_INVARIANTS_H_
+#define MUSTER_TESTS_SIMULATION_INVARIANTS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/simulation/history.h"
+
+namespace muster::simulation {
+
+// The promises that the gateway under test was set up to keep.
+struct Promises {
+  Nanos heartbeat_interval = 30 * kSecond;
+  Nanos stale_after = 75 * kSecond;
+  Nanos offline_after = 120 * kSecond;
+  Nanos reconnect_grace = 5 * kSecond;
+  Nanos promise_max = kHour;
+  // A pause of the gateway longer than this is its blindness; one of
+  // `blind_restart` starts every lease anew.
+  Nanos blind_gap = 2 * kSecond;
+  Nanos blind_restart = 10 * kSecond;
+  // How long news of an incident may hold machines in stale.
+  Nanos hold_max = 180 * kSecond;
+  // What scheduling may cost.
+  Nanos slack = 2 * kSecond;
+  // After everything is healed, until everybody is online.
+  Nanos settle = 15 * kMinute;
+};
+
+struct Violation {
+  std::string invariant;  // "P1"
+  Event event;            // At which it showed.
+  std::string text;
+};
+
+// A moment, and how long the gateway had stood still until then: two of them
+// say how long it listened in between.
+struct Moment {
+  Nanos at = kNever;
+  Nanos stood_still = 0;
+  bool known() const { return at != kNever; }
+};
+
+// What a history says so far of one machine.
+struct MachineFacts {
+  bool member = false;
+  bool deleted = false;
+  gateway::Status status = gateway::Status::kStale;
+  uint64_t sequence = 0;  // Of the newest decided transition.
+  Moment since;           // When it got its status, or was restored with it.
+
+  uint64_t epoch = 0;   // Of the newest accepted link; 0: none.
+  uint64_t echoed = 0;  // Newest acknowledgement that came back on it.
+  Moment born;
+  Moment heard;             // Anything of the newest link arrived.
+  Moment fresh;             // A heartbeat with a new echo arrived.
+  Moment linked;            // The newest link was accepted.
+  Moment broke;             // The newest link ended; unknown while it is open.
+  bool by_gateway = false;  // The gateway ended it.
+  Nanos interval = 0;       // That the agent keeps.
+  Nanos told = 0;           // Larger of the last two told.
+  Nanos told_last = 0;
+
+  // A goodbye that nothing has taken back.
+  bool left = false;
+  gateway::Cause left_cause = gateway::Cause::kUndetermined;
+  Moment left_at;
+  Nanos promise_end = 0;
+
+  uint64_t stored_sequence = 0;
+  gateway::Status stored_status = gateway::Status::kStale;
+  uint64_t stored_epoch = 0;
+  bool healthy = false;
+};
+
+// Ledger keeps the facts up to the previous event.
+class Ledger {
+ public:
+  explicit Ledger(Promises promises) : promises_(promises) {}
+
+  void Take(const Event& event);
+
+  const Promises& promises() const { return promises_; }
+  const MachineFacts& machine(uint32_t m) const { return machines_[m]; }
+  const std::vector<MachineFacts>& machines() const { return machines_; }
+
+  // How long the gateway has listened from `since` to `now`.
+  Nanos Listened(const Moment& since, Nanos now) const {
+    return now - since.at - (stood_still_ - since.stood_still);
+  }
+  // How long a machine may be silent.
+  Nanos StaleLease(const MachineFacts& m) const;
+  Nanos OfflineLease(const MachineFacts& m) const;
+
+  // When silence last began to count from nothing: the end of a pause of
+  // blind_restart, or a start.
+  Nanos restarted_at() const { return std::max(restarted_at_, opened_at_); }
+  // Until when the gateway may have found links lost that it had not watched,
+  // and silences that it gives back.
+  Nanos excused_until() const {
+    return std::max(disturbed_until_ + promises_.blind_gap, opened_at_);
+  }
+  Nanos opened_at() const { return opened_at_; }
+  bool open() const { return open_; }
+  // Since when the store takes no writes / takes them again.
+  Nanos store_lost_at() const { return store_lost_at_; }
+  Nanos store_found_at() const { return store_found_at_; }
+  bool rolled_back() const { return rolled_back_; }
+  Nanos healed_at() const { return healed_at_; }
+
+  // Makes room for the machine of an event.
+  void Know(uint32_t machine) {
+    if (machine >= machines_.size()) machines_.resize(machine + 1);
+  }
+
+ private:
+  void StoodStill(Nanos at, Nanos length);
+  void TakeLink(const Event& event, MachineFacts& m);
+  Moment Now(Nanos at) const { return {at, stood_still_}; }
+
+  const Promises promises_;
+  std::vector<MachineFacts> machines_;
+  Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
+  Nanos disturbed_until_ = 0;
+  Nanos restarted_at_ = 0;
+  Nanos opened_at_ = 0;
+  Nanos healed_at_ = kNever;
+  bool open_ = false;
+  Nanos store_lost_at_ = kNever;
+  Nanos store_found_at_ = 0;
+  bool rolled_back_ = false;
+};
+
+// One thing that must hold. On() sees the ledger as it was before the event.
+class Invariant {
+ public:
+  explicit Invariant(std::string_view id) : id_(id) {}
+  virtual ~Invariant() = default;
+
+  virtual bool Wants(What what) const = 0;
+  virtual void On(const Event& event, const Ledger& before) = 0;
+
+  std::string_view id() const { return id_; }
+  std::vector<Violation>& violations() { return violations_; }
+
+ protected:
+  void Fail(const Event& event, std::string text) {
+    violations_.push_back({std::string(id_), event, std::move(text)});
+  }
+
+ private:
+  const std::string_view id_;
+  std::vector<Violation> violations_;
+};
+
+// All of them.
+class Invariants {
+ public:
+  explicit Invariants(Promises promises);
+
+  void On(const Event& event);
+
+  bool failed() const { return failed_; }
+  // In the order in which they showed; at most a few of each.
+  std::vector<Violation> violations() const;
+  std::vector<std::string_view> ids() const;
+
+ private:
+  static constexpr size_t kWhats = 64;
+  static constexpr size_t kViolationsMax = 5;
+
+  Ledger ledger_;
+  std::vector<std::unique_ptr<Invariant>> all_;
+  std::vector<Invariant*> wanted_[kWhats];
+  bool failed_ = false;
+};
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_INVARIANTS_H_

@@ -1,0 +1,367 @@
+// Every checker can fail: a history that breaks its rule, next to one that
+// keeps it.
+
+#include "tests/simulation/invariants.h"
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "gtest/gtest.h"
+
+namespace muster::simulation {
+namespace {
+
+using gateway::Cause;
+using gateway::Confidence;
+using gateway::Domain;
+using gateway::Status;
+
+// A history that begins with an open gateway and one machine, online on link 1,
+// its heartbeat 1 arrived at 10 s.
+class HistoryOfOne {
+ public:
+  HistoryOfOne() {
+    At(0).Is({.what = What::kOpened});
+    At(1).Is({.what = What::kAdmitted});
+    At(2).Accepted(1);
+    At(10).Heartbeat(1, 1);
+    Decided(Status::kStale, Status::kOnline);
+  }
+
+  HistoryOfOne& At(double seconds) {
+    now_ = static_cast<Nanos>(seconds * kSecond);
+    return *this;
+  }
+  HistoryOfOne& Is(Event event) {
+    event.at = now_;
+    invariants_.On(event);
+    return *this;
+  }
+  HistoryOfOne& Accepted(uint64_t epoch) {
+    return Is(
+        {.what = What::kAccepted, .epoch = epoch, .length = 30 * kSecond});
+  }
+  HistoryOfOne& Heartbeat(uint64_t epoch, uint64_t echo) {
+    return Is({.what = What::kArrived,
+               .epoch = epoch,
+               .number = echo,
+               .length = 30 * kSecond});
+  }
+  HistoryOfOne& Handled(uint64_t epoch, uint64_t echo, Status after) {
+    return Is({.what = What::kHandled,
+               .flag = true,
+               .to = after,
+               .epoch = epoch,
+               .number = echo,
+               .length = 30 * kSecond});
+  }
+  HistoryOfOne& StoodStill(double seconds) {
+    return Is({.what = What::kStalled,
+               .length = static_cast<Nanos>(seconds * kSecond)});
+  }
+  HistoryOfOne& Tick() { return Is({.what = What::kTick}); }
+  HistoryOfOne& Decided(Status from, Status to,
+                        Cause cause = Cause::kUndetermined,
+                        Confidence confidence = Confidence::kUndetermined) {
+    Event event{.what = What::kDecided,
+                .flag = to != Status::kOnline,
+                .verdict = to != Status::kOnline,
+                .from = from,
+                .to = to,
+                .cause = cause,
+                .confidence = confidence,
+                .epoch = 1,
+                .number = ++decided_};
+    return Is(event);
+  }
+  HistoryOfOne& Worse(Cause cause = Cause::kUndetermined,
+                      Confidence confidence = Confidence::kUndetermined) {
+    return Decided(Status::kOnline, Status::kStale, cause, confidence);
+  }
+  HistoryOfOne& Offline() { return Decided(Status::kStale, Status::kOffline); }
+  HistoryOfOne& Stored(uint64_t sequence, Status from, Status to,
+                       uint64_t epoch = 1) {
+    return Is({.what = What::kStored,
+               .from = from,
+               .to = to,
+               .epoch = epoch,
+               .number = sequence});
+  }
+
+  // What is broken: "P1 P4", or nothing.
+  std::string Broken() const {
+    std::set<std::string> ids;
+    for (const Violation& v : invariants_.violations()) ids.insert(v.invariant);
+    std::string text;
+    for (const std::string& id : ids) {
+      text += (text.empty() ? "" : " ") + id;
+    }
+    return text;
+  }
+
+ private:
+  Nanos now_ = 0;
+  uint64_t decided_ = 0;
+  Invariants invariants_{Promises{}};
+};
+
+TEST(InvariantsTest, AnHonestSilenceBreaksNothing) {
+  HistoryOfOne h;
+  h.At(85).Worse();
+  h.At(130).Offline();
+  h.At(140).Tick();
+  EXPECT_EQ(h.Broken(), "");
+}
+
+TEST(InvariantsTest, P1StaleWhileEchoesArriveIsFalse) {
+  HistoryOfOne h;
+  h.At(40).Heartbeat(1, 2);
+  h.At(85).Worse();
+  EXPECT_EQ(h.Broken(), "P1 P4");
+}
+
+TEST(InvariantsTest, P1OfflineWhileAnythingArrivesIsFalse) {
+  HistoryOfOne h;
+  h.At(40).Heartbeat(1, 1);  // Heard, not echoed.
+  h.At(85).Worse();
+  h.At(130).Offline();
+  EXPECT_NE(h.Broken().find("P1"), std::string::npos);
+}
+
+TEST(InvariantsTest, P1ALinkMayBeAbsentForItsGrace) {
+  HistoryOfOne h;
+  h.At(80).Tick();  // Nobody is judged right after a start.
+  h.Heartbeat(1, 2);
+  h.At(81).Is({.what = What::kLinkBroke, .epoch = 1});
+  h.At(86).Worse();
+  EXPECT_EQ(h.Broken(), "");
+}
+
+TEST(InvariantsTest, P1ALinkLostAMomentAgoIsNotAbsent) {
+  HistoryOfOne h;
+  h.At(80).Heartbeat(1, 2);
+  h.At(81).Is({.what = What::kLinkBroke, .epoch = 1});
+  h.At(84).Worse();
+  EXPECT_EQ(h.Broken(), "P1 P4");
+}
+
+TEST(InvariantsTest, P2ASilentMachineIsOfflineInTime) {
+  HistoryOfOne h;
+  h.At(85).Worse();
+  h.At(135).Tick();
+  EXPECT_EQ(h.Broken(), "P2");
+}
+
+TEST(InvariantsTest, P2ASilentMachineIsStaleInTime) {
+  HistoryOfOne h;
+  h.At(90).Tick();
+  EXPECT_EQ(h.Broken(), "P2");
+}
+
+TEST(InvariantsTest, P3NobodyIsHeldForEver) {
+  HistoryOfOne h;
+  h.At(85).Worse();
+  h.At(120).Tick();
+  h.At(500).StoodStill(5);  // Excuses P2 for a while.
+  h.Tick();
+  EXPECT_EQ(h.Broken(), "P3");
+}
+
+TEST(InvariantsTest, P4TheGatewaysOwnPauseIsNobodysSilence) {
+  HistoryOfOne h;
+  h.At(100).StoodStill(80);
+  h.At(110).Worse();
+  EXPECT_EQ(h.Broken(), "P4");
+}
+
+TEST(InvariantsTest, P4AShortPauseIsGivenBack) {
+  HistoryOfOne h;
+  h.At(80).StoodStill(8);
+  h.At(85).Worse();
+  EXPECT_EQ(h.Broken(), "P4");
+}
+
+TEST(InvariantsTest, P6EveryWorseningHasItsReason) {
+  HistoryOfOne h;
+  h.At(85).Is({.what = What::kDecided,
+               .from = Status::kOnline,
+               .to = Status::kStale,
+               .number = 2});
+  EXPECT_EQ(h.Broken(), "P6");
+}
+
+TEST(InvariantsTest, P7OnlyAGoodbyeSaysStopped) {
+  HistoryOfOne h;
+  h.At(85).Worse(Cause::kAgentStopped, Confidence::kProven);
+  EXPECT_EQ(h.Broken(), "P7");
+}
+
+TEST(InvariantsTest, P7SilenceProvesNothing) {
+  HistoryOfOne h;
+  h.At(85).Worse(Cause::kUndetermined, Confidence::kProven);
+  EXPECT_EQ(h.Broken(), "P7");
+}
+
+TEST(InvariantsTest, P7OneWayMeansHeard) {
+  HistoryOfOne h;
+  h.At(90).Worse(Cause::kNetworkOneWay, Confidence::kLikely);
+  EXPECT_EQ(h.Broken(), "P7");
+}
+
+TEST(InvariantsTest, P7AGoodbyeIsAReason) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kGoodbye,
+               .cause = Cause::kAgentStopped,
+               .epoch = 1,
+               .length = 30 * kSecond});
+  h.Worse(Cause::kAgentStopped, Confidence::kProven);
+  EXPECT_EQ(h.Broken(), "");
+}
+
+TEST(InvariantsTest, P8HistoryHasNoGap) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.Stored(3, Status::kStale, Status::kOffline);
+  EXPECT_EQ(h.Broken(), "P8");
+}
+
+TEST(InvariantsTest, P8EachTransitionBeginsWhereTheLastEnded) {
+  HistoryOfOne h;
+  h.At(135).Decided(Status::kStale, Status::kOffline);
+  EXPECT_EQ(h.Broken(), "P8");
+}
+
+TEST(InvariantsTest, P9AnOlderEpochWritesNothing) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline, 7);
+  h.Stored(2, Status::kOnline, Status::kStale, 6);
+  EXPECT_EQ(h.Broken(), "P9");
+}
+
+TEST(InvariantsTest, P9EpochsGrow) {
+  HistoryOfOne h;
+  h.Accepted(1);
+  EXPECT_EQ(h.Broken(), "P9");
+}
+
+TEST(InvariantsTest, P10AnOldLinkIsNotAnswered) {
+  HistoryOfOne h;
+  h.Accepted(2);
+  h.Handled(1, 2, Status::kOnline);
+  EXPECT_EQ(h.Broken(), "P10");
+  h.Is({.what = What::kOldLinkCounted, .epoch = 1});
+  EXPECT_EQ(h.Broken(), "P10");
+}
+
+TEST(InvariantsTest, P11CountsAgreeWithMachines) {
+  HistoryOfOne h;
+  h.Is({.what = What::kMiscounted});
+  EXPECT_EQ(h.Broken(), "P11");
+}
+
+TEST(InvariantsTest, P12AStartMakesNobodyOffline) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.At(300).Is({.what = What::kCrashed});
+  h.At(500).StoodStill(200).Is({.what = What::kOpened});
+  h.Is({.what = What::kRestored, .to = Status::kOffline, .number = 1});
+  EXPECT_EQ(h.Broken(), "D1 P12");
+}
+
+TEST(InvariantsTest, P12AfterAStartLeasesBeginAnew) {
+  HistoryOfOne h;
+  h.At(85).Worse();
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.Stored(2, Status::kOnline, Status::kStale);
+  h.At(100).Is({.what = What::kCrashed});
+  h.At(101).StoodStill(1).Is({.what = What::kOpened});
+  h.Is({.what = What::kRestored, .to = Status::kStale, .number = 2});
+  h.At(200).Offline();
+  EXPECT_EQ(h.Broken(), "P12");
+}
+
+TEST(InvariantsTest, P14AnEchoBringsBack) {
+  HistoryOfOne h;
+  h.At(85).Worse();
+  h.At(130).Offline();
+  h.At(200).Accepted(2);
+  h.At(201).Heartbeat(2, 1).Handled(2, 1, Status::kOffline);
+  EXPECT_EQ(h.Broken(), "P14");
+}
+
+TEST(InvariantsTest, D1WhatWasStoredIsRemembered) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.At(20).Is({.what = What::kCrashed});
+  h.At(21).Is({.what = What::kOpened});
+  h.Is({.what = What::kRestored, .to = Status::kStale, .number = 0});
+  EXPECT_EQ(h.Broken(), "D1");
+}
+
+TEST(InvariantsTest, D1NoMachineIsForgotten) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kCrashed});
+  h.At(21).Is({.what = What::kOpened});
+  h.At(22).Tick();
+  EXPECT_EQ(h.Broken(), "D1");
+}
+
+TEST(InvariantsTest, D1TheDeletedStayDeleted) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.Is({.what = What::kDeleted});
+  h.At(20).Is({.what = What::kCrashed});
+  h.At(21).Is({.what = What::kOpened});
+  h.Is({.what = What::kRestored, .to = Status::kOnline, .number = 1});
+  EXPECT_EQ(h.Broken(), "D1");
+}
+
+TEST(InvariantsTest, D2AFullDiskAcceptsNoCommand) {
+  HistoryOfOne h;
+  h.Is({.what = What::kStoreLost});
+  h.At(11).Is({.what = What::kCommandAsked, .number = 1});
+  h.At(12).Is({.what = What::kCommandAccepted, .number = 1});
+  EXPECT_EQ(h.Broken(), "D2");
+}
+
+TEST(InvariantsTest, D2HistoryReachesTheStoreWhenItReturns) {
+  HistoryOfOne h;
+  h.Is({.what = What::kStoreLost});
+  h.At(20).Is({.what = What::kStoreFound});
+  for (int t = 30; t < 170; t += 30) h.At(t).Heartbeat(1, t);
+  h.At(170).Tick();
+  EXPECT_EQ(h.Broken(), "D2");
+}
+
+TEST(InvariantsTest, D2EverySubmissionIsAnswered) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.Is({.what = What::kCommandAsked, .number = 1});
+  for (int t = 30; t < 170; t += 30) h.At(t).Heartbeat(1, t);
+  h.At(170).Tick();
+  EXPECT_EQ(h.Broken(), "D2");
+}
+
+TEST(InvariantsTest, R1TheHealthyComeBack) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.At(85).Worse();
+  h.Stored(2, Status::kOnline, Status::kStale);
+  h.At(130).Offline();
+  h.Stored(3, Status::kStale, Status::kOffline);
+  h.Is({.what = What::kHealthy, .flag = true}).Is({.what = What::kHealed});
+  h.At(2000).Tick();
+  EXPECT_EQ(h.Broken(), "R1");
+}
+
+TEST(InvariantsTest, R1NobodyDialsInATightLoop) {
+  HistoryOfOne h;
+  for (int i = 0; i < 30; ++i) {
+    h.At(11 + 0.5 * i).Is({.what = What::kDialled});
+  }
+  EXPECT_EQ(h.Broken(), "R1");
+}
+
+}  // namespace
+}  // namespace muster::simulation

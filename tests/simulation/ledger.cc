@@ -1,0 +1,142 @@
+#include <algorithm>
+
+#include "tests/simulation/invariants.h"
+
+namespace muster::simulation {
+
+using gateway::Status;
+
+Nanos Ledger::StaleLease(const MachineFacts& m) const {
+  return std::max(promises_.stale_after, m.interval * 5 / 2);
+}
+
+Nanos Ledger::OfflineLease(const MachineFacts& m) const {
+  return std::max(promises_.offline_after, m.told * 4);
+}
+
+void Ledger::StoodStill(Nanos at, Nanos length) {
+  // It may have been without time for a moment longer than it was stopped.
+  if (2 * length > promises_.blind_gap) disturbed_until_ = at;
+  if (length <= promises_.blind_gap) return;
+  stood_still_ += length;
+  if (length >= promises_.blind_restart) restarted_at_ = at;
+  // What came meanwhile is looked at now.
+  const Nanos from = at - length;
+  for (MachineFacts& m : machines_) {
+    for (Moment* moment : {&m.heard, &m.fresh, &m.broke}) {
+      if (moment->known() && moment->at > from) *moment = Now(at);
+    }
+  }
+}
+
+void Ledger::TakeLink(const Event& event, MachineFacts& m) {
+  switch (event.what) {
+    case What::kArrived:
+    case What::kArrivedOther:
+      if (event.epoch != m.epoch) return;
+      m.heard = Now(event.at);
+      m.interval = event.length;
+      if (event.what == What::kArrived && event.number > m.echoed) {
+        m.echoed = event.number;
+        m.fresh = m.heard;
+      }
+      return;
+    case What::kAccepted:
+      m.epoch = event.epoch;
+      m.echoed = 0;
+      m.heard = m.linked = Now(event.at);
+      m.broke = {};
+      m.left = false;
+      m.told = std::max(m.told_last, event.length);
+      m.told_last = event.length;
+      return;
+    case What::kHandled:
+      m.told = std::max(m.told_last, event.length);
+      m.told_last = event.length;
+      if (event.epoch == m.epoch) m.left = false;
+      return;
+    case What::kLinkBroke:
+      if (event.epoch != m.epoch || m.broke.known()) return;
+      m.broke = Now(event.at);
+      m.by_gateway = event.flag;
+      return;
+    case What::kGoodbye:
+      m.left = true;
+      m.left_at = Now(event.at);
+      m.left_cause = event.cause;
+      m.promise_end =
+          event.at + std::clamp(event.length, promises_.reconnect_grace,
+                                promises_.promise_max);
+      return;
+    default:
+      return;
+  }
+}
+
+void Ledger::Take(const Event& event) {
+  switch (event.what) {
+    case What::kStalled:
+      StoodStill(event.at, event.length);
+      return;
+    case What::kCrashed:
+      open_ = false;
+      return;
+    case What::kOpened:
+      open_ = true;
+      opened_at_ = event.at;
+      for (MachineFacts& m : machines_) {
+        if (m.epoch != 0 && !m.broke.known()) m.broke = Now(event.at);
+      }
+      return;
+    case What::kStoreLost:
+    case What::kStoreFound:
+      store_lost_at_ = event.what == What::kStoreLost ? event.at : kNever;
+      store_found_at_ = event.at;
+      return;
+    case What::kRolledBack:
+      rolled_back_ = true;
+      return;
+    case What::kHealed:
+      healed_at_ = event.at;
+      return;
+    case What::kTick:
+    case What::kMiscounted:
+      return;
+    default:
+      break;
+  }
+  MachineFacts& m = machines_[event.machine];
+  switch (event.what) {
+    case What::kAdmitted:
+      m = {};
+      m.member = true;
+      m.born = m.since = Now(event.at);
+      return;
+    case What::kDeleted:
+      m.member = false;
+      m.deleted = true;
+      return;
+    case What::kRestored:
+      m.status = m.stored_status = event.to;
+      m.sequence = m.stored_sequence = event.number;
+      m.since = Now(event.at);
+      return;
+    case What::kDecided:
+      m.status = event.to;
+      m.sequence = event.number;
+      m.since = Now(event.at);
+      return;
+    case What::kStored:
+      m.stored_sequence = event.number;
+      m.stored_status = event.to;
+      m.stored_epoch = event.epoch;
+      return;
+    case What::kHealthy:
+      m.healthy = event.flag;
+      return;
+    default:
+      TakeLink(event, m);
+  }
+}
+
+}  // namespace muster::simulation

@@ -1,0 +1,161 @@
+#include "tests/simulation/model_disk.h"
+
+#include <charconv>
+#include <memory>
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/fleet/command_rules.h"
+
+namespace muster::simulation {
+namespace {
+
+// As the store's own queue.
+constexpr size_t kQueueMax = 10'000;
+
+uint64_t NumberIn(const std::string& text) {
+  uint64_t number = 0;
+  std::from_chars(text.data() + 1, text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
+
+// Short enough to need no memory of their own.
+AgentId IdOf(uint32_t machine) { return AgentId(fmt::format("m{}", machine)); }
+uint32_t MachineOf(const AgentId& id) {
+  return static_cast<uint32_t>(NumberIn(id.str()));
+}
+CommandId CommandIdOf(uint64_t command) {
+  return CommandId(fmt::format("c{}", command));
+}
+uint64_t NumberOf(const CommandId& id) { return NumberIn(id.str()); }
+
+template <typename Work, typename Done>
+void ModelJournal::Queue(Work work, Done done) {
+  using Result = std::invoke_result_t<Work&>;
+  if (!effect_()) return;
+  if (queue_.size() >= kQueueMax) {
+    loop_.Post([done = std::move(done)]() mutable {
+      std::move(done)(Result(absl::UnavailableError("the store is behind")));
+    });
+    return;
+  }
+  auto result = std::make_shared<std::optional<Result>>();
+  queue_.push_back(
+      {[result, work = std::move(work)](const absl::Status& failure) mutable {
+         result->emplace(failure.ok() ? work() : Result(failure));
+       },
+       [this, result, done = std::move(done)]() mutable {
+         loop_.Post([result, done = std::move(done)]() mutable {
+           std::move(done)(std::move(**result));
+         });
+       }});
+  Schedule();
+}
+
+void ModelJournal::Schedule() {
+  if (scheduled_ || queue_.empty()) return;
+  scheduled_ = true;
+  timeline_.Add(std::max(timeline_.now() + mood_.latency, mood_.stalled_until),
+                Due::kCommit, 0, life_);
+}
+
+void ModelJournal::Commit() {
+  scheduled_ = false;
+  if (timeline_.now() < mood_.stalled_until) {  // It stalled meanwhile.
+    Schedule();
+    return;
+  }
+  const absl::Status failure =
+      mood_.full ? absl::ResourceExhaustedError("storage_full")
+                 : absl::OkStatus();
+  std::deque<Job> batch = std::exchange(queue_, {});
+  for (Job& job : batch) {
+    job.run(failure);
+    job.answer();
+  }
+}
+
+void ModelJournal::Crash(bool arrived) {
+  if (!arrived || mood_.full) return;
+  for (Job& job : queue_) job.run(absl::OkStatus());
+}
+
+void ModelJournal::Put(std::vector<gateway::Change> changes,
+                       absl::AnyInvocable<void(absl::Status)> done) {
+  for (const gateway::Change& change : changes) {
+    transition_seen_ |=
+        std::holds_alternative<gateway::TransitionRecord>(change);
+  }
+  Queue(
+      [this, changes = std::move(changes)] {
+        for (const gateway::Change& change : changes) Keep(change);
+        return absl::OkStatus();
+      },
+      std::move(done));
+}
+
+void ModelJournal::AddCommand(
+    gateway::CommandRecord command,
+    absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done) {
+  Queue(
+      [this, command = std::move(
+                 command)]() -> absl::StatusOr<gateway::CommandRecord> {
+        return image_.commands.try_emplace(command.id, command).first->second;
+      },
+      std::move(done));
+}
+
+void ModelJournal::LoadCommand(
+    CommandId id,
+    absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done) {
+  Queue(
+      [this, id = std::move(id)]() -> absl::StatusOr<gateway::CommandRecord> {
+        const auto it = image_.commands.find(id);
+        if (it == image_.commands.end()) return absl::NotFoundError("command");
+        return it->second;
+      },
+      std::move(done));
+}
+
+void ModelJournal::AppendOutput(
+    gateway::OutputRecord output,
+    absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) {
+  Queue(
+      [output = std::move(output)]() -> absl::StatusOr<uint64_t> {
+        return output.offset + output.data.size();
+      },
+      std::move(done));
+}
+
+void ModelJournal::Keep(const gateway::Change& change) {
+  if (const auto* m = std::get_if<gateway::MachineRecord>(&change)) {
+    image_.machines[m->id] = *m;
+  } else if (const auto* t = std::get_if<gateway::TransitionRecord>(&change)) {
+    Event event{.what = What::kStored,
+                .from = t->from,
+                .to = t->to,
+                .machine = MachineOf(t->agent),
+                .epoch = t->epoch,
+                .number = t->sequence};
+    if (t->verdict) {
+      event.verdict = true;
+      event.domain = t->verdict->domain;
+      event.cause = t->verdict->cause;
+      event.confidence = t->verdict->confidence;
+    }
+    recorder_.Record(event);
+  } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
+    gateway::CommandRecord& kept = image_.commands[c->id];
+    if (gateway::IsTerminal(c->state) && !gateway::IsTerminal(kept.state)) {
+      recorder_.Record({.what = What::kCommandEnded,
+                        .machine = MachineOf(c->agent),
+                        .number = NumberOf(c->id)});
+    }
+    kept = *c;
+  }
+  // Links and last_heard are shown only: no rule reads them back.
+}
+
+}  // namespace muster::simulation

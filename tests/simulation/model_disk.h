@@ -1,0 +1,107 @@
+// What the gateway's disk holds, and the journal that writes it.
+
+#ifndef MUSTER_TESTS_SIMULATION_MODEL_DISK_H_
+#define MUSTER_TESTS_SIMULATION_MODEL_DISK_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "gateway/fleet/journal.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/recorder.h"
+#include "tests/simulation/sim_loop.h"
+#include "tests/simulation/timeline.h"
+
+namespace muster::simulation {
+
+AgentId IdOf(uint32_t machine);
+uint32_t MachineOf(const AgentId& id);
+CommandId CommandIdOf(uint64_t command);
+uint64_t NumberOf(const CommandId& id);
+
+// What survives every crash.
+struct DiskImage {
+  uint64_t run = 0;
+  std::map<AgentId, gateway::MachineRecord> machines;
+  std::map<CommandId, gateway::CommandRecord> commands;
+};
+
+// How the disk behaves now.
+struct DiskMood {
+  Nanos latency = 3 * kMillisecond;
+  Nanos stalled_until = 0;
+  bool full = false;
+};
+
+// ModelJournal is the journal of one life of the gateway's process. A write is
+// durable, and answered, when its commit comes; a crash keeps what was
+// committed and, if it strikes between commit and answer, nobody hears of it.
+class ModelJournal final : public gateway::Journal {
+ public:
+  // `effect` is asked before everything that the outside could notice; false:
+  // the process has just died.
+  ModelJournal(SimLoop& loop, Timeline& timeline, Recorder& recorder,
+               DiskImage& image, const DiskMood& mood, uint32_t life,
+               std::function<bool()> effect)
+      : loop_(loop),
+        timeline_(timeline),
+        recorder_(recorder),
+        image_(image),
+        mood_(mood),
+        life_(life),
+        effect_(std::move(effect)) {}
+
+  void Put(std::vector<gateway::Change> changes,
+           absl::AnyInvocable<void(absl::Status)> done) override;
+  void AddCommand(
+      gateway::CommandRecord command,
+      absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)
+      override;
+  void LoadCommand(
+      CommandId id,
+      absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)
+      override;
+  void AppendOutput(
+      gateway::OutputRecord output,
+      absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) override;
+
+  // A kCommit is due. Everything queued so far becomes durable, or nothing.
+  void Commit();
+  // The process dies: what was on its way may have arrived, unanswered.
+  void Crash(bool arrived);
+
+  // A transition was handed over since the last call.
+  bool TakeTransitionSeen() { return std::exchange(transition_seen_, false); }
+
+ private:
+  struct Job {
+    // Does the work on the image; the result goes to the caller.
+    absl::AnyInvocable<void(const absl::Status& failure)> run;
+    absl::AnyInvocable<void()> answer;
+  };
+
+  template <typename Work, typename Done>
+  void Queue(Work work, Done done);
+  void Schedule();
+  void Keep(const gateway::Change& change);
+
+  SimLoop& loop_;
+  Timeline& timeline_;
+  Recorder& recorder_;
+  DiskImage& image_;
+  const DiskMood& mood_;
+  const uint32_t life_;
+  const std::function<bool()> effect_;
+  std::deque<Job> queue_;
+  bool scheduled_ = false;
+  bool transition_seen_ = false;
+};
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_MODEL_DISK_H_

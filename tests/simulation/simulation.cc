@@ -1,0 +1,159 @@
+#include "tests/simulation/simulation.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "tests/simulation/agent_node.h"
+#include "tests/simulation/gateway_node.h"
+#include "tests/simulation/network.h"
+#include "tests/simulation/timeline.h"
+
+namespace muster::simulation {
+namespace {
+
+constexpr Nanos kTickEvery = 15 * kSecond;
+
+// At the end nothing fails for so long: long enough to settle, and to be seen.
+constexpr Nanos kHealedFor = 30 * kMinute;
+
+class Run final : private NetworkEnds {
+ public:
+  Run(const SimulationOptions& options, const SimulationResult& drawn)
+      : length_(drawn.length),
+        stop_at_violation_(options.stop_at_violation),
+        timeline_(options.seed),
+        invariants_(Promises{}),
+        recorder_(timeline_, invariants_, options.reader),
+        spare_(drawn.machines / 4 + 1),
+        network_(timeline_, *this, drawn.machines + spare_, options.seed),
+        gateway_({timeline_, recorder_, network_, options.seed,
+                  drawn.machines + spare_},
+                 gateway::FleetOptions{}),
+        director_(
+            {timeline_, recorder_, network_, gateway_, agents_, options.seed},
+            drawn.faults, drawn.machines) {
+    for (uint32_t i = 0; i < drawn.machines + spare_; ++i) {
+      agents_.push_back(std::make_unique<AgentNode>(
+          AgentNode::World{timeline_, recorder_, network_, options.seed}, i,
+          i));
+    }
+    Random random(options.seed, 'R');
+    for (uint32_t i = 0; i < drawn.machines; ++i) {
+      gateway_.Admit(i);
+      network_.path(i).delay =
+          random.Spread(kMillisecond / 10, 150 * kMillisecond);
+      agents_[i]->StartAfter(random.Between(0, 10 * kSecond));
+    }
+    gateway_.Start(kSecond);
+    director_.Begin();
+  }
+
+  void Live() {
+    timeline_.Add(kTickEvery, Due::kTick);
+    while (true) {
+      const Timeline::Entry entry = timeline_.Pop();
+      if (entry.at > length_) return;
+      if (!healed_ && entry.at > length_ - kHealedFor) {
+        healed_ = true;
+        director_.Heal();
+      }
+      Happen(entry);
+      if (stop_at_violation_ && invariants_.failed()) return;
+    }
+  }
+
+  void Report(SimulationResult& result) const {
+    result.violations = invariants_.violations();
+    result.hash = recorder_.hash();
+    result.transitions_hash = recorder_.transitions_hash();
+    result.events = recorder_.events();
+    result.heartbeats = gateway_.heartbeats();
+    result.machine_days = static_cast<double>(result.machines) *
+                          static_cast<double>(timeline_.now()) / kDay;
+  }
+
+ private:
+  void Happen(const Timeline::Entry& entry) {
+    switch (entry.due) {
+      case Due::kDelivery:
+        network_.Deliver(entry.target, entry.generation);
+        return;
+      case Due::kAgentTimer:
+        agents_[entry.target]->TimerDue();
+        return;
+      case Due::kAgentResume:
+        agents_[entry.target]->Resume(entry.generation);
+        return;
+      case Due::kAgentStart:
+        agents_[entry.target]->StartDue(entry.generation);
+        return;
+      case Due::kGatewayTimer:
+        gateway_.TimerDue();
+        return;
+      case Due::kGatewayResume:
+        gateway_.Resume(entry.generation);
+        return;
+      case Due::kGatewayStart:
+        gateway_.StartDue(entry.generation);
+        return;
+      case Due::kGatewayOpen:
+        gateway_.Open(entry.generation);
+        return;
+      case Due::kCommit:
+        gateway_.CommitDue(entry.generation);
+        return;
+      case Due::kFault:
+        director_.Strike(entry.target);
+        return;
+      case Due::kFaultEnd:
+        director_.End(entry.target, entry.generation);
+        return;
+      case Due::kTick:
+        timeline_.Add(entry.at + kTickEvery, Due::kTick);
+        if (!gateway_.open() || gateway_.stalled()) return;
+        gateway_.Audit();
+        recorder_.Record({.what = What::kTick});
+        return;
+    }
+  }
+
+  void AtGateway(uint32_t agent, ConnectionId id,
+                 const Message& message) override {
+    gateway_.Arrive(agents_[agent]->machine(), id, message);
+  }
+  void AtAgent(uint32_t agent, ConnectionId id,
+               const Message& message) override {
+    agents_[agent]->Hear(id, message);
+  }
+
+  const Nanos length_;
+  const bool stop_at_violation_;
+  Timeline timeline_;
+  Invariants invariants_;
+  Recorder recorder_;
+  const uint32_t spare_;
+  Network network_;
+  GatewayNode gateway_;
+  std::vector<std::unique_ptr<AgentNode>> agents_;
+  Director director_;
+  bool healed_ = false;
+};
+
+}  // namespace
+
+SimulationResult Simulate(const SimulationOptions& options) {
+  Random random(options.seed, 'D');
+  SimulationResult result;
+  const auto machines = static_cast<uint32_t>(random.Spread(3, 300));
+  const FaultSet faults = DrawFaults(random);
+  result.machines = options.machines.value_or(machines);
+  result.faults = options.faults.value_or(faults);
+  result.length = options.length.value_or(static_cast<Nanos>(
+      options.machine_days * static_cast<double>(kDay) / result.machines));
+  Run run(options, result);
+  run.Live();
+  run.Report(result);
+  return result;
+}
+
+}  // namespace muster::simulation
