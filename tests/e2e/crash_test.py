@@ -124,7 +124,7 @@ class CommandTest(CrashTest):
         identity.write_text(re.sub(r"127\.0\.0\.1:%d" % self.gateway.fleet_port,
                                    f"127.0.0.1:{self.relay.port}", identity.read_text()))
         self.agent.start()
-        self.wait_online(self.gateway, 1, 10)
+        self.epoch = self.wait_new_link(self.gateway, self.agent.agent_id, 0, 10)
         self.ran = self.folder / "ran"
         self.number, self.ended = 0, {}
 
@@ -151,7 +151,7 @@ class CommandTest(CrashTest):
             self.gateway.start()
         if victim in ("agent", "both"):
             self.agent.start()
-        self.wait_online(self.gateway, 1, 15)
+        self.epoch = self.wait_new_link(self.gateway, self.agent.agent_id, self.epoch, 15)
 
     def expect_one_honest_end(self, command_id, states):
         ended = wait_until(lambda: self.ended_command(command_id), 20, "the command has ended")

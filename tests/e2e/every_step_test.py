@@ -140,7 +140,7 @@ class RegistrationTest(EveryStepTest):
             self.assertEqual(code, 128 + 9 if self.killer.killed() else 0, join.text())
             self.expect_joined(gateway, agent, token)
 
-        self.every_step(10, once)
+        self.every_step(8, once)
 
     def test_a_gateway_that_dies_at_any_step_of_a_registration_has_one_machine(self):
         gateway = self.new_gateway(drain="1s")
@@ -322,7 +322,7 @@ class CommandTest(EveryStepTest):
                 self.start_agent()
                 self.wait_linked()
 
-        self.every_step(15, self.once_for("self", recover))
+        self.every_step(12, self.once_for("self", recover))
 
     def test_an_agent_that_dies_at_any_step_of_taking_up_what_was_left_says_it_once(self):
         self.agent.under = self.killer.under
@@ -375,10 +375,10 @@ class CommandTest(EveryStepTest):
         self.every_step(few, self.once_for(who, recover))
 
     def test_both_dying_at_any_step_leave_one_honest_end(self):
-        self.dying_together(5, f"{GATEWAY},{AGENT}")
+        self.dying_together(4, f"{GATEWAY},{AGENT}")
 
     def test_all_dying_at_any_step_leave_one_honest_end(self):
-        self.dying_together(5, f"{GATEWAY},{AGENT},{SHIM}")
+        self.dying_together(4, f"{GATEWAY},{AGENT},{SHIM}")
 
 
 if __name__ == "__main__":
