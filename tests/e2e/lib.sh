@@ -33,7 +33,18 @@ skip() {
   exit 77
 }
 
-# free_port: one nobody listens on now.
+# free_port: a port of 127.0.0.1 that the kernel gives to nobody else while this
+# test lives: it is bound. A program that sets SO_REUSEADDR, as ours do, may
+# listen on it all the same.
 free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  python3 -c '
+import os, select, socket, sys
+holder = socket.socket()
+holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+holder.bind(("127.0.0.1", 0))
+print(holder.getsockname()[1], flush=True)
+test = os.pidfd_open(int(sys.argv[1]))
+if os.fork() == 0:
+    os.closerange(0, 3)
+    select.select([test], [], [])' "$$"
 }

@@ -15,7 +15,6 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import resource
 import shutil
 import signal
@@ -43,16 +42,18 @@ ONLINE, STALE, OFFLINE = 1, 2, 3
 LOG_TAIL_BYTES = 4000
 
 
+_reserved = []  # Bound sockets.
+
+
 def free_port(host="127.0.0.1"):
-    """A port of `host` that nobody uses, outside the range that the kernel
-    gives to outgoing connections: nobody takes it while a program restarts."""
-    while True:
-        port = random.randrange(20000, 32000)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            with contextlib.suppress(OSError):
-                probe.bind((host, port))
-                return port
+    """A port of `host` for a program that may be stopped and started again. The
+    kernel gives it to nobody else while this process lives: it is bound here. A
+    program that sets SO_REUSEADDR, as ours do, may listen on it all the same."""
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, 0))
+    _reserved.append(holder)
+    return holder.getsockname()[1]
 
 
 def wait_until(condition, within_s, what, every_s=0.05):
