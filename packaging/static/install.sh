@@ -1,7 +1,9 @@
 #!/bin/sh
-# Installs the static Muster agent from this folder, as root. Any Linux will do.
+# Installs the static Muster agent from this folder, as root. Any Linux will do,
+# busybox alone is enough.
 # usage: ./install.sh [--uninstall]
 set -eu
+umask 022
 
 prefix=${PREFIX:-/usr/local}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,10 +17,19 @@ uninstall() {
   echo "Removed. Its identity is still in /var/lib/muster-agent."
 }
 
+# put PROGRAM: in place at once, for it may be running.
+put() {
+  mkdir -p "$(dirname "$prefix/$1")"
+  cp "$here/$1" "$prefix/$1.new"
+  chmod 0755 "$prefix/$1.new"
+  mv -f "$prefix/$1.new" "$prefix/$1"
+}
+
 install_agent() {
-  install -D -m 0755 "$here/bin/muster-agent" "$prefix/bin/muster-agent"
-  install -D -m 0755 "$here/lib/muster/muster-exec" "$prefix/lib/muster/muster-exec"
-  install -d -m 0700 /var/lib/muster-agent
+  put bin/muster-agent
+  put lib/muster/muster-exec
+  mkdir -p /var/lib/muster-agent
+  chmod 0700 /var/lib/muster-agent
   if has_systemd; then
     sed "s#^ExecStart=[^ ]*/muster-agent#ExecStart=$prefix/bin/muster-agent#" \
       "$here/muster-agent.service" >"$unit"

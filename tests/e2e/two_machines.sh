@@ -100,7 +100,7 @@ the_printed_lines_join_the_second_machine() {
     fail "not online: $(<"$WORK/pasted"); $(ctl agents ls)"
   expect_equal "the whole fleet" "$SECOND online" \
     "$(ctl agents ls --no-headers | awk '{print $1, $2}')"
-  expect_equal "a command there" "$SECOND" "$(ctl run "$SECOND" -- hostname)"
+  expect_equal "a command there" "$SECOND" "$(ctl run "$SECOND" --shell sh -- hostname)"
   nobody_saw "$token" "when it had joined"
 }
 
