@@ -130,37 +130,44 @@ void Agent::OnOnline(const WentOnline& online) {
   courier_.OnOnline();
 }
 
-// Logs when the own probe has told what gRPC's text alone does not.
 void Agent::OnOffline(const WentOffline& offline) {
   offline_ = offline;
   next_dial_ = loop_.clock().Now() + offline.retry_in;
-  prober_.Probe([this, offline](std::optional<ProbeResult> probe) {
-    std::string failure = offline.failure_class;
-    if (failure != FailureClassName(FailureClass::kRefusedByGateway)) {
-      const FailureClass joined = ClassifyLinkFailure(
-          offline.detail, probe ? probe->failure : std::nullopt);
-      // Our own findings ("no_answer") are replaced only by what a probe found.
-      const bool own = failure == "no_answer" || failure == "protocol_error";
-      if (!own || (probe && probe->failure)) failure = FailureClassName(joined);
-    }
-    if (offline_) offline_->failure_class = failure;
-    if (offline.was_online) {
-      Log(kWarning, "disconnect",
-          {{"agent_id", options_.identity.agent_id},
-           {"class", failure},
-           {"why", offline.detail}});
-    }
-    Log(kWarning, "heartbeat_failed",
+  // A probe walks straight to the gateway: what it finds there says nothing
+  // about a link through a proxy.
+  if (!options_.proxy.empty()) return TellFailure(offline, std::nullopt);
+  prober_.Probe([this, offline](const std::optional<ProbeResult>& probe) {
+    TellFailure(offline, probe);
+  });
+}
+
+void Agent::TellFailure(const WentOffline& offline,
+                        const std::optional<ProbeResult>& probe) {
+  std::string failure = offline.failure_class;
+  if (failure != FailureClassName(FailureClass::kRefusedByGateway)) {
+    const FailureClass joined = ClassifyLinkFailure(
+        offline.detail, probe ? probe->failure : std::nullopt);
+    // Our own findings ("no_answer") are replaced only by what a probe found.
+    const bool own = failure == "no_answer" || failure == "protocol_error";
+    if (!own || (probe && probe->failure)) failure = FailureClassName(joined);
+  }
+  if (offline_) offline_->failure_class = failure;
+  if (offline.was_online) {
+    Log(kWarning, "disconnect",
         {{"agent_id", options_.identity.agent_id},
          {"class", failure},
-         {"endpoint", options_.identity.endpoint},
-         {"why", offline.detail},
-         {"probe", probe ? ProbeStepName(probe->step) : "not made"},
-         {"retry_in", offline.retry_in}});
-    AnswerWaiters({.text = fmt::format("not delivered: class={}: {}", failure,
-                                       offline.detail)},
-                  UINT64_MAX);
-  });
+         {"why", offline.detail}});
+  }
+  Log(kWarning, "heartbeat_failed",
+      {{"agent_id", options_.identity.agent_id},
+       {"class", failure},
+       {"endpoint", options_.identity.endpoint},
+       {"why", offline.detail},
+       {"probe", probe ? ProbeStepName(probe->step) : "not made"},
+       {"retry_in", offline.retry_in}});
+  AnswerWaiters({.text = fmt::format("not delivered: class={}: {}", failure,
+                                     offline.detail)},
+                UINT64_MAX);
 }
 
 void Agent::OnHeartbeatSent(const HeartbeatSent& heartbeat) {

@@ -88,6 +88,10 @@ class Agent final : private LinkKeeper::Delegate {
 
   ControlReply Status() const;
   void HeartbeatNow(ControlServer::Reply reply);
+  // Logs, and tells who waits, when the own probe has told what gRPC's text
+  // alone does not, or was not made.
+  void TellFailure(const WentOffline& offline,
+                   const std::optional<ProbeResult>& probe);
   void AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence);
   void Leave(ControlServer::Reply reply);
 
