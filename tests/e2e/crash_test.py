@@ -7,7 +7,6 @@ step; besides, kills are spread over the time that the whole takes.
 import itertools
 import os
 import pathlib
-import re
 import signal
 import threading
 
@@ -120,9 +119,7 @@ class CommandTest(CrashTest):
         self.agent = self.new_agent()
         joined = self.agent.join(self.gateway.url, self.gateway.create_token())
         self.assertEqual(joined.returncode, 0, joined.stderr)
-        identity = self.agent.state_dir / "identity.toml"
-        identity.write_text(re.sub(r"127\.0\.0\.1:%d" % self.gateway.fleet_port,
-                                   f"127.0.0.1:{self.relay.port}", identity.read_text()))
+        self.agent.point_to(f"127.0.0.1:{self.relay.port}")
         self.agent.start()
         self.epoch = self.wait_new_link(self.gateway, self.agent.agent_id, 0, 10)
         self.ran = self.folder / "ran"

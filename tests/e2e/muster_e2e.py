@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -133,10 +134,10 @@ class Program:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
-def run_once(name, *arguments, environment=None, stdin="", within_s=30):
+def run_once(name, *arguments, environment=None, stdin="", within_s=30, under=()):
     """A program of the build that ends by itself: subprocess.CompletedProcess with text."""
-    return subprocess.run([BUILD / "bin" / name, *map(str, arguments)], input=stdin, text=True,
-                          capture_output=True, timeout=within_s,
+    return subprocess.run([*under, BUILD / "bin" / name, *map(str, arguments)], input=stdin,
+                          text=True, capture_output=True, timeout=within_s,
                           env={**os.environ, **(environment or {})})
 
 
@@ -282,6 +283,7 @@ class Agent:
         self.state_dir = pathlib.Path(folder) / "state"
         self.log = pathlib.Path(folder) / "agent.log"
         self.under = []  # What runs it: a tracer, say.
+        self.arguments, self.environment = [], {}  # Of start(), besides.
         self.program = None
 
     def join(self, server, token, *arguments):
@@ -292,14 +294,15 @@ class Agent:
     def verb(self, *arguments, environment=None, stdin=""):
         """`muster-agent …` beside the running one."""
         return run_once("muster-agent", *arguments, "--state-dir", self.state_dir,
-                        environment=environment, stdin=stdin)
+                        environment=environment, stdin=stdin, under=self.under)
 
     def argv(self):
         """The command line that runs it."""
-        return [BUILD / "bin/muster-agent", "run", "--state-dir", self.state_dir]
+        return [BUILD / "bin/muster-agent", "run", "--state-dir", self.state_dir,
+                *self.arguments]
 
     def start(self):
-        self.program = Program([*self.under, *self.argv()], self.log)
+        self.program = Program([*self.under, *self.argv()], self.log, self.environment)
         return self.program
 
     def stop(self, within_s=10):
@@ -307,6 +310,14 @@ class Agent:
 
     def kill(self):
         self.program.kill()
+
+    def point_to(self, endpoint):
+        """From the next start on it takes this for the fleet port."""
+        identity = self.state_dir / "identity.toml"
+        changed, times = re.subn(r"(?m)^endpoint = .*$", f"endpoint = '{endpoint}'",
+                                 identity.read_text())
+        assert times == 1, identity.read_text()
+        identity.write_text(changed)
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -106,6 +106,23 @@ class RunbookTest(muster_e2e.TestCase):
         wait_until(lambda: re.search(refused, agent.text()), 10, "a refused heartbeat")
         self.assertRegex(agent.text(), rf"msg=disconnect agent_id={agent.agent_id} class=\w+")
 
+    def test_a_log_in_json_has_the_same_words_one_object_a_line(self):
+        gateway = self.start_gateway()
+        agent = self.new_agent()
+        joined = agent.join(gateway.url, gateway.create_token(), "--log-format", "json")
+        agent.arguments = ["--log-format", "json"]
+        agent.start()
+        self.wait_status(gateway, agent.agent_id, "online", 10)
+        gateway.kill()
+        wait_until(lambda: '"class":"refused"' in agent.text(), 10, "a refused heartbeat")
+        agent.stop()
+        lines = [json.loads(line) for line in (joined.stderr + agent.text()).splitlines()]
+        said = {line["msg"]: line for line in lines}
+        for word in ("registered", "heartbeat_sent", "disconnect", "heartbeat_failed"):
+            self.assertEqual(said[word]["agent_id"], agent.agent_id, word)
+            self.assertRegex(said[word]["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(said["heartbeat_failed"]["class"], "refused")
+
     def test_a_heartbeat_is_sent_at_once_when_asked_for(self):
         gateway = self.start_gateway(heartbeat_interval="30s", stale_after="75s",
                                      offline_after="120s")
