@@ -73,12 +73,20 @@ TEST_F(SettingsTest, ErrorsNameFileLineKeyBoundAndValue) {
               HasSubstr("--limit: limit: "));
 }
 
-TEST_F(SettingsTest, BytesThatNoTextHoldsAreRefusedWithTheirLine) {
+TEST_F(SettingsTest, WhatIsNoTomlIsRefusedWithItsLine) {
   for (const std::string& text :
        {std::string("\n[\0]", 4), std::string("\nlimit = 3 # \x01"),
-        std::string("\nweb_listen = \"\x7f\"")}) {
-    EXPECT_THAT(Load(text).ToString(),
-                HasSubstr("gateway.toml:2: the control character 0x"));
+        std::string("\nweb_listen = \"\x7f\""), std::string("\n[/table]")}) {
+    EXPECT_THAT(Load(text).ToString(), HasSubstr("gateway.toml:2: "));
+  }
+}
+
+TEST_F(SettingsTest, OtherThanAsciiStandsInQuotesAndComments) {
+  EXPECT_EQ(Load("web_listen = \"é\" # 一").ToString(), "OK");
+  EXPECT_EQ(listen_, "é");
+  for (const char* bad : {"\n\xC2\xA1 = 1", "\nlimit = é", "\n[一]",
+                          "\nweb_listen = \"\" é", "\nweb_listen = \"\\é\""}) {
+    EXPECT_THAT(Load(bad).ToString(), HasSubstr("gateway.toml:2: ")) << bad;
   }
 }
 
