@@ -63,9 +63,9 @@ absl::Status ChildWatcher::Watch(const CommandId& command_id,
     return ErrnoStatus(errno, "watching the shim of", command_id.str());
   }
   MutexLock lock(mu_);
-  watched.watch =
-      inotify_add_watch(inotify_.get(), folder.c_str(),
-                        IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR);
+  watched.watch = inotify_add_watch(
+      inotify_.get(), folder.c_str(),
+      IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR);
   if (watched.watch >= 0) by_watch_[watched.watch] = command_id;
   if (!AddTo(epoll_, watched.pid_fd.get())) {
     return ErrnoStatus(errno, "watching the shim of", command_id.str());

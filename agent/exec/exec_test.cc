@@ -1,9 +1,13 @@
 // The parts of this room that need no process.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <future>
 
+#include "agent/exec/child_watcher.h"
 #include "agent/exec/command_folder.h"
 #include "agent/exec/launch.h"
 #include "agent/exec/process_tree.h"
@@ -240,6 +244,27 @@ TEST(Launch, FindsOnlyWhatIsExecutable) {
   EXPECT_EQ(FindProgram("tool", "/nonexistent:" + dir.path()),
             dir.File("tool"));
   EXPECT_THAT(FindProgram("", dir.path()), IsEmpty());
+}
+
+// --- ChildWatcher ------------------------------------------------------------
+
+TEST(ChildWatcherTest, AFileThatComesIntoBeingByALinkIsAChange) {
+  const TempDir scratch;
+  ASSERT_EQ(mkdir(scratch.File("command").c_str(), 0700), 0);
+  ASSERT_TRUE(WriteFileDurably(scratch.File("beside"), "x", 0600).ok());
+  std::promise<void> told;
+  ChildWatcher watcher([&told] { told.set_value(); });
+  const CommandId id("c");
+  ASSERT_TRUE(watcher.Watch(id, scratch.File("command"), getpid()).ok());
+  ASSERT_EQ(link(scratch.File("beside").c_str(),
+                 scratch.File("command/started").c_str()),
+            0);
+  ASSERT_EQ(told.get_future().wait_for(std::chrono::seconds(20)),
+            std::future_status::ready);
+  const auto events = watcher.Take();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].command_id, id);
+  EXPECT_FALSE(events[0].gone);
 }
 
 }  // namespace
