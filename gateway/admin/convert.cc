@@ -96,6 +96,9 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
     out.set_summary(record.verdict->summary);
   }
   CopyLabels(record.labels, *out.mutable_labels());
+  for (const auto& [finding, text] : machine.health) {
+    (*out.mutable_health())[finding] = text;
+  }
   *out.mutable_facts() = ToProto(record.facts);
   *out.mutable_registered_at() = wire::ToProto(record.registered_at);
   out.set_address(record.address);

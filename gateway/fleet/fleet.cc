@@ -28,6 +28,7 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       options_(options),
       commands_(loop, journal, machines_, options_.presence, options_.commands),
       history_(loop, journal, machines_, {}),
+      mass_silence_(options_.mass_silence),
       admission_(options_.admission) {}
 
 Fleet::~Fleet() {
@@ -58,6 +59,14 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
                                            record.verdict, promise, now);
     Machine& machine = machines_.Add(std::move(record), std::move(presence));
     machine.durable_sequence = machine.record.transition_sequence;
+    if (machine.record.deleted_at) continue;
+    Regroup(machine);
+    const auto& known = machine.record.verdict;
+    if (machine.record.status == Status::kStale && known &&
+        known->cause == Cause::kDuplicateIdentity) {
+      machine.instances.ExpectRival(now);
+      (void)machine.presence.Contest(*known);  // It is stale already.
+    }
   }
   commands_.Restore(std::move(open_commands), now);
 }
@@ -107,6 +116,11 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   Pass(now);
   Catch(*machine);
   if (auto refused = Refuse(*machine, now)) return refused;
+  if (auto refused = CheckInstance(
+          *machine, {hello.boot_id, hello.process_start_id, hello.address},
+          now)) {
+    return refused;
+  }
   if (machine->link != nullptr) {
     DropLink(*machine, LinkEnd::kSuperseded,
              {DisconnectReason::kSuperseded,
@@ -117,10 +131,8 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   record.epoch = NextEpoch(*machine, hello.last_epoch);
   record.address = hello.address;
   record.promised_back.reset();
-  if (record.facts.hostname != hello.facts.hostname) {
-    machines_.SetHostname(*machine, hello.facts.hostname);
-  }
-  record.facts = std::move(hello.facts);
+  TakeFacts(*machine, std::move(hello.facts));
+  Regroup(*machine);
   machine->link = &port;
   machine->link_record = {.agent = agent,
                           .epoch = record.epoch,
@@ -133,6 +145,8 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   machine->acknowledgement_sent = 1;
   machine->acknowledgement_echoed = 0;
   ++open_links_;
+  machine->flapping.LinkOpened(now);
+  FindFlapping(*machine, now);
   machine->presence.LinkOpened(now);
   machine->presence.Told(HeartbeatInterval());
   Heard(*machine, now);
@@ -149,6 +163,17 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   commands_.Dispatch(*machine, now);
   Schedule(*machine);
   return std::nullopt;
+}
+
+void Fleet::TakeFacts(Machine& machine, Facts facts) {
+  MachineRecord& record = machine.record;
+  if (record.facts.hostname != facts.hostname) {
+    machines_.SetHostname(machine, facts.hostname);
+  }
+  const bool renamed = record.facts.machine_id != facts.machine_id;
+  if (renamed) FindShared(machine, false);
+  record.facts = std::move(facts);
+  if (renamed && record.status == Status::kOnline) FindShared(machine, true);
 }
 
 std::optional<Disconnect> Fleet::Refuse(Machine& machine, Instant now) {
@@ -175,6 +200,10 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
   if (heartbeat.round_trip) machine->round_trip = heartbeat.round_trip;
   if (heartbeat.sent_at) {
     machine->clock_skew = *heartbeat.sent_at - loop_.clock().Wall();
+  }
+  if (machine->presence.contested() &&
+      machine->instances.RivalIsGone(now, InstanceLease())) {
+    EndContest(*machine);
   }
   // An echo must be newer than the last, and of something that was said.
   if (heartbeat.acknowledged > machine->acknowledgement_echoed &&

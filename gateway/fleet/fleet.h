@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "gateway/fleet/admission.h"
 #include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
@@ -32,6 +33,7 @@ struct FleetOptions {
   PresencePolicy presence;
   CommandDesk::Options commands;
   AdmissionLimits admission;
+  MassSilencePolicy mass_silence;
   // The told interval grows so that the whole fleet stays below this.
   double heartbeats_per_second_max = 2000;
   // How often last_heard is written, in one batch.
@@ -168,6 +170,28 @@ class Fleet {
   absl::Time WallOf(Instant then) const;
   Machine* Current(const AgentId& agent, uint64_t epoch);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);
+  // Refuses a hello while another live instance holds the link; notes what a
+  // new instance means.
+  std::optional<Disconnect> CheckInstance(Machine& machine,
+                                          const Instance& hello, Instant now);
+  // Who has been silent for so long does not hold an identity any more.
+  absl::Duration InstanceLease() const;
+  void Contest(Machine& machine);
+  void EndContest(Machine& machine);
+  // Remembers, and logs, what is no change of status.
+  void Note(Machine& machine, NoteKind kind, std::optional<Verdict> verdict,
+            std::string text);
+  void FindFlapping(Machine& machine, Instant now);
+  // The machine is heard, or is not any more, under its machine-id.
+  void FindShared(Machine& machine, bool heard);
+  // Puts the machine where it counts for mass silence.
+  void Regroup(Machine& machine);
+  void FellSilent(Machine& machine, Instant now);
+  void NoLongerSilent(Machine& machine);
+  IncidentRecord RecordOf(const MassSilence::Incident& incident,
+                          Verdict verdict) const;
+  void FlushIncidents();
+  void TakeFacts(Machine& machine, Facts facts);
   void NoteAbsence(Instant now);
   uint64_t NextEpoch(const Machine& machine, uint64_t last_epoch);
   void Heard(Machine& machine, Instant now);
@@ -201,6 +225,9 @@ class Fleet {
   HistoryLog history_;
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
+  MassSilence mass_silence_;
+  absl::flat_hash_map<uint64_t, IncidentRecord> incidents_to_write_;
+  SharedIds shared_ids_;
   Admission admission_;
   GapLog gaps_;
   Deafness deafness_;

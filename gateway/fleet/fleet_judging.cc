@@ -37,6 +37,7 @@ void Fleet::Catch(Machine& machine) {
   gaps_.CatchUp(machine.gaps_told, [&](const Gap& gap) {
     if (gap.newcomers_only() && machine.presence.link_open()) return;
     machine.presence.Blind(gap.from, gap.to);
+    machine.instances.Excuse(gap.to - gap.from);
   });
 }
 
@@ -61,9 +62,14 @@ std::optional<absl::Time> Fleet::UnconfirmedSince(
 }
 
 Instant Fleet::NextLook(const Machine& machine) {
-  const Instant next = machine.presence.NextDeadline();
-  return machine.link == nullptr ? next
-                                 : std::min(next, machine.presence.SilentAt());
+  Instant next = machine.presence.NextDeadline();
+  if (machine.link != nullptr) {
+    next = std::min(next, machine.presence.SilentAt());
+  }
+  if (machine.health.contains(kFlappingFinding)) {
+    next = std::min(next, machine.flapping.Until());
+  }
+  return next;
 }
 
 void Fleet::Schedule(Machine& machine) {
@@ -81,6 +87,11 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
     record.promised_back.reset();
     record.replaced_by.reset();  // It is still there.
   }
+  if (change.to != Status::kStale) {
+    NoLongerSilent(machine);
+    FindShared(machine, change.to == Status::kOnline);
+  }
+  Regroup(machine);
   TransitionRecord transition{.agent = record.id,
                               .sequence = ++record.transition_sequence,
                               .from = change.from,
@@ -134,8 +145,10 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
   }
   while (const auto change = machine.presence.Tick(now)) {
     Record(machine, *change);
+    if (change->to == Status::kStale) FellSilent(machine, now);
     if (change->to == Status::kOffline) ++marked_offline_;
   }
+  if (machine.health.contains(kFlappingFinding)) FindFlapping(machine, now);
   if (machine.link != nullptr && now >= machine.presence.SilentAt()) {
     machine.presence.LinkLost(now, LinkLoss::kByGateway);
     DropLink(machine, LinkEnd::kSilence,
@@ -180,6 +193,7 @@ void Fleet::FlushLastHeard() {
 
 void Fleet::FlushEvery() {
   FlushLastHeard();
+  FlushIncidents();
   flush_timer_ = loop_.PostAt(loop_.clock().Now() + options_.last_heard_every,
                               [this] { FlushEvery(); });
 }

@@ -15,6 +15,7 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
   Machine& added = machines_.Add(
       machine, Presence::Newborn(options_.presence, loop_.clock().Now()));
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
+  Regroup(added);
   Schedule(added);
   Machine* old = machines_.FindReplaced(added.record, replaces);
   if (old == nullptr) return;
@@ -47,16 +48,22 @@ void Fleet::SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
   }
   LabelChange change{agent, labels};
   journal_.Put({std::move(change)},
-               [machine, labels = std::move(labels),
+               [this, machine, labels = std::move(labels),
                 done = std::move(done)](absl::Status status) mutable {
-                 if (status.ok()) machine->record.labels = std::move(labels);
+                 if (status.ok()) {
+                   machine->record.labels = std::move(labels);
+                   if (!machine->record.deleted_at) Regroup(*machine);
+                 }
                  done(std::move(status));
                });
 }
 
 void Fleet::Bury(Machine& machine,
                  absl::AnyInvocable<void(absl::Status)> done) {
+  NoLongerSilent(machine);
+  FindShared(machine, false);
   machines_.Bury(machine, loop_.clock().Wall());
+  mass_silence_.Place(machine.membership, machine.record.org, "", {}, false);
   deadlines_.Remove(machine.record.id);
   Log(kInfo, "machine deleted",
       {{"agent_id", machine.record.id.str()},

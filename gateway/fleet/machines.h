@@ -16,7 +16,10 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "gateway/fleet/findings.h"
+#include "gateway/fleet/instances.h"
 #include "gateway/fleet/link_port.h"
+#include "gateway/fleet/mass_silence.h"
 #include "gateway/fleet/presence.h"
 #include "gateway/fleet/records.h"
 
@@ -35,6 +38,10 @@ struct Machine {
   // When it was last heard, if ever in this life of the gateway.
   std::optional<Instant> heard_at = {};
   bool heard_unflushed = false;  // last_heard is newer than the stored one.
+  Instances instances = {};
+  Flapping flapping = {};
+  Health health = {};
+  MassSilence::Membership membership = {};
   // How many gaps (blind.h) it has been told of.
   uint64_t gaps_told = 0;
   std::optional<absl::Duration> round_trip = {};

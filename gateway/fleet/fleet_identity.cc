@@ -1,0 +1,164 @@
+// Who is it that says hello? One life of an agent or two, one machine or two.
+
+#include <utility>
+
+#include "fmt/format.h"
+#include "gateway/fleet/fleet.h"
+#include "libprotocol/base/log.h"
+
+namespace muster::gateway {
+namespace {
+
+constexpr size_t kSummaryMax = 48;
+// A former instance that lives can say hello again after this time.
+constexpr absl::Duration kSayAgainAfter = absl::Seconds(1);
+
+Verdict Contested(const Instance& a, const Instance& b) {
+  return {Domain::kIdentity, Cause::kDuplicateIdentity, Confidence::kProven,
+          fmt::format("used at {} and {}", a.address, b.address)
+              .substr(0, kSummaryMax)};
+}
+
+std::string FullName(const Instance& instance) {
+  return fmt::format("process {} of boot {} at {}", instance.process_start_id,
+                     instance.boot_id, instance.address);
+}
+
+// A new instance while nobody had noticed that the old one was gone.
+Verdict Interrupted(const Instance& before, const Instance& after) {
+  if (before.boot_id != after.boot_id) {
+    return {Domain::kHost, Cause::kUndetermined, Confidence::kUndetermined,
+            "the host was restarted"};
+  }
+  return {Domain::kAgent, Cause::kAgentRestarted, Confidence::kLikely,
+          "the agent was restarted"};
+}
+
+}  // namespace
+
+absl::Duration Fleet::InstanceLease() const {
+  return std::max(options_.presence.stale_after, 2.5 * HeartbeatInterval());
+}
+
+std::optional<Disconnect> Fleet::CheckInstance(Machine& machine,
+                                               const Instance& hello,
+                                               Instant now) {
+  Instances& instances = machine.instances;
+  const Instance before = instances.present();
+  const auto answer = instances.Hello(
+      hello, now, InstanceLease(), machine.heard_at, machine.link != nullptr);
+  if (answer == Instances::Answer::kSayAgain) {
+    return Disconnect{DisconnectReason::kOverloaded,
+                      "another instance of this identity is connected: say "
+                      "hello again",
+                      kSayAgainAfter};
+  }
+  if (instances.rival() && !instances.rival()->empty()) {
+    Contest(machine);
+  } else if (!instances.rival() && machine.presence.contested()) {
+    EndContest(machine);
+  }
+  if (answer == Instances::Answer::kRefuse) {
+    return Disconnect{
+        DisconnectReason::kSuperseded,
+        fmt::format("this identity is in use by {}: reissue one of the two",
+                    FullName(instances.present())),
+        absl::ZeroDuration()};
+  }
+  if (!before.empty() && !hello.IsSame(before) &&
+      machine.record.status == Status::kOnline) {
+    Note(machine, NoteKind::kInterruption, Interrupted(before, hello),
+         fmt::format("{} followed {} before anybody noticed", FullName(hello),
+                     FullName(before)));
+  }
+  return std::nullopt;
+}
+
+void Fleet::Contest(Machine& machine) {
+  const Instances& instances = machine.instances;
+  const bool news = !machine.presence.contested();
+  const Verdict verdict = Contested(instances.present(), *instances.rival());
+  const auto change = machine.presence.Contest(verdict);
+  machine.record.verdict = machine.presence.verdict();
+  if (change) Record(machine, *change);
+  if (news) {
+    Note(machine, NoteKind::kDuplicateIdentity, verdict,
+         fmt::format("two live instances use this identity: {}; {}",
+                     FullName(instances.present()),
+                     FullName(*instances.rival())));
+  }
+  Schedule(machine);
+}
+
+void Fleet::EndContest(Machine& machine) {
+  machine.presence.Settle();
+  Log(kInfo, "one instance of the identity is left",
+      {{"agent_id", machine.record.id.str()},
+       {"hostname", machine.record.facts.hostname},
+       {"instance", FullName(machine.instances.present())}});
+}
+
+void Fleet::Note(Machine& machine, NoteKind kind,
+                 std::optional<Verdict> verdict, std::string text) {
+  Log(kWarning, text,
+      {{"agent_id", machine.record.id.str()},
+       {"hostname", machine.record.facts.hostname},
+       {"kind", static_cast<int>(kind)}});
+  history_.Add(NoteRecord{.agent = machine.record.id,
+                          .at = loop_.clock().Wall(),
+                          .kind = kind,
+                          .epoch = machine.record.epoch,
+                          .verdict = std::move(verdict),
+                          .text = std::move(text)});
+}
+
+// --- Findings --------------------------------------------------------------
+
+void Fleet::FindFlapping(Machine& machine, Instant now) {
+  if (!machine.flapping.Lasts(now)) {
+    machine.health.erase(kFlappingFinding);
+    return;
+  }
+  const bool news =
+      machine.health
+          .insert_or_assign(
+              kFlappingFinding,
+              fmt::format("{} links or more in 10 min", Flapping::kLinks))
+          .second;
+  if (news) {
+    Note(machine, NoteKind::kFlapping, std::nullopt,
+         machine.health.at(kFlappingFinding));
+  }
+}
+
+void Fleet::FindShared(Machine& machine, bool heard) {
+  const MachineRecord& record = machine.record;
+  const std::string& machine_id = record.facts.machine_id;
+  if (!heard) machine.health.erase(kSharedIdFinding);
+  const std::vector<AgentId>& sharers =
+      heard ? shared_ids_.Enter(record.org, machine_id, record.id)
+            : shared_ids_.Leave(record.org, machine_id, record.id);
+  for (const AgentId& id : sharers) {
+    Machine& sharer = *machines_.Find(id);
+    if (sharers.size() < 2) {
+      sharer.health.erase(kSharedIdFinding);
+      continue;
+    }
+    const AgentId& other = sharers.front() == id ? sharers[1] : sharers[0];
+    const bool news =
+        sharer.health
+            .insert_or_assign(
+                kSharedIdFinding,
+                fmt::format("{} machines, also {}~{}", sharers.size(),
+                            machines_.Find(other)->record.facts.hostname,
+                            other.suffix()))
+            .second;
+    if (news) {
+      Note(sharer, NoteKind::kSharedMachineId, std::nullopt,
+           "other machines have the same machine-id: " +
+               sharer.health.at(kSharedIdFinding));
+    }
+  }
+}
+
+}  // namespace muster::gateway

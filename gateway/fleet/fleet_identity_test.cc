@@ -1,0 +1,201 @@
+// Two that use one identity, and one that is many.
+
+#include <string>
+
+#include "gateway/fleet/test_fleet.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace muster::gateway {
+namespace {
+
+using absl::Minutes;
+using absl::Seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class IdentityTest : public FleetTest {
+ protected:
+  // One life of the agent, wherever it runs.
+  struct Life {
+    std::string process;
+    std::string address;
+    std::string boot = "boot-1";
+    FakeLink link = {};
+    std::optional<Disconnect> refused = {};
+  };
+  void SayHello(const AgentId& agent, Life& life) {
+    HelloNotice hello = Hello(agent);
+    hello.boot_id = life.boot;
+    hello.process_start_id = life.process;
+    hello.address = life.address;
+    life.link = FakeLink();
+    life.refused = fleet_->LinkOpened(agent, hello, life.link);
+    if (!life.refused) echo_[agent] = life.link.welcome->acknowledgement;
+  }
+  bool BeatBy(const AgentId& agent, Life& life) {
+    return Beat(agent, life.link.welcome->epoch);
+  }
+  std::vector<NoteKind> Notes(const AgentId& agent) {
+    loop_.RunReady();
+    std::vector<NoteKind> kinds;
+    for (const NoteRecord& note : journal_.notes[agent]) {
+      kinds.push_back(note.kind);
+    }
+    return kinds;
+  }
+  // Both have spoken, the second one holds the link.
+  void Duplicate(const AgentId& agent) {
+    SayHello(agent, original_);
+    BeatBy(agent, original_);
+    loop_.Advance(Seconds(20));
+    SayHello(agent, copy_);
+    BeatBy(agent, copy_);
+    loop_.Advance(Seconds(20));
+    SayHello(agent, original_);
+    ASSERT_TRUE(original_.refused.has_value());
+    EXPECT_EQ(original_.refused->reason, DisconnectReason::kOverloaded);
+    EXPECT_EQ(original_.refused->retry_after, Seconds(1));
+    EXPECT_EQ(StatusOf(agent), Status::kOnline);
+    loop_.Advance(Seconds(1));
+    SayHello(agent, original_);
+  }
+
+  Life original_{"p1", "10.0.0.1"};
+  Life copy_{"p2", "10.0.0.2"};
+};
+
+TEST_F(IdentityTest, TwoLiveInstancesAreStaleBothNamedAndTakeNoCommands) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  ASSERT_TRUE(original_.refused.has_value());
+  EXPECT_EQ(original_.refused->reason, DisconnectReason::kSuperseded);
+  EXPECT_THAT(original_.refused->text, HasSubstr("p2"));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  const Verdict& verdict = *Of(a).record.verdict;
+  EXPECT_EQ(verdict.cause, Cause::kDuplicateIdentity);
+  EXPECT_EQ(verdict.domain, Domain::kIdentity);
+  EXPECT_EQ(verdict.summary, "used at 10.0.0.2 and 10.0.0.1");
+  EXPECT_TRUE(BeatBy(a, copy_));
+  EXPECT_EQ(StatusOf(a), Status::kStale) << "whoever echoes";
+  SubmitCommand(a, "c");
+  EXPECT_THAT(copy_.link.orders, IsEmpty());
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kInterruption,
+                                    NoteKind::kDuplicateIdentity));
+  EXPECT_THAT(journal_.notes[a].back().text, HasSubstr("p1"));
+  EXPECT_THAT(journal_.notes[a].back().text, HasSubstr("p2"));
+}
+
+TEST_F(IdentityTest, ItIsOverWhenOneHasBeenSilentForALease) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  for (int i = 0; i < 3; ++i) {
+    loop_.Advance(Seconds(25) - (i == 2 ? kTick : absl::ZeroDuration()));
+    BeatBy(a, copy_);
+    EXPECT_EQ(StatusOf(a), Status::kStale);
+  }
+  loop_.Advance(kTick);
+  BeatBy(a, copy_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+}
+
+TEST_F(IdentityTest, TheOtherOneMayTakeOverWhenTheHolderIsGone) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  loop_.Advance(Seconds(75));
+  SayHello(a, original_);
+  EXPECT_FALSE(original_.refused.has_value());
+  BeatBy(a, original_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+}
+
+TEST_F(IdentityTest, ARestartOfTheGatewayDoesNotMakeADuplicateHealthy) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  loop_.RunReady();
+  Start({});
+  SayHello(a, original_);
+  EXPECT_FALSE(original_.refused.has_value());
+  BeatBy(a, original_);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(30));
+  SayHello(a, copy_);
+  EXPECT_TRUE(copy_.refused.has_value());
+  loop_.Advance(Seconds(60));
+  BeatBy(a, original_);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(15));
+  BeatBy(a, original_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+}
+
+TEST_F(IdentityTest, ANewInstanceWithinTheGraceIsAnInterruption) {
+  const AgentId a = Admit("a");
+  SayHello(a, original_);
+  BeatBy(a, original_);
+  fleet_->LinkClosed(a, original_.link.welcome->epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(3));
+  Life next{"p9", "10.0.0.1"};
+  SayHello(a, next);
+  BeatBy(a, next);
+  EXPECT_THAT(History(a), ElementsAre(Status::kOnline));
+  ASSERT_THAT(Notes(a), ElementsAre(NoteKind::kInterruption));
+  EXPECT_EQ(journal_.notes[a][0].verdict->cause, Cause::kAgentRestarted);
+
+  Life rebooted{"p10", "10.0.0.1", "boot-2"};
+  SayHello(a, rebooted);
+  ASSERT_THAT(Notes(a), SizeIs(2));
+  EXPECT_EQ(journal_.notes[a][1].verdict->domain, Domain::kHost);
+}
+
+TEST_F(IdentityTest, ANewLinkOfTheSameInstanceIsNoInterruption) {
+  const AgentId a = Admit("a");
+  for (int i = 0; i < 3; ++i) {
+    SayHello(a, original_);
+    BeatBy(a, original_);
+    loop_.Advance(Seconds(1));
+  }
+  EXPECT_THAT(Notes(a), IsEmpty());
+}
+
+TEST_F(IdentityTest, FiveLinksInTenMinutesAreAFindingForAsLong) {
+  const AgentId a = Admit("a");
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(Of(a).health.contains("flapping")) << i;
+    SayHello(a, original_);
+    BeatBy(a, original_);
+    loop_.Advance(Seconds(30));
+  }
+  EXPECT_TRUE(Of(a).health.contains("flapping"));
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kFlapping));
+  while (loop_.Now() < Of(a).flapping.Until() - kTick) {
+    BeatBy(a, original_);
+    loop_.Advance(
+        std::min(Seconds(30), Of(a).flapping.Until() - kTick - loop_.Now()));
+  }
+  EXPECT_TRUE(Of(a).health.contains("flapping"));
+  loop_.Advance(kTick);
+  EXPECT_FALSE(Of(a).health.contains("flapping"));
+}
+
+TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
+  const AgentId a = AdmitFrom("m", "a");
+  const AgentId b = AdmitFrom("m", "b");
+  FakeLink link_b;
+  Connect(a, link_);
+  EXPECT_FALSE(Of(a).health.contains("shared_machine_id"));
+  const uint64_t epoch = Connect(b, link_b);
+  EXPECT_EQ(Of(a).health.at("shared_machine_id"), "2 machines, also b~b");
+  EXPECT_EQ(Of(b).health.at("shared_machine_id"), "2 machines, also a~a");
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kSharedMachineId));
+  fleet_->Goodbye(b, epoch, {});
+  loop_.Advance(Seconds(5));
+  ASSERT_EQ(StatusOf(b), Status::kOffline);
+  EXPECT_FALSE(Of(a).health.contains("shared_machine_id"));
+  EXPECT_FALSE(Of(b).health.contains("shared_machine_id"));
+}
+
+}  // namespace
+}  // namespace muster::gateway

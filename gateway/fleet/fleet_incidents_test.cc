@@ -1,0 +1,120 @@
+// Many of one group fall silent at once.
+
+#include <string>
+#include <vector>
+
+#include "fmt/format.h"
+#include "gateway/fleet/test_fleet.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace muster::gateway {
+namespace {
+
+using absl::Seconds;
+using ::testing::SizeIs;
+
+class IncidentTest : public FleetTest {
+ protected:
+  // `count` machines of one subnet, online now.
+  void ConnectMany(int count) {
+    links_.resize(count);
+    for (int i = 0; i < count; ++i) {
+      const AgentId id = Admit(fmt::format("m{:02}", i));
+      HelloNotice hello = Hello(id);
+      hello.address = fmt::format("10.2.3.{}", i + 1);
+      EXPECT_FALSE(fleet_->LinkOpened(id, hello, links_[i]));
+      echo_[id] = links_[i].welcome->acknowledgement;
+      agents_.push_back(id);
+      epochs_.push_back(links_[i].welcome->epoch);
+      EXPECT_TRUE(Beat(id, epochs_[i]));
+    }
+  }
+  void BeatFrom(size_t first) {
+    for (size_t i = first; i < agents_.size(); ++i)
+      Beat(agents_[i], epochs_[i]);
+  }
+  uint32_t Offline() { return fleet_->machines().Counts(kOrg).offline; }
+
+  std::vector<AgentId> agents_;
+  std::vector<uint64_t> epochs_;
+  std::vector<FakeLink> links_;
+};
+
+TEST_F(IncidentTest, AGroupIsHeldInStaleFor180SecondsMoreAndNamed) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(15));
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_EQ(StatusOf(agents_[i]), Status::kStale);
+    const Verdict& verdict = *Of(agents_[i]).record.verdict;
+    EXPECT_EQ(verdict.cause, Cause::kNetworkGroup);
+    EXPECT_EQ(verdict.summary, "silent with others of 10.2.3.0/24");
+    EXPECT_LE(verdict.summary.size(), 48u);
+  }
+  loop_.RunReady();
+  ASSERT_THAT(journal_.incidents, SizeIs(1));
+  EXPECT_EQ(journal_.incidents.begin()->second.group, "10.2.3.0/24");
+  EXPECT_FALSE(journal_.incidents.begin()->second.closed_at);
+  for (int t = 0; t < 225; t += 25) {
+    BeatFrom(6);
+    loop_.Advance(Seconds(25) - (t == 200 ? kTick : absl::ZeroDuration()));
+    ASSERT_EQ(Offline(), 0u) << t;
+  }
+  loop_.Advance(kTick);
+  EXPECT_EQ(Offline(), 6u);
+  loop_.Advance(Seconds(5));
+  const IncidentRecord& incident = journal_.incidents.begin()->second;
+  EXPECT_TRUE(incident.closed_at.has_value());
+  EXPECT_EQ(incident.machines, 6u);
+  EXPECT_EQ(incident.verdict.cause, Cause::kNetworkGroup);
+}
+
+TEST_F(IncidentTest, WhenMostAreBackTheRestIsJudgedAsIfAlone) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(100));
+  BeatFrom(6);
+  EXPECT_EQ(Offline(), 0u) << "held";
+  Beat(agents_[1], epochs_[1]);  // Never superseded, never closed until now.
+  FakeLink link;
+  Connect(agents_[1], link);
+  FakeLink other;
+  Connect(agents_[2], other);
+  loop_.Advance(kTick);
+  EXPECT_EQ(Offline(), 4u) << "too few for an incident: honest times again";
+  EXPECT_EQ(StatusOf(agents_[1]), Status::kOnline);
+}
+
+TEST_F(IncidentTest, FourOrASmallShareAreOfflineAtTheirTime) {
+  ConnectMany(20);
+  loop_.Advance(Seconds(60));
+  BeatFrom(5);
+  loop_.Advance(Seconds(60));
+  EXPECT_EQ(Offline(), 5u) << "5 of 20 are 25 %";
+  EXPECT_TRUE(journal_.incidents.empty());
+}
+
+TEST_F(IncidentTest, WhoSaidGoodbyeDidNotFallSilent) {
+  ConnectMany(10);
+  for (int i = 0; i < 8; ++i) {
+    fleet_->Goodbye(agents_[i], epochs_[i], {.back_within = Seconds(30)});
+  }
+  loop_.Advance(Seconds(30));
+  EXPECT_EQ(Offline(), 8u);
+  EXPECT_TRUE(journal_.incidents.empty());
+}
+
+TEST_F(IncidentTest, ADeletedMachineLeavesItsIncident) {
+  ConnectMany(5);
+  loop_.Advance(Seconds(75));
+  EXPECT_EQ(fleet_->machines().Counts(kOrg).stale, 5u);
+  fleet_->Delete(kOrg, agents_[0], [](const absl::Status&) {});
+  loop_.Advance(Seconds(45));
+  EXPECT_EQ(Offline(), 4u);
+}
+
+}  // namespace
+}  // namespace muster::gateway

@@ -1,0 +1,135 @@
+#include "gateway/fleet/instances.h"
+
+#include "gateway/fleet/findings.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace muster::gateway {
+namespace {
+
+using absl::Seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using Answer = Instances::Answer;
+
+constexpr absl::Duration kLease = Seconds(75);
+Instant T(double s) { return Instant::SinceBoot(Seconds(10'000 + s)); }
+const Instance kA{"boot", "a", "10.0.0.1"};
+const Instance kB{"boot", "b", "10.0.0.2"};
+const Instance kC{"boot2", "c", "10.0.0.3"};
+
+// The present holder was last heard `ago` before `at`.
+Answer Hello(Instances& instances, const Instance& who, double at,
+             double ago = 10, bool open = true) {
+  return instances.Hello(who, T(at), kLease, T(at - ago), open);
+}
+
+TEST(InstancesTest, ARestartIsANewInstanceAndNothingElse) {
+  Instances instances;
+  EXPECT_EQ(instances.Hello(kA, T(0), kLease, std::nullopt, false),
+            Answer::kAccept);
+  EXPECT_EQ(Hello(instances, kA, 10), Answer::kAccept) << "a new link of it";
+  EXPECT_EQ(Hello(instances, kB, 20), Answer::kAccept);
+  EXPECT_EQ(Hello(instances, kC, 30), Answer::kAccept);
+  EXPECT_TRUE(instances.present().IsSame(kC));
+  EXPECT_FALSE(instances.rival().has_value());
+}
+
+TEST(InstancesTest, ASupersededOneThatSpeaksAgainTwiceIsARival) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  EXPECT_EQ(Hello(instances, kA, 40), Answer::kSayAgain)
+      << "it may have been long on its way";
+  EXPECT_FALSE(instances.rival().has_value());
+  EXPECT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
+  ASSERT_TRUE(instances.rival().has_value());
+  EXPECT_TRUE(instances.rival()->IsSame(kA));
+  EXPECT_TRUE(instances.present().IsSame(kB));
+  EXPECT_EQ(Hello(instances, kA, 80), Answer::kRefuse);
+}
+
+TEST(InstancesTest, OneThatWasSilentForALeaseHoldsNothing) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  EXPECT_EQ(Hello(instances, kA, 100, 74.9), Answer::kSayAgain);
+  EXPECT_EQ(Hello(instances, kA, 101, 75), Answer::kAccept);
+  EXPECT_TRUE(instances.present().IsSame(kA));
+  EXPECT_FALSE(instances.rival().has_value());
+}
+
+TEST(InstancesTest, TheRivalIsGoneWhenItHasBeenSilentForALease) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  (void)Hello(instances, kA, 20);
+  (void)Hello(instances, kA, 21);
+  EXPECT_FALSE(instances.RivalIsGone(T(95.9), kLease));
+  (void)Hello(instances, kA, 60);
+  EXPECT_FALSE(instances.RivalIsGone(T(134.9), kLease));
+  instances.Excuse(Seconds(5));  // Nobody could be heard.
+  EXPECT_FALSE(instances.RivalIsGone(T(139.9), kLease));
+  EXPECT_TRUE(instances.RivalIsGone(T(140), kLease));
+  EXPECT_FALSE(instances.RivalIsGone(T(140), kLease)) << "once";
+}
+
+TEST(InstancesTest, TheyChangePlacesWhenTheOneWithTheLinkLosesIt) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  (void)Hello(instances, kA, 20);
+  (void)Hello(instances, kA, 21);
+  EXPECT_EQ(Hello(instances, kA, 60, 10, /*open=*/false), Answer::kAccept);
+  EXPECT_TRUE(instances.present().IsSame(kA));
+  EXPECT_TRUE(instances.rival()->IsSame(kB));
+  EXPECT_EQ(Hello(instances, kB, 70), Answer::kRefuse);
+}
+
+TEST(InstancesTest, AThirdOneDoesNotEndTheDisputeOfTwo) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  (void)Hello(instances, kA, 20);
+  (void)Hello(instances, kA, 21);
+  EXPECT_EQ(Hello(instances, kC, 30), Answer::kAccept) << "b was restarted";
+  ASSERT_TRUE(instances.rival().has_value());
+  EXPECT_TRUE(instances.rival()->IsSame(kA));
+}
+
+TEST(InstancesTest, AfterARestartOfTheGatewayTheSecondOneIsKnownAtOnce) {
+  Instances instances;
+  instances.ExpectRival(T(0));
+  EXPECT_EQ(instances.Hello(kA, T(1), kLease, std::nullopt, false),
+            Answer::kAccept);
+  EXPECT_EQ(Hello(instances, kB, 30), Answer::kRefuse);
+  EXPECT_TRUE(instances.rival()->IsSame(kB));
+}
+
+TEST(FlappingTest, FiveLinksInTenMinutesAndNoLonger) {
+  Flapping flapping;
+  for (const double at : {0, 100, 200, 300}) flapping.LinkOpened(T(at));
+  EXPECT_FALSE(flapping.Lasts(T(301)));
+  flapping.LinkOpened(T(599));
+  EXPECT_TRUE(flapping.Lasts(T(599)));
+  EXPECT_TRUE(flapping.Lasts(T(599.9)));
+  EXPECT_FALSE(flapping.Lasts(T(600)));
+  flapping.LinkOpened(T(701));
+  EXPECT_FALSE(flapping.Lasts(T(701))) << "100 … 701";
+}
+
+TEST(SharedIdsTest, AreThoseHeardUnderOneMachineIdOfOneOrg) {
+  SharedIds ids;
+  const AgentId a("a"), b("b");
+  EXPECT_THAT(ids.Enter(OrgId("o"), "m", a), ElementsAre(a));
+  EXPECT_THAT(ids.Enter(OrgId("o"), "m", a), ElementsAre(a));
+  EXPECT_THAT(ids.Enter(OrgId("other"), "m", b), ElementsAre(b));
+  EXPECT_THAT(ids.Enter(OrgId("o"), "", b), IsEmpty());
+  EXPECT_THAT(ids.Enter(OrgId("o"), "m", b), ElementsAre(a, b));
+  EXPECT_THAT(ids.Leave(OrgId("o"), "m", a), ElementsAre(b));
+  EXPECT_THAT(ids.Leave(OrgId("o"), "m", b), IsEmpty());
+  EXPECT_THAT(ids.Leave(OrgId("o"), "m", b), IsEmpty());
+}
+
+}  // namespace
+}  // namespace muster::gateway

@@ -1,0 +1,166 @@
+#include "gateway/fleet/mass_silence.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "fmt/format.h"
+
+namespace muster::gateway {
+
+std::string SubnetOf(std::string_view address) {
+  const std::string text(address);
+  in_addr v4{};
+  if (inet_pton(AF_INET, text.c_str(), &v4) == 1) {
+    const uint32_t host = ntohl(v4.s_addr);
+    if (host >> 24 == 127) return "";
+    return fmt::format("{}.{}.{}.0/24", host >> 24, host >> 16 & 255,
+                       host >> 8 & 255);
+  }
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, text.c_str(), &v6) != 1) return "";
+  if (IN6_IS_ADDR_LOOPBACK(&v6)) return "";
+  std::memset(v6.s6_addr + 8, 0, 8);
+  char prefix[INET6_ADDRSTRLEN];
+  inet_ntop(AF_INET6, &v6, prefix, sizeof prefix);
+  return fmt::format("{}/64", prefix);
+}
+
+void MassSilence::Place(Membership& membership, const OrgId& org,
+                        std::string_view address, const Labels& labels,
+                        bool present) {
+  const auto label = labels.find(std::string(kGroupLabel));
+  std::array<std::string, 2> names = {
+      SubnetOf(address),
+      label == labels.end() ? ""
+                            : fmt::format("{}={}", kGroupLabel, label->second)};
+  for (size_t i = 0; i < names.size(); ++i) {
+    Group*& group = membership.groups[i];
+    const bool same =
+        group == nullptr ? names[i].empty() : group->name == names[i];
+    if (same) {
+      if (group != nullptr) {
+        group->present += present;
+        group->present -= membership.present;
+      }
+      continue;
+    }
+    if (group != nullptr) Leave(group, membership.present);
+    if (!names[i].empty()) group = Enter(org, std::move(names[i]), present);
+  }
+  membership.present = present;
+}
+
+MassSilence::Group* MassSilence::Enter(const OrgId& org, std::string name,
+                                       bool present) {
+  std::unique_ptr<Group>& group = groups_[{org, name}];
+  if (!group) {
+    group = std::make_unique<Group>();
+    group->org = org;
+    group->name = std::move(name);
+  }
+  ++group->members;
+  group->present += present;
+  return group.get();
+}
+
+void MassSilence::Leave(Group*& group, bool present) {
+  --group->members;
+  group->present -= present;
+  Forget(*group);
+  group = nullptr;
+}
+
+void MassSilence::Forget(Group& group) {
+  if (group.members > 0 || group.incident != 0) return;
+  const Key key(group.org, group.name);
+  groups_.erase(key);
+}
+
+bool MassSilence::Enough(const Group& group, size_t silent) const {
+  return silent >= policy_.machines_min &&
+         static_cast<double>(silent) >=
+             policy_.share_min * static_cast<double>(group.present);
+}
+
+std::optional<MassSilence::Event> MassSilence::FellSilent(
+    const AgentId& agent, Membership& membership, Instant now) {
+  if (membership.fell_silent) return std::nullopt;
+  membership.fell_silent = now;
+  for (Group* group : membership.groups) {
+    if (group != nullptr && group->incident != 0) {
+      return Join(*open_.at(group->incident), agent);
+    }
+  }
+  std::optional<Event> event;
+  for (Group* group : membership.groups) {
+    if (group == nullptr) continue;
+    group->fell_silent.insert({now, agent});
+    if (!event) event = MaybeOpen(*group, now);
+  }
+  return event;
+}
+
+std::optional<MassSilence::Event> MassSilence::Join(Open& open,
+                                                    const AgentId& agent) {
+  open.silent.insert(agent);
+  incident_of_[agent] = open.number;
+  ++open.machines;
+  return Event{open, {agent}};
+}
+
+std::optional<MassSilence::Event> MassSilence::MaybeOpen(Group& group,
+                                                         Instant now) {
+  auto& fell = group.fell_silent;
+  // A machine may meanwhile belong to the incident of its other group.
+  absl::erase_if(fell, [&](const auto& entry) {
+    return entry.first < now - policy_.window ||
+           incident_of_.contains(entry.second);
+  });
+  if (!Enough(group, fell.size())) return std::nullopt;
+  auto open = std::make_unique<Open>();
+  open->number = ++last_number_;
+  open->org = group.org;
+  open->group = group.name;
+  open->opened = now;
+  open->place = &group;
+  group.incident = open->number;
+  Event event;
+  for (const auto& [when, agent] : fell) {
+    event.machines.push_back(agent);
+    (void)Join(*open, agent);
+  }
+  fell.clear();
+  event.incident = *open;
+  open_[open->number] = std::move(open);
+  return event;
+}
+
+std::optional<MassSilence::Event> MassSilence::NoLongerSilent(
+    const AgentId& agent, Membership& membership) {
+  if (!membership.fell_silent) return std::nullopt;
+  for (Group* group : membership.groups) {
+    if (group != nullptr) {
+      group->fell_silent.erase({*membership.fell_silent, agent});
+    }
+  }
+  membership.fell_silent.reset();
+  const auto found = incident_of_.find(agent);
+  if (found == incident_of_.end()) return std::nullopt;
+  const auto it = open_.find(found->second);
+  incident_of_.erase(found);
+  Open& open = *it->second;
+  open.silent.erase(agent);
+  if (Enough(*open.place, open.silent.size())) return std::nullopt;
+  Event event{open, {open.silent.begin(), open.silent.end()}};
+  std::sort(event.machines.begin(), event.machines.end());
+  for (const AgentId& still : open.silent) incident_of_.erase(still);
+  open.place->incident = 0;
+  Forget(*open.place);
+  open_.erase(it);
+  return event;
+}
+
+}  // namespace muster::gateway
