@@ -72,11 +72,11 @@ LinkActions LinkMachine::Dial(Instant now) {
   told_pause_.reset();
   LinkActions out;
   out.emplace_back(DialNow{});
-  out.emplace_back(SendMessage{Hello()});
+  out.emplace_back(SendMessage{Hello(now)});
   return out;
 }
 
-v1::AgentMessage LinkMachine::Hello() const {
+v1::AgentMessage LinkMachine::Hello(Instant now) const {
   v1::AgentMessage message;
   v1::Hello& hello = *message.mutable_hello();
   hello.set_protocol_min(wire::kOurProtocol.min);
@@ -90,6 +90,13 @@ v1::AgentMessage LinkMachine::Hello() const {
   }
   if (connected_since_) {
     *hello.mutable_connected_since() = wire::ToProto(*connected_since_);
+  }
+  if (acknowledged_sent_) {
+    *hello.mutable_acknowledged_ago() =
+        wire::ToProto(now - *acknowledged_sent_);
+  }
+  if (welcomed_) {
+    *hello.mutable_connected_ago() = wire::ToProto(now - *welcomed_);
   }
   const CommandsForHello commands = commands_();
   hello.set_seen_high(commands.seen_high);
@@ -152,6 +159,8 @@ LinkActions LinkMachine::Welcomed(const v1::Welcome& welcome, Instant now,
   round_trip_.reset();
   connected_since_ = wall;
   last_acknowledged_at_ = wall;
+  welcomed_ = now;
+  acknowledged_sent_.reset();
   TellInterval(welcome.heartbeat_interval());
   reconnect_max_ = std::clamp(wire::FromProto(welcome.reconnect_max()),
                               absl::ZeroDuration(), kPauseMax);
@@ -187,7 +196,8 @@ LinkActions LinkMachine::Acknowledged(const v1::HeartbeatAck& ack, Instant now,
   while (!unanswered_.empty() &&
          unanswered_.front().sequence <= ack.sequence()) {
     if (unanswered_.front().sequence == ack.sequence()) {
-      round_trip_ = now - unanswered_.front().sent;
+      acknowledged_sent_ = unanswered_.front().sent;
+      round_trip_ = now - *acknowledged_sent_;
       out.emplace_back(HeartbeatAcknowledged{ack.sequence(), *round_trip_});
     }
     unanswered_.pop_front();
@@ -228,6 +238,10 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
     case v1::DISCONNECT_REASON_NOT_REGISTERED:
       told_pause_ = std::max(told_pause_.value_or(absl::ZeroDuration()),
                              policy_.slow_retry);
+      break;
+    case v1::DISCONNECT_REASON_OVERLOADED:
+      // It serves, and says when: no reason to come later than told.
+      failures_ = 0;
       break;
     case v1::DISCONNECT_REASON_SUPERSEDED:
     case v1::DISCONNECT_REASON_PROTOCOL_ERROR:

@@ -161,7 +161,7 @@ class LinkMachine {
   };
 
   LinkActions Dial(Instant now);
-  v1::AgentMessage Hello() const;
+  v1::AgentMessage Hello(Instant now) const;
   void SendHeartbeat(Instant now, absl::Time wall, LinkActions& out);
   LinkActions Welcomed(const v1::Welcome& welcome, Instant now,
                        absl::Time wall);
@@ -201,6 +201,8 @@ class LinkMachine {
   uint64_t epoch_ = 0;
   std::optional<absl::Time> last_acknowledged_at_;
   std::optional<absl::Time> connected_since_;
+  std::optional<Instant> acknowledged_sent_;  // By that acknowledgement.
+  std::optional<Instant> welcomed_;
   std::optional<absl::Duration> round_trip_;
 };
 

@@ -264,6 +264,40 @@ TEST_F(LinkMachineTest, RetryAfterComesOnTopOfTheJitter) {
   EXPECT_EQ(machine_.wake_at() - now_, absl::Seconds(20.25));
 }
 
+TEST_F(LinkMachineTest, AGatewayThatSaysWhenToComeBackIsNotMadeToWaitLonger) {
+  random_ = 1.0;
+  Start();
+  for (int i = 0; i < 6; ++i) {
+    const LinkActions out =
+        Disconnect(v1::DISCONNECT_REASON_OVERLOADED, absl::Seconds(20));
+    EXPECT_EQ(Find<WentOffline>(out)->retry_in, absl::Seconds(20.5)) << i;
+    EXPECT_EQ(machine_.wake_at(), now_ + absl::Seconds(20.5));
+    // Nothing but a person makes it come earlier.
+    machine_.RouteChanged(now_ + absl::Seconds(1));
+    EXPECT_EQ(machine_.wake_at(), now_ + absl::Seconds(20.5));
+    EXPECT_NE(Find<DialNow>(TickAtWake()), nullptr);
+  }
+}
+
+TEST_F(LinkMachineTest, TheHelloSaysHowLongAgoTheLastLinkWasHeard) {
+  EXPECT_FALSE(
+      std::get<SendMessage>(Start()[1]).message.hello().has_acknowledged_ago());
+  now_ += absl::Seconds(2);
+  Welcome();  // A heartbeat follows at once …
+  now_ += absl::Seconds(3);
+  Ack(1, 101);  // … and is answered late.
+  now_ += absl::Seconds(10);
+  machine_.LinkDown("eof", "", now_);
+  machine_.HeartbeatNow(now_, kWall);
+  now_ += absl::Seconds(1);
+  machine_.LinkDown("eof", "", now_);
+  const LinkActions out = machine_.HeartbeatNow(now_, kWall);
+  const v1::Hello& hello = Find<SendMessage>(out)->message.hello();
+  EXPECT_EQ(wire::FromProto(hello.acknowledged_ago()), absl::Seconds(14))
+      << "since it was sent";
+  EXPECT_EQ(wire::FromProto(hello.connected_ago()), absl::Seconds(14));
+}
+
 TEST_F(LinkMachineTest, DeregisteredEndsEverything) {
   BeUp();
   const LinkActions out = Disconnect(v1::DISCONNECT_REASON_DEREGISTERED);

@@ -7,6 +7,7 @@
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
 namespace muster::gateway {
@@ -31,6 +32,14 @@ absl::StatusOr<MachineFilter> ToFilter(const OrgId& org,
 }
 
 }  // namespace
+
+v1::Agent AgentHandlers::Show(const Machine& machine) const {
+  v1::Agent agent = ToProto(machine, fleet_.confirmed(machine));
+  if (const auto since = fleet_.UnconfirmedSince(machine)) {
+    *agent.mutable_unconfirmed_since() = wire::ToProto(*since);
+  }
+  return agent;
+}
 
 void AgentHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.ListAgents", this, &AgentHandlers::List);
@@ -66,7 +75,7 @@ void AgentHandlers::List(const Caller& caller,
   const Machines::Page page = fleet_.machines().List(*filter, after, limit);
   v1::ListAgentsResponse response;
   for (const Machine* machine : page.machines) {
-    *response.add_agents() = ToProto(*machine, fleet_.confirmed(*machine));
+    *response.add_agents() = Show(*machine);
   }
   if (page.next) response.set_next_page_token(EncodePageToken(*page.next));
   response.set_matched(page.matched);
@@ -86,7 +95,7 @@ void AgentHandlers::Get(const Caller& caller,
     reply(NotFound("agent", request.agent_id()));
     return;
   }
-  reply(ToProto(*machine, fleet_.confirmed(*machine)));
+  reply(Show(*machine));
 }
 
 void AgentHandlers::Resolve(const Caller& caller,
@@ -100,12 +109,10 @@ void AgentHandlers::Resolve(const Caller& caller,
       fleet_.machines().Resolve(caller.org, request.name());
   v1::ResolveAgentResponse response;
   if (found.matches.size() == 1) {
-    *response.mutable_agent() =
-        ToProto(*found.matches[0], fleet_.confirmed(*found.matches[0]));
+    *response.mutable_agent() = Show(*found.matches[0]);
   } else {
     for (const Machine* machine : found.matches) {
-      *response.add_candidates() =
-          ToProto(*machine, fleet_.confirmed(*machine));
+      *response.add_candidates() = Show(*machine);
     }
   }
   for (const std::string& name : found.nearest) {
@@ -161,7 +168,7 @@ void AgentHandlers::SetLabels(const Caller& caller,
                      if (!status.ok()) {
                        reply(status);
                      } else {
-                       reply(ToProto(*now, fleet_.confirmed(*now)));
+                       reply(Show(*now));
                      }
                    });
 }

@@ -24,6 +24,7 @@ class AgentHandlers {
   void Delete(const Caller&, const v1::DeleteAgentRequest&,
               Reply<v1::DeleteAgentResponse>);
   void SetLabels(const Caller&, const v1::SetLabelsRequest&, Reply<v1::Agent>);
+  v1::Agent Show(const Machine& machine) const;
 
   Fleet& fleet_;
 };

@@ -75,6 +75,7 @@ void Fleet::Open() {
   const Instant now = loop_.clock().Now();
   open_ = true;
   last_turn_ = now;
+  suspended_ = loop_.clock().Suspended();
   trust_links_from_ = now;
   machines_.ForEachLiving([&](Machine& machine) {
     // Until now nobody could have been heard.
@@ -121,6 +122,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
           now)) {
     return refused;
   }
+  CheckDrift(*machine, hello, now);
   if (machine->link != nullptr) {
     DropLink(*machine, LinkEnd::kSuperseded,
              {DisconnectReason::kSuperseded,
@@ -145,6 +147,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   machine->acknowledgement_sent = 1;
   machine->acknowledgement_echoed = 0;
   ++open_links_;
+  machine->link_opened_at = now;
   machine->flapping.LinkOpened(now);
   FindFlapping(*machine, now);
   machine->presence.LinkOpened(now);

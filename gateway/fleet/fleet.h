@@ -55,6 +55,9 @@ struct HelloNotice {
   std::string process_start_id;
   std::string address;
   uint64_t last_epoch = 0;
+  // What the agent believes of the link of that epoch; see drift.h.
+  std::optional<absl::Duration> acknowledged_ago = {};
+  std::optional<absl::Duration> connected_ago = {};
   uint64_t seen_high = 0;
   std::vector<CommandId> open_commands;
 };
@@ -149,6 +152,10 @@ class Fleet {
   // Since when the status of this machine is only what it was: it was not heard
   // since the gateway could not hear.
   std::optional<absl::Time> UnconfirmedSince(const Machine& machine) const;
+  // Machines that were called offline and were not, in this life.
+  uint64_t false_offlines() const { return false_offlines_; }
+  // Decided, and waiting for a store that is away.
+  size_t history_waiting() const { return history_.waiting(); }
   // When the loop last looked at itself. Older than presence.blind_gap: it
   // stands still.
   Instant last_turn() const { return last_turn_; }
@@ -181,6 +188,8 @@ class Fleet {
   // Remembers, and logs, what is no change of status.
   void Note(Machine& machine, NoteKind kind, std::optional<Verdict> verdict,
             std::string text);
+  // Compares what agent and gateway remember of their last link.
+  void CheckDrift(Machine& machine, const HelloNotice& hello, Instant now);
   void FindFlapping(Machine& machine, Instant now);
   // The machine is heard, or is not any more, under its machine-id.
   void FindShared(Machine& machine, bool heard);
@@ -238,6 +247,8 @@ class Fleet {
   uint32_t open_links_ = 0;
   bool open_ = false;
   Instant last_turn_;
+  absl::Duration suspended_;  // What the clock said at the last turn.
+  uint64_t false_offlines_ = 0;
   size_t marked_offline_ = 0;  // Since the last line in the log about them.
   // Links lost until this instant get a whole lease: we may have missed their
   // last words.

@@ -50,6 +50,17 @@ TEST_F(HearingTest, ABlindIntervalIsARow) {
   EXPECT_EQ(journal_.blind[0].to, from + Seconds(8));
 }
 
+TEST_F(HearingTest, ASuspendedHostIsToldApartFromAProcessThatStoodStill) {
+  loop_.Advance(Seconds(10));
+  loop_.SuspendHostFor(absl::Hours(8));
+  loop_.Advance(Seconds(10));
+  loop_.SuspendFor(Seconds(8));
+  loop_.RunReady();
+  ASSERT_THAT(journal_.blind, SizeIs(2));
+  EXPECT_EQ(journal_.blind[0].reason, BlindReason::kSuspended);
+  EXPECT_EQ(journal_.blind[1].reason, BlindReason::kStoodStill);
+}
+
 TEST_F(HearingTest, TheTimeBetweenTwoLivesOfTheGatewayIsARow) {
   const AgentId a = Admit("a");
   Connect(a, link_);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "gateway/fleet/drift.h"
 #include "gateway/fleet/fleet.h"
 #include "libprotocol/base/log.h"
 
@@ -110,6 +111,40 @@ void Fleet::Note(Machine& machine, NoteKind kind,
                           .epoch = machine.record.epoch,
                           .verdict = std::move(verdict),
                           .text = std::move(text)});
+}
+
+void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
+                       Instant now) {
+  const auto ago = [now](std::optional<Instant> then) {
+    return then ? std::optional(now - *then) : std::nullopt;
+  };
+  const auto drift = CompareViews({.epoch = hello.last_epoch,
+                                   .acknowledged_ago = hello.acknowledged_ago,
+                                   .connected_ago = hello.connected_ago},
+                                  {.epoch = machine.record.epoch,
+                                   .echoed = machine.acknowledgement_echoed > 0,
+                                   .heard_ago = ago(machine.heard_at),
+                                   .opened_ago = ago(machine.link_opened_at)});
+  if (!drift) return;
+  const Verdict verdict{Domain::kGateway, Cause::kGatewayDrift,
+                        Confidence::kLikely,
+                        "agent and gateway remember different things"};
+  Note(machine, NoteKind::kDrift, verdict, drift->text);
+  // Was it called offline although it was heard within the lease before?
+  if (!drift->heard_later || machine.record.status != Status::kOffline ||
+      !machine.status_changed_at) {
+    return;
+  }
+  const Instant heard = now - *hello.acknowledged_ago;
+  if (heard > *machine.status_changed_at ||
+      heard + options_.presence.OfflineLease(HeartbeatInterval()) <=
+          *machine.status_changed_at) {
+    return;
+  }
+  ++false_offlines_;
+  Note(machine, NoteKind::kDisputed, verdict,
+       fmt::format("transition {} to offline should not have been: {}",
+                   machine.record.transition_sequence, drift->text));
 }
 
 // --- Findings --------------------------------------------------------------

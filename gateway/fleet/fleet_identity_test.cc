@@ -180,6 +180,57 @@ TEST_F(IdentityTest, FiveLinksInTenMinutesAreAFindingForAsLong) {
   EXPECT_FALSE(Of(a).health.contains("flapping"));
 }
 
+TEST_F(IdentityTest, WhatAgentAndGatewayRememberDifferentlyIsRecorded) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.Advance(Seconds(5));
+  HelloNotice hello = Hello(a);
+  hello.last_epoch = Of(a).record.epoch;
+  hello.acknowledged_ago = hello.connected_ago = Seconds(5);
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_THAT(Notes(a), IsEmpty());
+  hello.last_epoch = Of(a).record.epoch + (uint64_t{1} << 32);
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kDrift));
+  EXPECT_EQ(journal_.notes[a][0].verdict->cause, Cause::kGatewayDrift);
+  EXPECT_GT(link_.welcome->epoch, hello.last_epoch) << "repaired";
+}
+
+TEST_F(IdentityTest, AnOfflineThatTheAgentsRecordContradictsIsDisputed) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.Advance(Seconds(130));
+  ASSERT_EQ(StatusOf(a), Status::kOffline);
+  HelloNotice hello = Hello(a);
+  hello.last_epoch = Of(a).record.epoch;
+  // It was heard 60 s before it was called offline, and knows that.
+  hello.acknowledged_ago = Seconds(70);
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kDrift, NoteKind::kDisputed));
+  EXPECT_THAT(journal_.notes[a][1].text, HasSubstr("transition 3 to offline"));
+  EXPECT_EQ(fleet_->false_offlines(), 1u);
+}
+
+TEST_F(IdentityTest, ALateReturnIsNoDispute) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.Advance(Seconds(300));
+  HelloNotice hello = Hello(a);
+  hello.last_epoch = Of(a).record.epoch;
+  hello.acknowledged_ago = hello.connected_ago = Seconds(300);
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_THAT(Notes(a), IsEmpty());
+  // Nor is a heartbeat that was acknowledged after it, however forgotten.
+  loop_.Advance(Seconds(400));
+  ASSERT_EQ(StatusOf(a), Status::kOffline);
+  hello.last_epoch = Of(a).record.epoch;
+  hello.acknowledged_ago = Seconds(380);
+  hello.connected_ago.reset();
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kDrift));
+  EXPECT_EQ(fleet_->false_offlines(), 0u);
+}
+
 TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   const AgentId a = AdmitFrom("m", "a");
   const AgentId b = AdmitFrom("m", "b");

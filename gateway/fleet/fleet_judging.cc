@@ -14,9 +14,15 @@ namespace muster::gateway {
 void Fleet::Pass(Instant now) {
   if (!open_) return;
   if (const auto deaf = deafness_.Over(now)) AddGap(*deaf);
-  const Gap still{last_turn_, now, BlindReason::kStoodStill};
-  if (still.to - still.from <= options_.presence.blind_gap) return;
+  Gap still{last_turn_, now, BlindReason::kStoodStill};
+  const absl::Duration length = still.to - still.from;
+  if (length <= options_.presence.blind_gap) return;
+  const absl::Duration suspended = loop_.clock().Suspended();
+  if (suspended - suspended_ > length / 2) {
+    still.reason = BlindReason::kSuspended;
+  }
   last_turn_ = now;
+  suspended_ = suspended;
   // Links that broke meanwhile are reported in the next moments.
   trust_links_from_ = now + options_.presence.blind_gap;
   AddGap(still);
@@ -82,6 +88,7 @@ void Fleet::Schedule(Machine& machine) {
 
 void Fleet::Record(Machine& machine, const StatusChange& change) {
   machines_.SetStatus(machine, loop_.clock().Wall());
+  machine.status_changed_at = loop_.clock().Now();
   MachineRecord& record = machine.record;
   if (change.to == Status::kOnline) {
     record.promised_back.reset();
@@ -114,6 +121,7 @@ void Fleet::Turn() {
   const Instant now = loop_.clock().Now();
   Pass(now);
   last_turn_ = now;
+  suspended_ = loop_.clock().Suspended();
   doubt_ = vouch_.At(now, deafness_.SoFar(now));
   const bool more_due = Judge(now);
   commands_.Sweep(now);

@@ -35,8 +35,11 @@ struct Machine {
   LinkRecord link_record = {};
   uint64_t acknowledgement_sent = 0;
   uint64_t acknowledgement_echoed = 0;
-  // When it was last heard, if ever in this life of the gateway.
+  // If ever in this life of the gateway: when it was last heard, when its
+  // newest link was opened, when its status changed.
   std::optional<Instant> heard_at = {};
+  std::optional<Instant> link_opened_at = {};
+  std::optional<Instant> status_changed_at = {};
   bool heard_unflushed = false;  // last_heard is newer than the stored one.
   Instances instances = {};
   Flapping flapping = {};

@@ -231,6 +231,72 @@ TEST(PresenceTest, AGoodbyeOfAStaleMachineGivesItsReasonWithoutAChange) {
   EXPECT_EQ(change->verdict->cause, Cause::kHostShutdown);
 }
 
+TEST(PresenceTest, WhatAGoodbyeMeansIsSaidAnewWhenItsPromiseLapses) {
+  Bench b;
+  b.Connect(T(0));
+  (void)b.presence.Goodbye(T(10), {.summary = "may be back",
+                                   .back_within = Seconds(30),
+                                   .lapsed_summary = "was stopped"});
+  EXPECT_EQ(b.presence.verdict()->summary, "may be back");
+  b.ExpectExactlyAt(T(40), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict()->summary, "was stopped");
+  EXPECT_EQ(b.presence.verdict()->cause, Cause::kAgentStopped);
+}
+
+TEST(PresenceTest, WhoIsToldToComeLaterHasAWholeLeaseFromThen) {
+  Bench b;
+  b.Connect(T(0));
+  b.presence.LinkLost(T(10), LinkLoss::kPlain);
+  b.presence.Postpone(T(100));
+  b.presence.Blind(T(20), T(25));  // Shortens nothing.
+  b.ExpectExactlyAt(T(175), Status::kStale);
+  b.presence.Postpone(T(200));
+  b.ExpectExactlyAt(T(320), Status::kOffline);
+
+  b.Connect(T(400));
+  (void)b.presence.Goodbye(T(400), {.back_within = Seconds(30)});
+  b.presence.Postpone(T(420));
+  b.ExpectExactlyAt(T(495), Status::kOffline);
+}
+
+TEST(PresenceTest, AHeldMachineIsOfflineLaterUntilItIsReleased) {
+  Bench b;
+  const Verdict group{Domain::kNetwork, Cause::kNetworkGroup,
+                      Confidence::kLikely, "rack"};
+  b.Connect(T(0));
+  b.presence.Hold(Seconds(180), group);  // Online: nothing to hold.
+  b.ExpectExactlyAt(T(75), Status::kStale);
+  b.presence.Hold(Seconds(180), group);
+  EXPECT_EQ(b.presence.verdict(), group);
+  EXPECT_EQ(b.presence.NextDeadline(), T(300));
+  b.presence.Release();
+  b.ExpectExactlyAt(T(120), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict(), group);
+
+  b.Connect(T(400));
+  ASSERT_EQ(b.StatusAt(T(475)), Status::kStale);
+  b.presence.Hold(Seconds(180), group);
+  (void)b.Beat(T(500));
+  b.ExpectExactlyAt(T(575), Status::kStale);
+  b.ExpectExactlyAt(T(620), Status::kOffline);
+}
+
+TEST(PresenceTest, AContestedMachineIsStaleWhateverItEchoes) {
+  Bench b;
+  const Verdict two{Domain::kIdentity, Cause::kDuplicateIdentity,
+                    Confidence::kProven, "two"};
+  b.Connect(T(0));
+  EXPECT_TRUE(b.presence.Contest(two).has_value());
+  EXPECT_FALSE(b.presence.Contest(two).has_value());
+  EXPECT_FALSE(b.Beat(T(10)).has_value());
+  EXPECT_EQ(b.presence.status(), Status::kStale);
+  EXPECT_EQ(b.presence.verdict(), two);
+  EXPECT_EQ(b.presence.NextDeadline(), T(130)) << "while it is heard";
+  b.presence.Settle();
+  EXPECT_TRUE(b.Beat(T(20)).has_value());
+  EXPECT_EQ(b.presence.status(), Status::kOnline);
+}
+
 TEST(PresenceTest, AGoodbyeOfAnOfflineMachineChangesNothing) {
   Bench b;
   ASSERT_EQ(b.StatusAt(T(120)), Status::kOffline);
@@ -432,7 +498,7 @@ TEST(PresencePolicyTest, ValidateNamesFieldBoundAndValue) {
 
 // One random thing happens to the machine at `now`.
 void RandomStep(Bench& b, std::mt19937_64& random, Instant now) {
-  switch (random() % 9) {
+  switch (random() % 13) {
     case 0:
       b.presence.LinkOpened(now);
       break;
@@ -448,6 +514,19 @@ void RandomStep(Bench& b, std::mt19937_64& random, Instant now) {
       break;
     case 4:
       b.presence.Told(Seconds(static_cast<double>(random() % 60)));
+      break;
+    case 6:
+      b.presence.Postpone(now + Seconds(static_cast<double>(random() % 60)));
+      break;
+    case 7:
+      b.presence.Hold(Seconds(static_cast<double>(random() % 180)), {});
+      break;
+    case 8:
+      if (random() % 2 == 0) {
+        (void)b.presence.Contest({});
+      } else {
+        b.presence.Settle();
+      }
       break;
     case 5:
       b.presence.Blind(now - Seconds(static_cast<double>(random() % 20)), now);

@@ -36,21 +36,34 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
     case v1::GOODBYE_REASON_UPGRADE:
       notice.cause = Cause::kAgentUpgrading;
       notice.summary = "agent is upgrading";
+      notice.lapsed_summary = "agent did not come back from its upgrade";
       break;
     case v1::GOODBYE_REASON_REBOOT:
       notice.domain = Domain::kHost;
-      notice.cause = Cause::kHostRebooted;
+      // That it has rebooted is known when it is back.
+      notice.cause = Cause::kHostShutdown;
       notice.summary = "host is rebooting";
+      notice.lapsed_summary = "host did not come back from its reboot";
       break;
     case v1::GOODBYE_REASON_SHUTDOWN:
       notice.domain = Domain::kHost;
       notice.cause = Cause::kHostShutdown;
       notice.summary = "host is shutting down";
       break;
+    case v1::GOODBYE_REASON_TERMINATED:
+      notice.summary = "agent was stopped, may be back soon";
+      notice.lapsed_summary = "agent was stopped";
+      break;
     default:
       notice.summary = "agent was stopped";
   }
   return notice;
+}
+
+std::optional<absl::Duration> DurationIf(bool present,
+                                         const google::protobuf::Duration& d) {
+  if (!present) return std::nullopt;
+  return std::max(wire::FromProto(d), absl::ZeroDuration());
 }
 
 std::string_view ReasonText(DisconnectReason reason) {
@@ -194,6 +207,10 @@ void AgentLink::OnHello(const v1::Hello& hello) {
       .process_start_id = hello.instance().process_start_id().substr(0, 64),
       .address = address_,
       .last_epoch = hello.last_epoch(),
+      .acknowledged_ago =
+          DurationIf(hello.has_acknowledged_ago(), hello.acknowledged_ago()),
+      .connected_ago =
+          DurationIf(hello.has_connected_ago(), hello.connected_ago()),
       .seen_high = hello.seen_high(),
       .open_commands = {}};
   for (const std::string& id : hello.open_command_ids()) {

@@ -66,6 +66,9 @@ class Clock {
   // suspension. Resolution: 1 ns nominal, do not rely on better than 1 ms.
   virtual Instant Now() const = 0;
 
+  // How much of Now() the host has spent suspended.
+  virtual absl::Duration Suspended() const { return absl::ZeroDuration(); }
+
   // What a person's watch says. May jump in either direction between calls.
   virtual absl::Time Wall() const = 0;
 };

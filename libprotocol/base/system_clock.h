@@ -11,15 +11,24 @@
 
 namespace muster {
 
-// SystemClock reads CLOCK_BOOTTIME and CLOCK_REALTIME. Stateless, thread-safe.
+// SystemClock reads CLOCK_BOOTTIME, CLOCK_MONOTONIC and CLOCK_REALTIME.
+// Stateless, thread-safe.
 class SystemClock final : public Clock {
  public:
   Instant Now() const override {
-    timespec ts;
-    clock_gettime(CLOCK_BOOTTIME, &ts);  // Cannot fail on Linux.
-    return Instant::SinceBoot(absl::DurationFromTimespec(ts));
+    return Instant::SinceBoot(Read(CLOCK_BOOTTIME));
+  }
+  absl::Duration Suspended() const override {
+    return Read(CLOCK_BOOTTIME) - Read(CLOCK_MONOTONIC);
   }
   absl::Time Wall() const override { return absl::Now(); }
+
+ private:
+  static absl::Duration Read(clockid_t clock) {
+    timespec ts;
+    clock_gettime(clock, &ts);  // Cannot fail on Linux.
+    return absl::DurationFromTimespec(ts);
+  }
 };
 
 }  // namespace muster

@@ -53,6 +53,20 @@ class FakeEventLoop final : public EventLoop, public Clock {
     return wall_ + now_.since_boot();
   }
 
+  absl::Duration Suspended() const override ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return suspended_;
+  }
+
+  // As SuspendFor(), but the host was suspended, not only the process.
+  void SuspendHostFor(absl::Duration gap) ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      MutexLock lock(mu_);
+      suspended_ += gap;
+    }
+    SuspendFor(gap);
+  }
+
   // Moves the wall clock alone, as an operator or NTP would.
   void StepWall(absl::Duration step) ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
@@ -113,6 +127,7 @@ class FakeEventLoop final : public EventLoop, public Clock {
   mutable Mutex mu_;
   absl::Time wall_ ABSL_GUARDED_BY(mu_);  // Wall time of the instant zero.
   Instant now_ ABSL_GUARDED_BY(mu_);
+  absl::Duration suspended_ ABSL_GUARDED_BY(mu_);
   uint64_t last_timer_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Task> ready_ ABSL_GUARDED_BY(mu_);
   std::map<std::pair<Instant, uint64_t>, Task> timers_ ABSL_GUARDED_BY(mu_);

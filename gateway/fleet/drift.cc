@@ -1,0 +1,56 @@
+#include "gateway/fleet/drift.h"
+
+#include "fmt/format.h"
+#include "gateway/fleet/words.h"
+
+namespace muster::gateway {
+namespace {
+
+// Messages travel, and two clocks run apart by up to 500 ppm each.
+absl::Duration Tolerance(absl::Duration age) {
+  return absl::Seconds(10) + 0.001 * age;
+}
+
+// By more than clocks and travel explain.
+bool Longer(absl::Duration longer, absl::Duration shorter) {
+  return longer > shorter + Tolerance(longer);
+}
+
+}  // namespace
+
+std::optional<Drift> CompareViews(const AgentView& agent,
+                                  const GatewayView& gateway) {
+  if (agent.epoch == 0) return std::nullopt;
+  if (agent.epoch > gateway.epoch) {
+    return Drift{
+        fmt::format("the agent knows epoch {}, this gateway only {}: "
+                    "it was restored from an older copy",
+                    agent.epoch, gateway.epoch)};
+  }
+  if (agent.epoch < gateway.epoch) {
+    // A welcome that was lost on its way is no news.
+    if (!gateway.echoed) return std::nullopt;
+    return Drift{
+        fmt::format("the agent knows epoch {} only, but has spoken on "
+                    "{}: it was restored from an older copy",
+                    agent.epoch, gateway.epoch)};
+  }
+  if (agent.acknowledged_ago && gateway.heard_ago &&
+      Longer(*gateway.heard_ago, *agent.acknowledged_ago)) {
+    return Drift{fmt::format("a heartbeat of {} ago was acknowledged, but this "
+                             "gateway knows of none for {}",
+                             Spoken(*agent.acknowledged_ago),
+                             Spoken(*gateway.heard_ago)),
+                 /*heard_later=*/true};
+  }
+  if (agent.connected_ago && gateway.opened_ago &&
+      Longer(*agent.connected_ago, *gateway.opened_ago)) {
+    return Drift{fmt::format(
+        "the agent was welcomed {} ago, but this gateway opened that link {} "
+        "ago",
+        Spoken(*agent.connected_ago), Spoken(*gateway.opened_ago))};
+  }
+  return std::nullopt;
+}
+
+}  // namespace muster::gateway

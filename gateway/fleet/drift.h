@@ -1,0 +1,44 @@
+// Do agent and gateway remember the same of their last link?
+
+#ifndef MUSTER_GATEWAY_FLEET_DRIFT_H_
+#define MUSTER_GATEWAY_FLEET_DRIFT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace muster::gateway {
+
+// Ages at the moment of a hello, each counted on its owner's own clock. What is
+// absent is not known.
+struct AgentView {
+  uint64_t epoch = 0;  // 0: the agent remembers no link.
+  // Since it sent the newest heartbeat that was acknowledged.
+  std::optional<absl::Duration> acknowledged_ago = {};
+  // Since it was welcomed on that link.
+  std::optional<absl::Duration> connected_ago = {};
+};
+
+struct GatewayView {
+  uint64_t epoch = 0;
+  bool echoed = false;  // The agent has answered on the link of that epoch.
+  std::optional<absl::Duration> heard_ago = {};
+  std::optional<absl::Duration> opened_ago = {};
+};
+
+struct Drift {
+  std::string text;
+  // The gateway acknowledged a heartbeat after the last one that it knows of:
+  // its silence was not the agent's.
+  bool heard_later = false;
+};
+
+// The difference that no ordinary loss of a link explains, if there is one.
+std::optional<Drift> CompareViews(const AgentView& agent,
+                                  const GatewayView& gateway);
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_FLEET_DRIFT_H_
