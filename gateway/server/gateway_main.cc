@@ -15,6 +15,7 @@
 #include "CLI/CLI.hpp"
 #include "fmt/format.h"
 #include "gateway/identity/principals.h"
+#include "gateway/rpc/grpc_log.h"
 #include "gateway/server/backup.h"
 #include "gateway/server/gateway.h"
 #include "gateway/server/gateway_config.h"
@@ -64,6 +65,7 @@ void DieOnNextStop() {
 
 int Run(const GatewayConfig& config) {
   ConfigureLog(config.log_level, config.log_format);
+  TakeGrpcLog();
   const int signals = OpenSignals();
   const SystemClock clock;
   std::atomic<bool> failed = false;

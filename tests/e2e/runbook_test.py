@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -116,12 +117,35 @@ class RunbookTest(muster_e2e.TestCase):
         gateway.kill()
         wait_until(lambda: '"class":"refused"' in agent.text(), 10, "a refused heartbeat")
         agent.stop()
-        lines = [json.loads(line) for line in (joined.stderr + agent.text()).splitlines()]
+        lines = self.json_lines(joined.stderr + agent.text())
         said = {line["msg"]: line for line in lines}
         for word in ("registered", "heartbeat_sent", "disconnect", "heartbeat_failed"):
             self.assertEqual(said[word]["agent_id"], agent.agent_id, word)
             self.assertRegex(said[word]["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertEqual(said["heartbeat_failed"]["class"], "refused")
+
+    def json_lines(self, log):
+        for line in log.splitlines():
+            self.assertRegex(line, r"^\{.*\}$")
+        return [json.loads(line) for line in log.splitlines()]
+
+    def test_what_the_libraries_say_is_in_the_format_of_the_log_too(self):
+        gateway = self.start_gateway(log_format="json")
+        agent = self.new_agent()
+        joined = agent.join(gateway.url, gateway.create_token())
+        self.assertEqual(joined.returncode, 0, joined.stderr)
+        agent.point_to(f"127.0.0.1:{gateway.web_port}")  # No TLS.
+        agent.arguments = ["--log-format", "json"]
+        agent.start()
+        wait_until(lambda: '"class":"tls_failure"' in agent.text(), 10, "nobody understands it")
+        agent.stop()
+        self.assertIn("Handshake failed", str(self.json_lines(agent.text())))
+        with socket.create_connection(("127.0.0.1", gateway.fleet_port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            stranger.settimeout(10)
+            stranger.recv(100)
+        gateway.stop()
+        self.json_lines(re.sub(r"(?m)^Admin token: .*\n", "", gateway.program.text()))
 
     def test_a_heartbeat_is_sent_at_once_when_asked_for(self):
         gateway = self.start_gateway(heartbeat_interval="30s", stale_after="75s",
