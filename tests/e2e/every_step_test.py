@@ -184,6 +184,48 @@ class RegistrationTest(EveryStepTest):
 
         self.every_step(6, once)
 
+    def test_a_machine_that_dies_at_any_step_of_leaving_can_leave_and_join_again(self):
+        gateway = self.start_gateway()
+
+        def once(step):
+            agent = self.new_agent()
+            agent.join(gateway.url, gateway.create_token())
+            agent.under = self.killer.under
+            agent.start()
+            left_id = agent.agent_id
+            self.wait_status(gateway, left_id, "online", 10)
+            self.killer.arm(step)
+            left = agent.verb("leave")
+            self.killer.disarm()
+            agent.under = []
+            if not self.killer.killed():
+                self.assertEqual(left.returncode, 0, left.stderr)
+            self.leave_if_it_has_not(gateway, agent, left_id)
+            self.assertEqual(gateway.agents(), [])
+            joined = agent.join(gateway.url, gateway.create_token(), "--replace")
+            self.assertEqual(joined.returncode, 0, joined.stderr)
+            self.run_unless_it_does(agent)
+            self.wait_status(gateway, agent.agent_id, "online", 10)
+            self.assertEqual([a["agent_id"] for a in gateway.agents()], [agent.agent_id])
+            self.assertEqual(agent.verb("leave").returncode, 0)
+
+        self.every_step(6, once)
+
+    def leave_if_it_has_not(self, gateway, agent, left_id):
+        """Either the gateway knows it still, and it can leave, or it is told."""
+        self.run_unless_it_does(agent)
+        machine = wait_until(lambda: gateway.call("GET", f"/api/agents/{left_id}"), 5, "answer")
+        if machine.status == 200:
+            self.wait_new_link(gateway, left_id, 0, 10)
+            wait_until(lambda: agent.verb("leave").returncode == 0, 10, "it leaves")
+        wait_until(lambda: agent.agent_id is None, 10, "it knows that it has left")
+
+    @staticmethod
+    def run_unless_it_does(agent):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            agent.program.process.wait(0.5)  # It may be ending.
+            agent.start()
+
 
 class CommandTest(EveryStepTest):
     """A command runs at most once, has one end, which stays, and it is the truth."""
