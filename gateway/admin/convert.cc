@@ -13,6 +13,16 @@ void CopyLabels(const Labels& from,
   for (const auto& [key, value] : from) to[key] = value;
 }
 
+// Messages in which a verdict may be absent.
+template <typename Message>
+void CopyVerdict(const std::optional<Verdict>& verdict, Message& to) {
+  if (!verdict) return;
+  to.set_domain(static_cast<v1::Domain>(verdict->domain));
+  to.set_cause(static_cast<v1::Cause>(verdict->cause));
+  to.set_confidence(static_cast<v1::Confidence>(verdict->confidence));
+  to.set_summary(verdict->summary);
+}
+
 v1::TokenState StateOf(const TokenRecord& token, absl::Time now) {
   if (token.revoked_at) return v1::TOKEN_STATE_REVOKED;
   if (token.uses >= token.uses_max) return v1::TOKEN_STATE_USED;
@@ -89,12 +99,7 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
     *out.mutable_last_seen() = wire::ToProto(*record.last_heard);
   }
   out.set_confirmed(confirmed);
-  if (record.verdict) {
-    out.set_domain(static_cast<v1::Domain>(record.verdict->domain));
-    out.set_cause(static_cast<v1::Cause>(record.verdict->cause));
-    out.set_confidence(static_cast<v1::Confidence>(record.verdict->confidence));
-    out.set_summary(record.verdict->summary);
-  }
+  CopyVerdict(record.verdict, out);
   CopyLabels(record.labels, *out.mutable_labels());
   for (const auto& [finding, text] : machine.health) {
     (*out.mutable_health())[finding] = text;
@@ -175,6 +180,77 @@ v1::Token ToProto(const TokenRecord& token, absl::Time now) {
   *out.mutable_expires_at() = wire::ToProto(token.expires_at);
   out.set_created_by(token.created_by);
   CopyLabels(token.labels, *out.mutable_labels());
+  return out;
+}
+
+v1::Transition ToProto(const TransitionRecord& transition, bool durable) {
+  v1::Transition out;
+  out.set_sequence(transition.sequence);
+  out.set_from(ToProto(transition.from));
+  out.set_to(ToProto(transition.to));
+  *out.mutable_at() = wire::ToProto(transition.at);
+  CopyVerdict(transition.verdict, out);
+  out.set_epoch(transition.epoch);
+  out.set_durable(durable);
+  return out;
+}
+
+v1::Link ToProto(const LinkRecord& link) {
+  v1::Link out;
+  out.set_epoch(link.epoch);
+  out.set_boot_id(link.boot_id);
+  out.set_process_start_id(link.process_start_id);
+  out.set_address(link.address);
+  *out.mutable_opened_at() = wire::ToProto(link.opened_at);
+  if (link.closed_at) *out.mutable_closed_at() = wire::ToProto(*link.closed_at);
+  if (link.end != LinkEnd::kOpen) {
+    out.set_ended(static_cast<v1::LinkEnd>(link.end));
+  }
+  return out;
+}
+
+v1::Note ToProto(const NoteRecord& note) {
+  v1::Note out;
+  *out.mutable_at() = wire::ToProto(note.at);
+  out.set_kind(static_cast<v1::NoteKind>(note.kind));
+  out.set_epoch(note.epoch);
+  CopyVerdict(note.verdict, out);
+  out.set_text(note.text);
+  return out;
+}
+
+v1::BlindInterval ToProto(const BlindRecord& blind) {
+  v1::BlindInterval out;
+  *out.mutable_from() = wire::ToProto(blind.from);
+  *out.mutable_to() = wire::ToProto(blind.to);
+  out.set_reason(static_cast<v1::BlindReason>(blind.reason));
+  return out;
+}
+
+v1::Incident ToProto(const IncidentRecord& incident) {
+  v1::Incident out;
+  out.set_incident_id(incident.id);
+  out.set_group(incident.group);
+  *out.mutable_opened_at() = wire::ToProto(incident.opened_at);
+  if (incident.closed_at) {
+    *out.mutable_closed_at() = wire::ToProto(*incident.closed_at);
+  }
+  out.set_machines(incident.machines);
+  CopyVerdict(incident.verdict, out);
+  return out;
+}
+
+v1::HeartbeatSample ToProto(const HeartbeatSample& heartbeat) {
+  v1::HeartbeatSample out;
+  out.set_epoch(heartbeat.epoch);
+  out.set_sequence(heartbeat.sequence);
+  *out.mutable_at() = wire::ToProto(heartbeat.at);
+  if (heartbeat.round_trip) {
+    *out.mutable_round_trip() = wire::ToProto(*heartbeat.round_trip);
+  }
+  if (heartbeat.clock_skew) {
+    *out.mutable_clock_skew() = wire::ToProto(*heartbeat.clock_skew);
+  }
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include "muster/v1/agent_link.pb.h"
 #include "muster/v1/command.pb.h"
 #include "muster/v1/fleet_admin.pb.h"
+#include "muster/v1/history.pb.h"
 
 namespace muster::gateway {
 
@@ -40,6 +41,14 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
 v1::CommandOrder ToOrder(const CommandRecord& command);
 v1::OutputChunk ToProto(const OutputRecord& output);
 v1::Token ToProto(const TokenRecord& token, absl::Time now);
+
+// `durable`: the store has it.
+v1::Transition ToProto(const TransitionRecord& transition, bool durable);
+v1::Link ToProto(const LinkRecord& link);
+v1::Note ToProto(const NoteRecord& note);
+v1::BlindInterval ToProto(const BlindRecord& blind);
+v1::Incident ToProto(const IncidentRecord& incident);
+v1::HeartbeatSample ToProto(const HeartbeatSample& heartbeat);
 
 }  // namespace muster::gateway
 

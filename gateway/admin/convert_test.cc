@@ -55,6 +55,29 @@ TEST(ConvertTest, CommandStatesAreThoseOfTheContract) {
        NAMED(CommandState, kOutcomeUnknown, COMMAND_STATE_OUTCOME_UNKNOWN)});
 }
 
+TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
+  ExpectAll(*v1::LinkEnd_descriptor(),
+            {NAMED(LinkEnd, kGoodbye, LINK_END_GOODBYE),
+             NAMED(LinkEnd, kClosedByPeer, LINK_END_CLOSED_BY_PEER),
+             NAMED(LinkEnd, kClosedByGateway, LINK_END_CLOSED_BY_GATEWAY),
+             NAMED(LinkEnd, kSilence, LINK_END_SILENCE),
+             NAMED(LinkEnd, kSuperseded, LINK_END_SUPERSEDED),
+             NAMED(LinkEnd, kGatewayStopped, LINK_END_GATEWAY_STOPPED)});
+  ExpectAll(*v1::NoteKind_descriptor(),
+            {NAMED(NoteKind, kInterruption, NOTE_KIND_INTERRUPTION),
+             NAMED(NoteKind, kDrift, NOTE_KIND_DRIFT),
+             NAMED(NoteKind, kDisputed, NOTE_KIND_DISPUTED),
+             NAMED(NoteKind, kFlapping, NOTE_KIND_FLAPPING),
+             NAMED(NoteKind, kDuplicateIdentity, NOTE_KIND_DUPLICATE_IDENTITY),
+             NAMED(NoteKind, kSharedMachineId, NOTE_KIND_SHARED_MACHINE_ID)});
+  ExpectAll(*v1::BlindReason_descriptor(),
+            {NAMED(BlindReason, kNotRunning, BLIND_REASON_NOT_RUNNING),
+             NAMED(BlindReason, kStoodStill, BLIND_REASON_STOOD_STILL),
+             NAMED(BlindReason, kSuspended, BLIND_REASON_SUSPENDED),
+             NAMED(BlindReason, kDescriptors, BLIND_REASON_DESCRIPTORS),
+             NAMED(BlindReason, kAdmission, BLIND_REASON_ADMISSION)});
+}
+
 TEST(ConvertTest, ShellsAndStreamsAreThoseOfTheContract) {
   ExpectAll(
       *v1::ShellType_descriptor(),

@@ -41,6 +41,12 @@ absl::Status TooManyCommands(std::string_view hostname, size_t open,
                   "too_many_commands");
 }
 
+absl::Status TooManyWatchers(std::string_view watching, size_t max) {
+  return WithCode(absl::ResourceExhaustedError(
+                      fmt::format("{}, the limit is {}", watching, max)),
+                  "too_many_watchers");
+}
+
 absl::Status IdempotencyConflict(std::string_view key) {
   return WithCode(
       absl::AlreadyExistsError(fmt::format(

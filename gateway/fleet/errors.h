@@ -30,6 +30,9 @@ absl::Status AgentUnreachable(std::string_view why);
 absl::Status TooManyCommands(std::string_view hostname, size_t open,
                              size_t open_max);
 
+// 429 too_many_watchers: `watching` says how many of what.
+absl::Status TooManyWatchers(std::string_view watching, size_t max);
+
 // 409 idempotency_conflict: the key was used for a different command.
 absl::Status IdempotencyConflict(std::string_view key);
 

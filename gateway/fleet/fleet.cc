@@ -204,6 +204,13 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
   if (heartbeat.sent_at) {
     machine->clock_skew = *heartbeat.sent_at - loop_.clock().Wall();
   }
+  if (machine->tap != nullptr) {
+    machine->tap->OnHeartbeat({.epoch = epoch,
+                               .sequence = heartbeat.sequence,
+                               .at = *machine->record.last_heard,
+                               .round_trip = heartbeat.round_trip,
+                               .clock_skew = machine->clock_skew});
+  }
   if (machine->presence.contested() &&
       machine->instances.RivalIsGone(now, InstanceLease())) {
     EndContest(*machine);

@@ -134,6 +134,7 @@ class Fleet {
 
   Machines& machines() { return machines_; }
   CommandDesk& commands() { return commands_; }
+  const HistoryLog& history() const { return history_; }
   const FleetOptions& options() const { return options_; }
   uint32_t open_links() const { return open_links_; }
   // True when presence can be vouched for: links are accepted, and have been

@@ -52,19 +52,25 @@ void HistoryLog::Write(Batch batch) {
     }
     changes.emplace_back(change);
   }
-  journal_.Put(std::move(changes), [this, batch = std::move(batch)](
-                                       const absl::Status& status) mutable {
-    if (MayPass(status)) {
-      Refused(std::move(batch), status);
-      return;
-    }
-    if (status.ok()) {
-      Written(batch);
-    } else {
-      Separate(std::move(batch), status);
-    }
-    if (!retry_armed_) TryAgain();
+  const uint64_t first = batch.begin()->first;
+  in_flight_[first] = std::move(batch);
+  journal_.Put(std::move(changes), [this, first](const absl::Status& status) {
+    Answered(first, status);
   });
+}
+
+void HistoryLog::Answered(uint64_t first, const absl::Status& status) {
+  Batch batch = std::move(in_flight_.extract(first).mapped());
+  if (MayPass(status)) {
+    Refused(std::move(batch), status);
+    return;
+  }
+  if (status.ok()) {
+    Written(batch);
+  } else {
+    Separate(std::move(batch), status);
+  }
+  if (!retry_armed_) TryAgain();
 }
 
 void HistoryLog::Written(const Batch& batch) {
@@ -109,6 +115,21 @@ void HistoryLog::TryAgain() {
     batch.insert(waiting_.extract(waiting_.begin()));
   }
   if (!batch.empty()) Write(std::move(batch));
+}
+
+std::vector<TransitionRecord> HistoryLog::NotDurable(
+    const AgentId& agent) const {
+  std::vector<TransitionRecord> found;
+  const auto collect = [&](const Batch& batch) {
+    for (const auto& [order, change] : batch) {
+      const auto* t = std::get_if<TransitionRecord>(&change);
+      if (t != nullptr && t->agent == agent) found.push_back(*t);
+    }
+  };
+  for (const auto& [first, batch] : in_flight_) collect(batch);
+  collect(waiting_);
+  std::ranges::sort(found, {}, &TransitionRecord::sequence);
+  return found;
 }
 
 }  // namespace muster::gateway

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -46,10 +47,14 @@ class HistoryLog {
   // Decided, refused by the store, and due for another try.
   size_t waiting() const { return waiting_.size(); }
 
+  // Transitions of `agent` that the store has not confirmed, oldest first.
+  std::vector<TransitionRecord> NotDurable(const AgentId& agent) const;
+
  private:
   // In the order of decisions.
   using Batch = std::map<uint64_t, Change>;
   void Write(Batch batch);
+  void Answered(uint64_t first, const absl::Status& status);
   void Written(const Batch& batch);
   void Refused(Batch batch, const absl::Status& status);
   // The store will never take all of `batch`: finds what it does take.
@@ -64,6 +69,8 @@ class HistoryLog {
 
   uint64_t decided_ = 0;
   Batch waiting_;
+  // With the store, by the number of their first decision.
+  std::map<uint64_t, Batch> in_flight_;
   bool retry_armed_ = false;
   EventLoop::TimerId retry_timer_{};
 };

@@ -17,6 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "gateway/fleet/findings.h"
+#include "gateway/fleet/heartbeat_tap.h"
 #include "gateway/fleet/instances.h"
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/mass_silence.h"
@@ -56,6 +57,9 @@ struct Machine {
 
   // Commands that are not finished, oldest first.
   std::vector<CommandId> open_commands = {};
+
+  // While somebody watches its heartbeats.
+  HeartbeatTap* tap = nullptr;
 };
 
 // Place in the list: problems first, then by name, then by id.

@@ -180,11 +180,14 @@ HandlerTable Gateway::MakeHandlers() {
       clock_, *fleet_, *store_, *authority_, addresses_);
   gateway_handlers_ = std::make_unique<GatewayHandlers>(
       *fleet_, *store_, addresses_, started_at_);
+  history_handlers_ =
+      std::make_unique<HistoryHandlers>(*loop_, *fleet_, *store_);
   HandlerTable table;
   agent_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
   enrollment_handlers_->AddTo(table);
   gateway_handlers_->AddTo(table);
+  history_handlers_->AddTo(table);
   return table;
 }
 
@@ -362,6 +365,7 @@ void Gateway::Stop() {
   web_handler_.reset();
   api_.reset();
   fleet_server_.reset();
+  history_handlers_.reset();  // Its taps listen to the fleet.
   fleet_.reset();
   loop_.reset();
   folder_lock_.Reset();

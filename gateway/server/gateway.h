@@ -19,6 +19,7 @@
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/enrollment_handlers.h"
 #include "gateway/admin/gateway_handlers.h"
+#include "gateway/admin/history_handlers.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/http/api_handler.h"
 #include "gateway/http/http_server.h"
@@ -134,6 +135,7 @@ class Gateway {
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
   std::unique_ptr<GatewayHandlers> gateway_handlers_;
+  std::unique_ptr<HistoryHandlers> history_handlers_;
   std::unique_ptr<AdminApi> api_;
   std::unique_ptr<ApiHandler> web_handler_;
   std::unique_ptr<HttpServer> http_;

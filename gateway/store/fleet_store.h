@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
+#include "gateway/store/history_range.h"
 
 namespace muster::gateway {
 
@@ -46,6 +47,11 @@ struct CommandFilter {
   std::optional<CommandId> before;
 };
 
+// A note, and its place among those of all machines.
+struct StoredNote : NoteRecord {
+  int64_t arrival = 0;
+};
+
 // How long each kind is kept; see DESIGN "Storage".
 struct Retention {
   // Notes, incidents and blind intervals too.
@@ -67,6 +73,8 @@ struct Retention {
 // its own changes only. Transactions nest: an inner Rollback() undoes what
 // happened since the inner Begin(), an inner Commit() hands it to the outer
 // one.
+//
+// Histories (List… with a HistoryRange) are newest first.
 //
 // Resolution: times and durations are kept to the microsecond; infinite ones
 // stay infinite.
@@ -122,31 +130,31 @@ class FleetStore {
   // AlreadyExists if that sequence exists: history is never rewritten. NotFound
   // for an unknown machine.
   virtual absl::Status AddTransition(const TransitionRecord&) = 0;
-  // Newest first, at most `limit`.
+  // By sequence.
   virtual absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
-      const AgentId& agent, size_t limit) = 0;
+      const AgentId& agent, const HistoryRange& range) = 0;
   // Inserts or replaces by (agent, epoch). NotFound for an unknown machine.
   virtual absl::Status PutLink(const LinkRecord&) = 0;
-  // Newest epoch first, at most `limit`.
+  // By epoch.
   virtual absl::StatusOr<std::vector<LinkRecord>> ListLinks(
-      const AgentId& agent, size_t limit) = 0;
+      const AgentId& agent, const HistoryRange& range) = 0;
 
   // NotFound for an unknown machine.
   virtual absl::Status AddNote(const NoteRecord&) = 0;
-  // Newest first, at most `limit`.
-  virtual absl::StatusOr<std::vector<NoteRecord>> ListNotes(
-      const AgentId& agent, size_t limit) = 0;
+  // By arrival.
+  virtual absl::StatusOr<std::vector<StoredNote>> ListNotes(
+      const AgentId& agent, const HistoryRange& range) = 0;
 
   // --- The gateway itself -------------------------------------------------
   virtual absl::Status AddBlindInterval(const BlindRecord&) = 0;
-  // Newest end first, at most `limit`.
+  // By their end, then by arrival.
   virtual absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
-      size_t limit) = 0;
+      const HistoryRange& range) = 0;
   // Inserts or replaces by id.
   virtual absl::Status PutIncident(const IncidentRecord&) = 0;
-  // Newest first, at most `limit`.
+  // By their beginning, then by id.
   virtual absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
-      const OrgId& org, size_t limit) = 0;
+      const OrgId& org, const HistoryRange& range) = 0;
   // Writes a row of no other use: proves that the store takes writes.
   virtual absl::Status ProveWritable(absl::Time now) = 0;
 

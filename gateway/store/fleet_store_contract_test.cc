@@ -473,6 +473,80 @@ TEST_P(FleetStoreContract, IncidentsAreReplacedByIdAndEndWithTheRun) {
   EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, ended));
 }
 
+TEST_P(FleetStoreContract, AHistoryIsReadFromTheRowOnWhereAPageEnded) {
+  for (const uint64_t n : {1, 2, 3}) {
+    ASSERT_TRUE(store_->AddTransition(Transition("m1", n)).ok());
+    ASSERT_TRUE(store_->PutLink(Link("m1", n)).ok());
+    ASSERT_TRUE(
+        store_->AddNote({AgentId("m1"), At(5), NoteKind::kDrift, n, {}, ""})
+            .ok());
+    ASSERT_TRUE(
+        store_->AddBlindInterval({At(0), At(5), static_cast<BlindReason>(n)})
+            .ok());
+    ASSERT_TRUE(
+        store_->PutIncident(Incident("i" + std::to_string(n), At(5))).ok());
+  }
+  HistoryRange range(1);
+  range.newest = 2;
+  EXPECT_THAT(*store_->ListTransitions(AgentId("m1"), range),
+              ElementsAre(Transition("m1", 2)));
+  EXPECT_THAT(*store_->ListLinks(AgentId("m1"), range),
+              ElementsAre(Link("m1", 2)));
+  range.newest = store_->ListNotes(AgentId("m1"), 9)->at(1).arrival;
+  EXPECT_EQ(store_->ListNotes(AgentId("m1"), range)->at(0).epoch, 2u);
+  // Of those that share a time, the first were on the page.
+  range.newest = absl::ToUnixMicros(At(5));
+  range.skip = 1;
+  EXPECT_EQ(store_->ListBlindIntervals(range)->at(0).reason,
+            BlindReason::kStoodStill);
+  EXPECT_EQ(store_->ListIncidents(OrgId("acme"), range)->at(0).id, "i2");
+  range.newest -= 1;
+  EXPECT_THAT(*store_->ListBlindIntervals(range), IsEmpty());
+  EXPECT_THAT(*store_->ListIncidents(OrgId("acme"), range), IsEmpty());
+}
+
+TEST_P(FleetStoreContract, AHistoryIsOfTheTimeBetweenItsBounds) {
+  ASSERT_TRUE(store_->AddTransition(Transition("m1", 10)).ok());  // At(10).
+  ASSERT_TRUE(
+      store_->AddNote({AgentId("m1"), At(10), NoteKind::kDrift, 1, {}, ""})
+          .ok());
+  LinkRecord link = Link("m1", 1);
+  link.opened_at = At(10);
+  link.closed_at = At(20);
+  ASSERT_TRUE(store_->PutLink(link).ok());
+  ASSERT_TRUE(
+      store_->AddBlindInterval({At(10), At(20), BlindReason::kSuspended}).ok());
+  IncidentRecord incident = Incident("i1", At(10));
+  incident.closed_at = At(20);
+  ASSERT_TRUE(store_->PutIncident(incident).ok());
+
+  // How many of those that happened at 10, and of those that lasted to 20.
+  const auto seen = [this](int since, int until) {
+    HistoryRange range(9);
+    range.since = At(since);
+    range.until = At(until);
+    const size_t moments =
+        store_->ListTransitions(AgentId("m1"), range)->size() +
+        store_->ListNotes(AgentId("m1"), range)->size();
+    const size_t spans = store_->ListLinks(AgentId("m1"), range)->size() +
+                         store_->ListBlindIntervals(range)->size() +
+                         store_->ListIncidents(OrgId("acme"), range)->size();
+    return std::pair(moments, spans);
+  };
+  EXPECT_EQ(seen(0, 10), std::pair(size_t{0}, size_t{0}));
+  EXPECT_EQ(seen(0, 11), std::pair(size_t{2}, size_t{3}));
+  EXPECT_EQ(seen(10, 11), std::pair(size_t{2}, size_t{3}));
+  EXPECT_EQ(seen(11, 12), std::pair(size_t{0}, size_t{3}));
+  EXPECT_EQ(seen(20, 30), std::pair(size_t{0}, size_t{3}));
+  EXPECT_EQ(seen(21, 30), std::pair(size_t{0}, size_t{0}));
+  // What has not ended lasts.
+  link.closed_at.reset();
+  incident.closed_at.reset();
+  ASSERT_TRUE(store_->PutLink(link).ok());
+  ASSERT_TRUE(store_->PutIncident(incident).ok());
+  EXPECT_EQ(seen(21, 30), std::pair(size_t{0}, size_t{2}));
+}
+
 TEST_P(FleetStoreContract, AStoreThatTakesWritesCanProveIt) {
   ASSERT_TRUE(store_->BeginRun(0, At(1)).ok());
   EXPECT_TRUE(store_->ProveWritable(At(2)).ok());

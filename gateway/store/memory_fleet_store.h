@@ -44,20 +44,20 @@ class MemoryFleetStore final : public FleetStore {
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;
   absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
-      const AgentId& agent, size_t limit) override;
+      const AgentId& agent, const HistoryRange& range) override;
   absl::Status PutLink(const LinkRecord& link) override;
-  absl::StatusOr<std::vector<LinkRecord>> ListLinks(const AgentId& agent,
-                                                    size_t limit) override;
+  absl::StatusOr<std::vector<LinkRecord>> ListLinks(
+      const AgentId& agent, const HistoryRange& range) override;
   absl::Status AddNote(const NoteRecord& note) override;
-  absl::StatusOr<std::vector<NoteRecord>> ListNotes(const AgentId& agent,
-                                                    size_t limit) override;
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(
+      const AgentId& agent, const HistoryRange& range) override;
 
   absl::Status AddBlindInterval(const BlindRecord& blind) override;
   absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
-      size_t limit) override;
+      const HistoryRange& range) override;
   absl::Status PutIncident(const IncidentRecord& incident) override;
   absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
-      const OrgId& org, size_t limit) override;
+      const OrgId& org, const HistoryRange& range) override;
   absl::Status ProveWritable(absl::Time now) override;
 
   absl::StatusOr<CommandRecord> AddCommand(

@@ -1,8 +1,10 @@
 // MemoryFleetStore: what happened to machines, to groups, to the gateway.
 
 #include <algorithm>
-#include <limits>
+#include <cstddef>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "gateway/store/memory_fleet_store.h"
 #include "libprotocol/base/status_macros.h"
@@ -10,17 +12,39 @@
 namespace muster::gateway {
 namespace {
 
-// The entries of `map` whose key begins with `first`, last one first.
-template <typename Map>
-auto NewestFirst(const Map& map, const AgentId& agent, size_t limit) {
-  std::vector<typename Map::mapped_type> found;
-  auto it = map.upper_bound({agent, std::numeric_limits<uint64_t>::max()});
-  while (it != map.begin() && found.size() < limit) {
+// Of the entries of `agent` those that `range` means and `selected` takes.
+template <typename Record, typename Map, typename Selected>
+std::vector<Record> NewestFirst(const Map& map, const AgentId& agent,
+                                const HistoryRange& range, Selected selected) {
+  std::vector<Record> found;
+  size_t skipped = 0;
+  auto it = map.upper_bound({agent, static_cast<uint64_t>(range.newest)});
+  while (it != map.begin() && found.size() < range.limit) {
     --it;
     if (it->first.first != agent) break;
-    found.push_back(it->second);
+    if (!selected(it->second) || skipped++ < range.skip) continue;
+    Record& record = found.emplace_back();
+    static_cast<typename Map::mapped_type&>(record) = it->second;
+    if constexpr (requires { record.arrival; }) {
+      record.arrival = static_cast<int64_t>(it->first.second);
+    }
   }
   return found;
+}
+
+// The part of `rows`, which are sorted and selected, that `range` means.
+template <typename Record, typename Key>
+std::vector<Record> PartOf(std::vector<Record> rows, const HistoryRange& range,
+                           Key key) {
+  std::erase_if(rows, [&](const Record& r) {
+    return absl::ToUnixMicros(key(r)) > range.newest;
+  });
+  rows.erase(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(std::min(
+                                              range.skip, rows.size())));
+  if (rows.size() > range.limit) {
+    rows.erase(rows.begin() + static_cast<ptrdiff_t>(range.limit), rows.end());
+  }
+  return rows;
 }
 
 }  // namespace
@@ -37,9 +61,11 @@ absl::Status MemoryFleetStore::AddTransition(
 }
 
 absl::StatusOr<std::vector<TransitionRecord>> MemoryFleetStore::ListTransitions(
-    const AgentId& agent, size_t limit) {
+    const AgentId& agent, const HistoryRange& range) {
   RETURN_IF_ERROR(error());
-  return NewestFirst(transitions_, agent, limit);
+  return NewestFirst<TransitionRecord>(
+      transitions_, agent, range,
+      [&](const TransitionRecord& t) { return range.Covers(t.at); });
 }
 
 absl::Status MemoryFleetStore::PutLink(const LinkRecord& link) {
@@ -50,9 +76,13 @@ absl::Status MemoryFleetStore::PutLink(const LinkRecord& link) {
 }
 
 absl::StatusOr<std::vector<LinkRecord>> MemoryFleetStore::ListLinks(
-    const AgentId& agent, size_t limit) {
+    const AgentId& agent, const HistoryRange& range) {
   RETURN_IF_ERROR(error());
-  return NewestFirst(links_, agent, limit);
+  return NewestFirst<LinkRecord>(
+      links_, agent, range, [&](const LinkRecord& l) {
+        return range.Overlaps(l.opened_at,
+                              l.closed_at.value_or(absl::InfiniteFuture()));
+      });
 }
 
 absl::Status MemoryFleetStore::AddNote(const NoteRecord& note) {
@@ -62,10 +92,12 @@ absl::Status MemoryFleetStore::AddNote(const NoteRecord& note) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<NoteRecord>> MemoryFleetStore::ListNotes(
-    const AgentId& agent, size_t limit) {
+absl::StatusOr<std::vector<StoredNote>> MemoryFleetStore::ListNotes(
+    const AgentId& agent, const HistoryRange& range) {
   RETURN_IF_ERROR(error());
-  return NewestFirst(notes_, agent, limit);
+  return NewestFirst<StoredNote>(
+      notes_, agent, range,
+      [&](const NoteRecord& n) { return range.Covers(n.at); });
 }
 
 // --- The gateway itself -----------------------------------------------------
@@ -77,7 +109,7 @@ absl::Status MemoryFleetStore::AddBlindInterval(const BlindRecord& blind) {
 }
 
 absl::StatusOr<std::vector<BlindRecord>> MemoryFleetStore::ListBlindIntervals(
-    size_t limit) {
+    const HistoryRange& range) {
   RETURN_IF_ERROR(error());
   std::vector<std::pair<uint64_t, BlindRecord>> rows(blind_.begin(),
                                                      blind_.end());
@@ -85,10 +117,11 @@ absl::StatusOr<std::vector<BlindRecord>> MemoryFleetStore::ListBlindIntervals(
     return std::tie(a.second.to, a.first) > std::tie(b.second.to, b.first);
   });
   std::vector<BlindRecord> found;
-  for (auto& [row, blind] : rows) {
-    if (found.size() < limit) found.push_back(std::move(blind));
+  for (const auto& [arrival, blind] : rows) {
+    if (range.Overlaps(blind.from, blind.to)) found.push_back(blind);
   }
-  return found;
+  return PartOf(std::move(found), range,
+                [](const BlindRecord& b) { return b.to; });
 }
 
 absl::Status MemoryFleetStore::PutIncident(const IncidentRecord& incident) {
@@ -98,17 +131,18 @@ absl::Status MemoryFleetStore::PutIncident(const IncidentRecord& incident) {
 }
 
 absl::StatusOr<std::vector<IncidentRecord>> MemoryFleetStore::ListIncidents(
-    const OrgId& org, size_t limit) {
+    const OrgId& org, const HistoryRange& range) {
   RETURN_IF_ERROR(error());
   std::vector<IncidentRecord> found;
-  for (const auto& [id, incident] : incidents_) {
-    if (incident.org == org) found.push_back(incident);
+  for (const auto& [id, i] : incidents_) {
+    const absl::Time end = i.closed_at.value_or(absl::InfiniteFuture());
+    if (i.org == org && range.Overlaps(i.opened_at, end)) found.push_back(i);
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return std::tie(a.opened_at, a.id) > std::tie(b.opened_at, b.id);
   });
-  if (found.size() > limit) found.resize(limit);
-  return found;
+  return PartOf(std::move(found), range,
+                [](const IncidentRecord& i) { return i.opened_at; });
 }
 
 absl::Status MemoryFleetStore::ProveWritable(absl::Time) { return error(); }

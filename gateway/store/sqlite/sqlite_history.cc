@@ -24,14 +24,16 @@ absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
 }
 
 absl::StatusOr<std::vector<TransitionRecord>> SqliteFleetStore::ListTransitions(
-    const AgentId& agent, size_t limit) {
+    const AgentId& agent, const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
       db_->Prepare("SELECT agent, sequence, from_status, to_status, at_us, "
                    "epoch, verdict_domain, verdict_cause, verdict_confidence, "
                    "verdict_summary FROM transitions WHERE agent=$1 "
-                   "ORDER BY sequence DESC LIMIT $2"));
-  list.Bind(agent, limit);
+                   "AND sequence<=$2 AND at_us>=$3 AND at_us<$4 "
+                   "ORDER BY sequence DESC LIMIT $5 OFFSET $6"));
+  list.Bind(agent, range.newest, range.since, range.until, range.limit,
+            range.skip);
   std::vector<TransitionRecord> transitions;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
@@ -62,13 +64,17 @@ absl::Status SqliteFleetStore::PutLink(const LinkRecord& l) {
 }
 
 absl::StatusOr<std::vector<LinkRecord>> SqliteFleetStore::ListLinks(
-    const AgentId& agent, size_t limit) {
+    const AgentId& agent, const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
       db_->Prepare("SELECT agent, epoch, boot_id, process_start_id, address, "
                    "opened_at_us, closed_at_us, how_ended FROM links "
-                   "WHERE agent=$1 ORDER BY epoch DESC LIMIT $2"));
-  list.Bind(agent, limit);
+                   "WHERE agent=$1 AND epoch<=$2 "
+                   "AND (closed_at_us IS NULL OR closed_at_us>=$3) "
+                   "AND opened_at_us<$4 "
+                   "ORDER BY epoch DESC LIMIT $5 OFFSET $6"));
+  list.Bind(agent, range.newest, range.since, range.until, range.limit,
+            range.skip);
   std::vector<LinkRecord> links;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
@@ -93,22 +99,25 @@ absl::Status SqliteFleetStore::AddNote(const NoteRecord& n) {
       .Run();
 }
 
-absl::StatusOr<std::vector<NoteRecord>> SqliteFleetStore::ListNotes(
-    const AgentId& agent, size_t limit) {
+absl::StatusOr<std::vector<StoredNote>> SqliteFleetStore::ListNotes(
+    const AgentId& agent, const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
-      db_->Prepare("SELECT agent, at_us, kind, epoch, verdict_domain, "
+      db_->Prepare("SELECT arrival, agent, at_us, kind, epoch, verdict_domain, "
                    "verdict_cause, verdict_confidence, verdict_summary, note "
-                   "FROM notes WHERE agent=$1 ORDER BY arrival DESC LIMIT $2"));
-  list.Bind(agent, limit);
-  std::vector<NoteRecord> notes;
+                   "FROM notes WHERE agent=$1 "
+                   "AND arrival<=$2 AND at_us>=$3 AND at_us<$4 "
+                   "ORDER BY arrival DESC LIMIT $5 OFFSET $6"));
+  list.Bind(agent, range.newest, range.since, range.until, range.limit,
+            range.skip);
+  std::vector<StoredNote> notes;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
     if (!row) return notes;
-    NoteRecord& n = notes.emplace_back();
+    StoredNote& n = notes.emplace_back();
     VerdictColumns verdict;
-    list.Read(n.agent, n.at, n.kind, n.epoch, verdict.domain, verdict.cause,
-              verdict.confidence, verdict.summary, n.text);
+    list.Read(n.arrival, n.agent, n.at, n.kind, n.epoch, verdict.domain,
+              verdict.cause, verdict.confidence, verdict.summary, n.text);
     n.verdict = verdict.ToVerdict();
   }
 }
@@ -124,12 +133,13 @@ absl::Status SqliteFleetStore::AddBlindInterval(const BlindRecord& b) {
 }
 
 absl::StatusOr<std::vector<BlindRecord>> SqliteFleetStore::ListBlindIntervals(
-    size_t limit) {
+    const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
       db_->Prepare("SELECT from_us, to_us, reason FROM blind_intervals "
-                   "ORDER BY to_us DESC, arrival DESC LIMIT $1"));
-  list.Bind(limit);
+                   "WHERE to_us<=$1 AND to_us>=$2 AND from_us<$3 "
+                   "ORDER BY to_us DESC, arrival DESC LIMIT $4 OFFSET $5"));
+  list.Bind(range.newest, range.since, range.until, range.limit, range.skip);
   std::vector<BlindRecord> intervals;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
@@ -161,15 +171,18 @@ absl::Status SqliteFleetStore::PutIncident(const IncidentRecord& i) {
 }
 
 absl::StatusOr<std::vector<IncidentRecord>> SqliteFleetStore::ListIncidents(
-    const OrgId& org, size_t limit) {
+    const OrgId& org, const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
       db_->Prepare("SELECT id, org, machine_group, opened_at_us, closed_at_us, "
                    "machines, verdict_domain, verdict_cause, "
                    "verdict_confidence, verdict_summary FROM incidents "
-                   "WHERE org=$1 ORDER BY opened_at_us DESC, id DESC "
-                   "LIMIT $2"));
-  list.Bind(org, limit);
+                   "WHERE org=$1 AND opened_at_us<=$2 "
+                   "AND (closed_at_us IS NULL OR closed_at_us>=$3) "
+                   "AND opened_at_us<$4 "
+                   "ORDER BY opened_at_us DESC, id DESC LIMIT $5 OFFSET $6"));
+  list.Bind(org, range.newest, range.since, range.until, range.limit,
+            range.skip);
   std::vector<IncidentRecord> incidents;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
