@@ -114,7 +114,9 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
     *out.mutable_clock_skew() = wire::ToProto(*machine.clock_skew);
   }
   out.set_epoch(record.epoch);
-  if (record.replaced_by) out.set_replaced_by(record.replaced_by->str());
+  if (const auto newer = ReplacedBy(record)) {
+    out.set_replaced_by(newer->str());
+  }
   return out;
 }
 

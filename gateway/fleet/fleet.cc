@@ -133,6 +133,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   record.epoch = NextEpoch(*machine, hello.last_epoch);
   record.address = hello.address;
   record.promised_back.reset();
+  record.replaced_by.reset();  // It is still there.
   TakeFacts(*machine, std::move(hello.facts));
   Regroup(*machine);
   machine->link = &port;

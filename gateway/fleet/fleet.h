@@ -118,9 +118,8 @@ class Fleet {
   void TurnedAway();
 
   // --- Operators (called by admin) ----------------------------------------
-  // A machine that the store has just admitted. If it takes the place of an
-  // older one (Machines::FindReplaced), that one says so from now on.
-  // Idempotent.
+  // A machine that the store has just admitted. Those whose place it takes
+  // (Machines::FindReplaced) say so as soon as they are not online. Idempotent.
   void Admit(const MachineRecord& machine, const AgentId& replaces = AgentId());
   // Durable before `done`, and before anybody sees it. NotFound if there is no
   // such living machine.

@@ -17,16 +17,16 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
   Regroup(added);
   Schedule(added);
-  Machine* old = machines_.FindReplaced(added.record, replaces);
-  if (old == nullptr) return;
-  old->record.replaced_by = added.record.id;
-  Log(kInfo, "machine replaced",
-      {{"agent_id", old->record.id.str()},
-       {"hostname", old->record.facts.hostname},
-       {"replaced_by", added.record.id.str()}});
-  journal_.Put({old->record}, [](const absl::Status&) {
-    // The next write of that machine brings it along.
-  });
+  for (Machine* old : machines_.FindReplaced(added.record, replaces)) {
+    old->record.replaced_by = added.record.id;
+    Log(kInfo, "machine replaced",
+        {{"agent_id", old->record.id.str()},
+         {"hostname", old->record.facts.hostname},
+         {"replaced_by", added.record.id.str()}});
+    journal_.Put({old->record}, [](const absl::Status&) {
+      // The next write of that machine brings it along.
+    });
+  }
 }
 
 void Fleet::Delete(const OrgId& org, const AgentId& agent,

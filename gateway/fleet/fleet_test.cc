@@ -455,8 +455,56 @@ TEST_F(FleetTest, OnlyTheSameLivingMachineOfTheSameOrgIsReplaced) {
   }
 }
 
-// Clones of one image share the machine-id: nobody knows whose place this is.
-TEST_F(FleetTest, AmongSeveralOnlyTheOneThatIsNamedIsReplaced) {
+// `muster-agent join --replace` registers while the old identity still runs.
+TEST_F(FleetTest, WhoGivesAnIdentityUpReplacesItOnceItIsGone) {
+  const AgentId old = AdmitFrom("m", "a1");
+  Connect(old, link_);
+  AdmitFrom("m", "a2", "a1");
+  EXPECT_EQ(ReplacedBy(old), "nobody");  // It is online.
+  Start({});                             // What it said outlives the gateway.
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+  loop_.Advance(Seconds(76));
+  EXPECT_EQ(StatusOf(old), Status::kStale);
+  EXPECT_EQ(ReplacedBy(old), "a2");
+}
+
+TEST_F(FleetTest, OneWhoseLinkIsLostIsReplacedWhenItIsJudged) {
+  const AgentId old = AdmitFrom("m", "a1");
+  const uint64_t epoch = Connect(old, link_);
+  loop_.Advance(kTick);
+  fleet_->LinkClosed(old, epoch, LinkEnd::kClosedByPeer);
+  AdmitFrom("m", "a2");  // Killed, wiped and joined again within the grace.
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+  loop_.Advance(Seconds(6));
+  EXPECT_EQ(ReplacedBy(old), "a2");
+}
+
+TEST_F(FleetTest, OneThatIsBackWithinTheGraceWasNotReplaced) {
+  const AgentId old = AdmitFrom("m", "a1");
+  const uint64_t epoch = Connect(old, link_);
+  loop_.Advance(kTick);
+  fleet_->LinkClosed(old, epoch, LinkEnd::kClosedByPeer);
+  AdmitFrom("m", "a2");
+  FakeLink back;
+  fleet_->LinkClosed(old, Connect(old, back), LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(6));
+  EXPECT_EQ(StatusOf(old), Status::kStale);
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+}
+
+TEST_F(FleetTest, AllThatAreGoneAreReplacedByTheNewest) {
+  const AgentId first = AdmitFrom("m", "a1");
+  Connect(first, link_);
+  const AgentId second = AdmitFrom("m", "a2");
+  loop_.Advance(Seconds(121));
+  AdmitFrom("m", "a3");
+  EXPECT_EQ(ReplacedBy(first), "a3");
+  EXPECT_EQ(ReplacedBy(second), "a3");
+}
+
+// Clones of one image share the machine-id: while another is online nobody
+// knows whose place this is.
+TEST_F(FleetTest, AmongClonesOnlyTheOneThatIsNamedIsReplaced) {
   const AgentId first = AdmitFrom("m", "a1");
   Connect(first, link_);
   const AgentId second = AdmitFrom("m", "a2");
@@ -465,8 +513,16 @@ TEST_F(FleetTest, AmongSeveralOnlyTheOneThatIsNamedIsReplaced) {
   EXPECT_EQ(ReplacedBy(second), "nobody");
   AdmitFrom("m", "a4", "a2");
   EXPECT_EQ(ReplacedBy(second), "a4");
-  AdmitFrom("m", "a5", "a1");
-  EXPECT_EQ(ReplacedBy(first), "nobody");  // It is online.
+  EXPECT_EQ(ReplacedBy(first), "nobody");
+}
+
+TEST_F(FleetTest, TwoDoNotReplaceEachOther) {
+  const AgentId first = AdmitFrom("m", "a1");
+  const AgentId second = AdmitFrom("m", "a2");
+  fleet_->Admit(Of(first).record);  // Its registration is repeated.
+  loop_.RunReady();
+  EXPECT_EQ(ReplacedBy(first), "a2");
+  EXPECT_EQ(ReplacedBy(second), "nobody");
 }
 
 TEST_F(FleetTest, AStrangerCannotNameTheMachineItReplaces) {

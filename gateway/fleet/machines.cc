@@ -40,8 +40,14 @@ constexpr size_t kSuggestionsMax = 3;
 constexpr size_t kSuggestionEditsMax = 2;
 // A typo is looked for among this many names at most: 1 µs each.
 constexpr size_t kSuggestionNamesMax = 2000;
+// Identities that one machine had one after the other.
+constexpr int kReplacementsMax = 100;
 
 }  // namespace
+
+std::optional<AgentId> ReplacedBy(const MachineRecord& record) {
+  return record.status == Status::kOnline ? std::nullopt : record.replaced_by;
+}
 
 absl::StatusOr<LabelTerm> LabelTerm::Parse(std::string_view text) {
   LabelTerm term;
@@ -129,24 +135,47 @@ Machine* Machines::FindLiving(const OrgId& org, const AgentId& id) {
   return machine->record.org == org ? machine : nullptr;
 }
 
-Machine* Machines::FindReplaced(const MachineRecord& newcomer,
-                                const AgentId& named) {
-  if (newcomer.facts.machine_id.empty() || newcomer.epoch > 0) return nullptr;
-  Machine* found = nullptr;
-  size_t candidates = 0;
+std::vector<Machine*> Machines::FindReplaced(const MachineRecord& newcomer,
+                                             const AgentId& named) {
+  std::vector<Machine*> found;
+  if (newcomer.facts.machine_id.empty() || newcomer.epoch > 0 ||
+      newcomer.replaced_by) {
+    return found;
+  }
+  bool clones = false;
+  Machine* gave_up = nullptr;
   ForEachLiving([&](Machine& machine) {
     const MachineRecord& old = machine.record;
     if (old.id == newcomer.id || old.org != newcomer.org ||
-        old.facts.machine_id != newcomer.facts.machine_id || old.replaced_by) {
+        old.facts.machine_id != newcomer.facts.machine_id) {
       return;
     }
-    ++candidates;
-    if (found == nullptr || old.id == named) found = &machine;
+    if (old.id == named) {
+      gave_up = &machine;
+    } else if (machine.link != nullptr) {
+      clones = true;
+    } else if (!old.replaced_by) {
+      found.push_back(&machine);
+    }
   });
-  if (found == nullptr || found->record.status == Status::kOnline) {
-    return nullptr;
+  if (clones) found.clear();
+  if (gave_up != nullptr && !gave_up->record.replaced_by) {
+    found.push_back(gave_up);
   }
-  return candidates == 1 || found->record.id == named ? found : nullptr;
+  return found;
+}
+
+bool Machines::IsReplaced(const MachineRecord& old,
+                          const MachineRecord& newer) const {
+  std::optional<AgentId> next = ReplacedBy(old);
+  // Registrations follow each other; the bound is for a damaged database.
+  for (int i = 0; next && i < kReplacementsMax; ++i) {
+    if (*next == newer.id) return true;
+    const auto it = by_id_.find(*next);
+    if (it == by_id_.end()) return false;
+    next = ReplacedBy(it->second->record);
+  }
+  return false;
 }
 
 void Machines::SetStatus(Machine& machine, absl::Time now) {
@@ -213,6 +242,14 @@ Machines::Resolution Machines::Resolve(const OrgId& org,
     if (suffix.empty() || it->second.suffix() == suffix) {
       out.matches.push_back(&machine);
     }
+  }
+  if (suffix.empty()) {
+    const auto newest = std::ranges::find_if(out.matches, [&](auto* newer) {
+      return std::ranges::all_of(out.matches, [&](auto* old) {
+        return old == newer || IsReplaced(old->record, newer->record);
+      });
+    });
+    if (newest != out.matches.end()) out.matches = {*newest};
   }
   if (!out.matches.empty()) return out;
 

@@ -62,6 +62,10 @@ struct Machine {
   HeartbeatTap* tap = nullptr;
 };
 
+// The newer identity of this machine. One that is online was not replaced,
+// whatever was said of it.
+std::optional<AgentId> ReplacedBy(const MachineRecord& record);
+
 // Place in the list: problems first, then by name, then by id.
 struct ListPosition {
   uint8_t rank = 0;
@@ -114,11 +118,12 @@ class Machines {
   // Like Find(), but only a living machine of `org`.
   Machine* FindLiving(const OrgId& org, const AgentId& id);
 
-  // The machine whose place `newcomer`, which has never connected, takes: of
-  // its org and machine-id, living, not online, not replaced by another
-  // already. Clones of one image share a machine-id: among several it must be
-  // `named`. nullptr if there is none.
-  Machine* FindReplaced(const MachineRecord& newcomer, const AgentId& named);
+  // The machines whose place `newcomer`, which has never connected, takes: of
+  // its org and machine-id, living, without a link, not replaced by another
+  // already; and `named` with one too, because its agent says so. Clones of one
+  // image share a machine-id: while another of them is linked, only `named`.
+  std::vector<Machine*> FindReplaced(const MachineRecord& newcomer,
+                                     const AgentId& named);
 
   // Changes that move a machine in the list. Status and status_since follow
   // `machine.presence`; the rest of the record is the caller's.
@@ -138,7 +143,8 @@ class Machines {
 
   StatusCounts Counts(const OrgId& org) const;
 
-  // What a person typed: full id, hostname, or name~suffix.
+  // What a person typed: full id, hostname, or name~suffix. A hostname means
+  // the machine that has replaced the others of that name.
   struct Resolution {
     std::vector<const Machine*> matches;
     std::vector<std::string> nearest;  // Hostnames, if nothing matches.
@@ -155,6 +161,8 @@ class Machines {
 
  private:
   static ListPosition PositionOf(const MachineRecord& record);
+  // Whether `old` was replaced by `newer`, or by one that was, and so on.
+  bool IsReplaced(const MachineRecord& old, const MachineRecord& newer) const;
   StatusCounts& CountsOf(const OrgId& org) { return counts_[org]; }
   void Enter(const MachineRecord& record);
   void Withdraw(const MachineRecord& record);

@@ -230,6 +230,28 @@ TEST_F(MachinesTest, ANameResolvesByIdHostnameOrSuffix) {
   EXPECT_THAT(Resolved("y"), IsEmpty()) << "another org's machine";
 }
 
+TEST_F(MachinesTest, AHostnameMeansTheMachineThatReplacedTheOthers) {
+  Machine& first = Add("1", "web", Status::kOffline);
+  Machine& second = Add("2", "web", Status::kOffline);
+  Add("3", "web", Status::kStale);
+  first.record.replaced_by = AgentId("2");
+  EXPECT_THAT(Resolved("web"), ElementsAre("1", "2", "3"));
+  second.record.replaced_by = AgentId("3");
+  EXPECT_THAT(Resolved("web"), ElementsAre("3"));
+  machines_.Bury(second, absl::Now());  // Its word still counts.
+  EXPECT_THAT(Resolved("web"), ElementsAre("3"));
+  EXPECT_THAT(Resolved("web~1"), ElementsAre("1"));
+  first.record.status = Status::kOnline;
+  EXPECT_THAT(Resolved("web"), ElementsAre("1", "3"));
+}
+
+TEST_F(MachinesTest, ADamagedDatabaseWhereTwoReplaceEachOtherIsEndured) {
+  Add("1", "web", Status::kOffline).record.replaced_by = AgentId("2");
+  Add("2", "web", Status::kOffline).record.replaced_by = AgentId("1");
+  Add("3", "web", Status::kOffline);
+  EXPECT_THAT(Resolved("web"), ElementsAre("1", "2", "3"));
+}
+
 TEST_F(MachinesTest, ATypoSuggestsTheNearestNamesOfTheSameOrg) {
   Add("1", "web-1");
   Add("2", "web-2");

@@ -119,8 +119,9 @@ struct MachineRecord {
   // Highest dispatch_seq of which the agent has spoken. One that remembers less
   // was rolled back.
   uint64_t acknowledged_high = 0;
-  std::string address;                 // Where the newest link came from.
-  std::optional<AgentId> replaced_by;  // A newer identity of this machine.
+  std::string address;  // Where the newest link came from.
+  // A newer identity of this machine; see ReplacedBy() in machines.h.
+  std::optional<AgentId> replaced_by;
   std::optional<absl::Time> deleted_at;
 
   friend bool operator==(const MachineRecord&, const MachineRecord&) = default;

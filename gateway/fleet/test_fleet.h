@@ -69,7 +69,9 @@ class FleetTest : public ::testing::Test {
   std::string ReplacedBy(const AgentId& agent) {
     EXPECT_EQ(journal_.machines[agent].replaced_by,  // Durable.
               Of(agent).record.replaced_by);
-    return Of(agent).record.replaced_by.value_or(AgentId("nobody")).str();
+    return muster::gateway::ReplacedBy(Of(agent).record)
+        .value_or(AgentId("nobody"))
+        .str();
   }
   void SubmitCommand(const AgentId& agent, const std::string& id) {
     CommandRecord command;
