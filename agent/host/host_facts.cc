@@ -15,13 +15,14 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/validation.h"
 
 namespace muster::agent {
 namespace {
 
 constexpr size_t kFileBytesMax = 64 << 10;
 constexpr size_t kFactBytesMax = 255;
-constexpr size_t kHostnameBytesMax = 64;
 constexpr size_t kContainerIdShown = 12;  // As `docker ps` shows it.
 constexpr absl::Duration kShutdownNear = absl::Minutes(1);
 
@@ -41,6 +42,18 @@ std::string Shown(std::string text, size_t bytes_max = kFactBytesMax) {
     if (c < 0x20 || c > 0x7e) c = '?';
   }
   return text;
+}
+
+// What the gateway takes as a name, from whatever the kernel was told.
+std::string HostnameFrom(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  const auto odd = [](char c) { return !wire::IsHostnameCharacter(c); };
+  std::replace_if(text.begin(), text.end(), odd, '-');
+  text.erase(0, text.find_first_not_of(".-"));
+  text.resize(std::min(text.size(), wire::kHostnameBytesMax));
+  if (text.empty()) return "unnamed";
+  if (wire::ValidateHostname("", text).ok()) return text;
+  return "host-" + text;  // A UUID.
 }
 
 // The value of KEY=value or KEY="value" on a line of its own.
@@ -125,8 +138,7 @@ v1::AgentFacts ReadAgentFacts(const HostView& view,
                               std::string_view agent_version) {
   const std::string& root = view.host_root;
   v1::AgentFacts facts;
-  facts.set_hostname(
-      Shown(Content(root + "/proc/sys/kernel/hostname"), kHostnameBytesMax));
+  facts.set_hostname(HostnameFrom(Content(root + "/proc/sys/kernel/hostname")));
   facts.set_machine_id(AppSpecificMachineId(Content(root + "/etc/machine-id")));
   std::string release = Content(root + "/etc/os-release");
   if (release.empty()) release = Content(root + "/usr/lib/os-release");

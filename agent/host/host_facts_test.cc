@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "libprotocol/testing/temp_dir.h"
+#include "libprotocol/wire/validation.h"
 
 namespace muster::agent {
 namespace {
@@ -44,10 +45,30 @@ TEST_F(HostFactsTest, ReadsWhatTheMachineSays) {
 
 TEST_F(HostFactsTest, LeavesEmptyWhatIsNotThere) {
   const v1::AgentFacts facts = Facts();
-  EXPECT_EQ(facts.hostname(), "");
+  EXPECT_EQ(facts.hostname(), "unnamed");
   EXPECT_EQ(facts.machine_id(), "");
   EXPECT_EQ(facts.os(), "");
   EXPECT_EQ(facts.runtime(), v1::RUNTIME_KIND_PROCESS);
+}
+
+TEST_F(HostFactsTest, AnOddHostnameBecomesOneThatTheGatewayTakes) {
+  const std::pair<std::string, std::string> names[] = {
+      {"(none)", "none-"},
+      {"a~b", "a-b"},
+      {" vm ", "vm-"},
+      {"..", "unnamed"},
+      {"-x", "x"},
+      {"vm/..", "vm-.."},
+      {"$(id)", "id-"},
+      {"\xc3\xbc", "unnamed"},
+      {"a\nb", "a-b"},
+      {"0193f0a2-7c11-7abc-8def-0123456789ab",
+       "host-0193f0a2-7c11-7abc-8def-0123456789ab"}};
+  for (const auto& [kernel, shown] : names) {
+    Put("/proc/sys/kernel/hostname", kernel + "\n");
+    EXPECT_EQ(Facts().hostname(), shown);
+    EXPECT_TRUE(wire::ValidateFacts(Facts()).ok()) << kernel;
+  }
 }
 
 TEST_F(HostFactsTest, KeepsTheBoundsOfTheContract) {

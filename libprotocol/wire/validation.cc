@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/time/time.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/ids.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_json.h"
@@ -110,6 +112,11 @@ absl::Status ValidateArgv(const v1::SubmitCommandRequest& request) {
 
 }  // namespace
 
+bool IsHostnameCharacter(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' ||
+         c == '-' || c == '_';
+}
+
 absl::Status ValidateText(std::string_view field, std::string_view text,
                           size_t bytes_max) {
   if (text.size() > bytes_max) {
@@ -149,13 +156,26 @@ absl::Status ValidateLabels(std::string_view field, const LabelMap& labels) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateFacts(const v1::AgentFacts& facts) {
-  if (facts.hostname().empty()) {
-    return Invalid("facts.hostname: must be 1 to {} bytes, got 0",
-                   kHostnameBytesMax);
+absl::Status ValidateHostname(std::string_view field, std::string_view name) {
+  if (name.empty() || name.size() > kHostnameBytesMax) {
+    return Invalid("{}: must be 1 to {} bytes, got {}", field,
+                   kHostnameBytesMax, name.size());
   }
-  RETURN_IF_ERROR(
-      ValidateText("facts.hostname", facts.hostname(), kHostnameBytesMax));
+  if (!std::ranges::all_of(name, IsHostnameCharacter) || name.front() == '.' ||
+      name.front() == '-') {
+    return Invalid(
+        "{}: must be letters, digits, dots, hyphens and underscores, the first "
+        "none of . and -, got {}",
+        field, Shown(name));
+  }
+  if (IsUuid(absl::AsciiStrToLower(ToAbsl(name)))) {
+    return Invalid("{}: must not be a UUID, got {}", field, Shown(name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateFacts(const v1::AgentFacts& facts) {
+  RETURN_IF_ERROR(ValidateHostname("facts.hostname", facts.hostname()));
   const std::pair<std::string_view, const std::string&> others[] = {
       {"facts.machine_id", facts.machine_id()},
       {"facts.os", facts.os()},

@@ -34,6 +34,12 @@ absl::Status ValidateLabelKey(std::string_view key);
 // is the path in errors: "labels".
 absl::Status ValidateLabels(std::string_view field, const LabelMap& labels);
 
+// A name of one machine, which cannot be taken for that of another: letters,
+// digits, dots, hyphens and underscores, no hyphen or dot first, no UUID, 1 to
+// kHostnameBytesMax.
+absl::Status ValidateHostname(std::string_view field, std::string_view name);
+bool IsHostnameCharacter(char c);
+
 absl::Status ValidateFacts(const v1::AgentFacts& facts);
 absl::Status ValidateRegister(const v1::RegisterRequest& request);
 absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request);

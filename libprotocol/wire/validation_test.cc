@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "libprotocol/base/absl_compat.h"
@@ -14,7 +15,9 @@
 namespace muster::wire {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 // "" when valid.
 std::string Text(const absl::Status& status) {
@@ -173,7 +176,7 @@ TEST(ValidateFactsTest, TheHostnameIsNeededAndEverythingIsPlainText) {
   EXPECT_EQ(Text(ValidateFacts(facts)), "");
   facts.set_hostname(std::string(65, 'h'));
   EXPECT_EQ(Text(ValidateFacts(facts)),
-            "facts.hostname: must be at most 64 bytes, got 65");
+            "facts.hostname: must be 1 to 64 bytes, got 65");
   facts.set_hostname("web-7");
   facts.set_os("\x1b[31mDebian");
   EXPECT_EQ(Text(ValidateFacts(facts)),
@@ -189,6 +192,35 @@ TEST(ValidateFactsTest, TheHostnameIsNeededAndEverythingIsPlainText) {
   facts.set_kernel(std::string(256, 'k'));
   EXPECT_EQ(Text(ValidateFacts(facts)),
             "facts.kernel: must be at most 255 bytes, got 256");
+}
+
+// A name that could be read as another machine's is no name.
+TEST(ValidateFactsTest, AHostnameIsOneAndNothingElse) {
+  v1::AgentFacts facts;
+  for (const char* good :
+       {"vm", "VM-1", "web_7.example.org", "_x", "7", "a..b", "vm."}) {
+    facts.set_hostname(good);
+    EXPECT_EQ(Text(ValidateFacts(facts)), "") << good;
+  }
+  for (const char* bad :
+       {"a~b", "vm~c3d06e", " vm", "vm ", "..", ".vm", "-x", "vm/..", "$(id)",
+        "a\nb", "a:b", "vm\xc3\xbc", "\xff", "*", "vm\x7f"}) {
+    facts.set_hostname(bad);
+    const std::string text = Text(ValidateFacts(facts));
+    EXPECT_THAT(text, StartsWith("facts.hostname: must be letters, digits, "
+                                 "dots, hyphens and underscores, the first "
+                                 "none of . and -, got "))
+        << bad;
+  }
+  facts.set_hostname("a~b");
+  EXPECT_THAT(Text(ValidateFacts(facts)), EndsWith("got \"a~b\""));
+  for (const char* id : {"0193f0a2-7c11-7abc-8def-0123456789ab",
+                         "0193F0A2-7C11-7ABC-8DEF-0123456789AB"}) {
+    facts.set_hostname(id);
+    EXPECT_EQ(
+        Text(ValidateFacts(facts)),
+        fmt::format("facts.hostname: must not be a UUID, got \"{}\"", id));
+  }
 }
 
 TEST(ValidateRegisterTest, TheTokenIsNeverQuoted) {
