@@ -128,6 +128,16 @@ TEST_F(HearingTest, DeafnessExcusesOnlyMachinesWithoutALink) {
   EXPECT_EQ(journal_.blind[0].to - journal_.blind[0].from, Seconds(304));
 }
 
+TEST_F(HearingTest, DeafnessThatIsOverMovesNoLeaseOfAMachineWithALink) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  DeafFor(Seconds(20));
+  loop_.Advance(Seconds(55) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+}
+
 TEST_F(HearingTest, APromiseDoesNotLapseWhileNewcomersAreTurnedAway) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
@@ -178,6 +188,22 @@ TEST_F(HearingTest, ARetryAfterRenewsTheLease) {
   EXPECT_EQ(StatusOf(a), Status::kStale);
   loop_.Advance(Seconds(45));
   EXPECT_EQ(StatusOf(a), Status::kOffline);
+}
+
+TEST_F(HearingTest, ARetryAfterRenewsTheLeaseWhateverBecameOfTheOldLink) {
+  FleetOptions options;
+  options.admission = {.links_per_second_max = 0.01, .burst = 1};
+  Start(options);
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.Advance(Seconds(70));
+  const auto refused = fleet_->LinkOpened(a, Hello(a), link_);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->retry_after, Seconds(100));
+  loop_.Advance(Seconds(100 + 75) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
 }
 
 TEST_F(HearingTest, PresenceIsUnconfirmedWhileMostOfHalfAnHourWasNotHeard) {

@@ -101,6 +101,18 @@ TEST_F(IdentityTest, ItIsOverWhenOneHasBeenSilentForALease) {
   EXPECT_EQ(StatusOf(a), Status::kOnline);
 }
 
+TEST_F(IdentityTest, TheSilenceOfTheOtherOneIsNotCountedWhileNobodyIsHeard) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  loop_.SuspendFor(Seconds(8));
+  loop_.Advance(Seconds(67));
+  BeatBy(a, copy_);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(9));
+  BeatBy(a, copy_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+}
+
 TEST_F(IdentityTest, TheOtherOneMayTakeOverWhenTheHolderIsGone) {
   const AgentId a = Admit("a");
   Duplicate(a);

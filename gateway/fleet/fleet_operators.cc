@@ -104,7 +104,7 @@ std::string Fleet::Why(const Machine& machine) const {
       "{} is {} for {}, since {} ({})", record.facts.hostname,
       Name(record.status),
       // The wall clock may have been set back since.
-      Spoken(std::max(now - record.status_since, absl::ZeroDuration())),
+      Spoken(now - record.status_since),
       Stamp(record.status_since), heard);
   if (record.verdict && !record.verdict->summary.empty()) {
     text += ": " + record.verdict->summary;

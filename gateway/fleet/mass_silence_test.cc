@@ -113,6 +113,8 @@ TEST_F(MassSilenceTest, ALabelMakesAGroupAcrossSubnetsAndOneIncident) {
     if (e && e->machines.size() > 1) ++opened;
   }
   EXPECT_EQ(opened, 1);
+  Add("far", 1, 77, both);
+  EXPECT_FALSE(Fall("far00", T(50))) << "the others have an incident already";
 }
 
 TEST_F(MassSilenceTest, OrgsAreCountedApart) {

@@ -1,0 +1,60 @@
+"""What silence alone does not mean: two that use one identity, and a whole group at once."""
+import shutil
+import time
+
+import muster_e2e
+
+
+class PresenceTest(muster_e2e.TestCase):
+    def test_two_live_agents_with_one_identity_are_named_and_take_no_commands(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        copy = self.new_agent()
+        shutil.copytree(agent.state_dir, copy.state_dir,
+                        ignore=lambda _, names: [n for n in names if n.endswith((".sock", "lock"))])
+        copy.start()
+        stale = self.wait_status(gateway, agent.agent_id, "stale", 30)
+        self.assertEqual((stale["domain"], stale["cause"]), ("identity", "duplicate_identity"))
+        # Neither of the two makes it healthy, however often they speak.
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            machine = gateway.get(f"/api/agents/{agent.agent_id}")
+            self.assertEqual(machine["status"], "stale", machine)
+            time.sleep(0.1)
+        answer = gateway.call("POST", f"/api/agents/{agent.agent_id}/commands",
+                              {"command": "true", "shell_type": "bash"})
+        self.assertEqual((answer.status, answer.data["code"]), (400, "agent_unreachable"))
+        copy.kill()
+        self.wait_status(gateway, agent.agent_id, "online", 20)
+        self.assertEqual(gateway.run(agent.agent_id, "true")["state"], "succeeded")
+        notes = [row[0] for row in gateway.query("SELECT note FROM notes WHERE kind=5")]
+        self.assertEqual(len(notes), 1, notes)
+        self.assertRegex(notes[0], r"^two live instances .*process \S+ of boot \S+ at 127.0.0.1; ")
+
+    def test_a_group_that_falls_silent_at_once_is_one_incident_and_is_given_time(self):
+        gateway = self.start_gateway()
+        rack = [self.start_agent(gateway, "--label", "muster.group=rack-7") for _ in range(6)]
+        alone = self.start_agent(gateway)
+        for agent in rack + [alone]:
+            agent.kill()
+        self.wait_status(gateway, alone.agent_id, "offline", 20)
+        time.sleep(1)
+        for agent in rack:
+            machine = gateway.get(f"/api/agents/{agent.agent_id}")
+            self.assertEqual((machine["status"], machine["cause"]), ("stale", "network_group"))
+            self.assertIn("muster.group=rack-7", machine["summary"])
+        self.assertEqual(
+            gateway.query("SELECT machine_group, closed_at_us FROM incidents"),
+            [("muster.group=rack-7", None)])
+        for agent in rack[:3]:
+            agent.start()
+        for agent in rack[:3]:
+            self.wait_status(gateway, agent.agent_id, "online", 20)
+        for agent in rack[3:]:
+            self.wait_status(gateway, agent.agent_id, "offline", 10)
+        self.assertEqual(gateway.query("SELECT machines FROM incidents WHERE closed_at_us>0"),
+                         [(6,)])
+
+
+if __name__ == "__main__":
+    muster_e2e.main()
