@@ -82,6 +82,7 @@ void AgentNode::StartDue(uint32_t start) {
 
 void AgentNode::Kill() {
   if (link_ == nullptr) return;
+  told_back_ = 0;
   link_.reset();
   socket_.clear();
   paused_ = false;
@@ -226,6 +227,7 @@ void AgentNode::Take(const Message& message) {
       out.mutable_disconnect()->set_reason(
           static_cast<v1::DisconnectReason>(message.code));
       if (message.length >= 0) {
+        told_back_ = world_.timeline.now() + message.length;
         SetNanos(message.length,
                  *out.mutable_disconnect()->mutable_retry_after());
       }
@@ -241,14 +243,23 @@ void AgentNode::Take(const Message& message) {
   CarryOut(link_->Message(out, Local(), Wall()));
 }
 
+void AgentNode::Dial() {
+  connection_ = world_.network.Dial(self_);
+  world_.recorder.Record(
+      {.what = What::kDialled,
+       .flag = std::exchange(dialled_in_, life_) != life_,
+       .machine = machine_,
+       .number = self_,
+       .length = std::max<Nanos>(told_back_ - world_.timeline.now(), 0)});
+  told_back_ = 0;
+}
+
 void AgentNode::CarryOut(const agent::LinkActions& actions) {
   for (const agent::LinkAction& action : actions) {
     if (const auto* send = std::get_if<agent::SendMessage>(&action)) {
       SendOut(send->message);
     } else if (std::holds_alternative<agent::DialNow>(action)) {
-      connection_ = world_.network.Dial(self_);
-      world_.recorder.Record(
-          {.what = What::kDialled, .machine = machine_, .number = self_});
+      Dial();
     } else if (std::holds_alternative<agent::CloseLink>(action) ||
                std::holds_alternative<agent::FinishWrites>(action)) {
       world_.network.Close(std::exchange(connection_, {}), Network::kUp);

@@ -63,6 +63,7 @@ class AgentNode {
   Nanos AtLocal(Instant local) const;
   absl::Time Wall() const;
   void Take(const Message& message);
+  void Dial();
   void CarryOut(const agent::LinkActions& actions);
   void SendOut(const v1::AgentMessage& message);
   void TakeOrder(const v1::CommandOrder& order);
@@ -80,6 +81,8 @@ class AgentNode {
   uint32_t boot_ = 0;
   bool power_ = true;
   uint32_t life_ = 0;
+  uint32_t dialled_in_ = 0;  // The life that dialled last.
+  Nanos told_back_ = 0;      // The gateway asked it to stay away until then.
   uint32_t start_ = 0;
   std::unique_ptr<agent::LinkMachine> link_;
   ConnectionId connection_;

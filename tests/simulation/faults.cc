@@ -25,7 +25,9 @@ constexpr std::string_view kNames[kFaults] = {"gateway-pause",
                                               "wall-steps",
                                               "drift",
                                               "members",
-                                              "commands"};
+                                              "commands",
+                                              "few-doors",
+                                              "scaled-intervals"};
 
 // The causes that a goodbye can tell.
 constexpr gateway::Cause kGoodbyes[] = {
@@ -84,8 +86,10 @@ Director::Director(World world, FaultSet faults, uint32_t members)
 
 void Director::Begin() {
   for (uint32_t i = 0; i < kFaults; ++i) {
-    if (!faults_[i]) continue;
     const auto fault = static_cast<Fault>(i);
+    const bool setting =
+        fault == Fault::kFewDoors || fault == Fault::kScaledIntervals;
+    if (!faults_[i] || setting) continue;
     world_.timeline.Add(ClassOf(fault).random->Exponential(Every(fault)),
                         Due::kFault, i);
   }
@@ -166,6 +170,9 @@ void Director::Strike(uint32_t target) {
     case Fault::kCommands:
       world_.gateway.Submit(AnyAgent(random).machine(), ++commands_);
       break;
+    case Fault::kFewDoors:
+    case Fault::kScaledIntervals:
+      return;  // Settings of the whole run.
   }
   world_.timeline.Add(world_.timeline.now() + next, Due::kFault, target);
 }
@@ -177,7 +184,10 @@ void Director::StrikeGateway(Fault fault, Random& random) {
       gateway.Stall(random.Spread(100 * kMillisecond, 600 * kSecond), true);
       return;
     case Fault::kGatewayHiccups:
-      gateway.Stall(random.Between(50 * kMillisecond, 2500 * kMillisecond),
+      // Below what is noticed, and below what starts every lease anew.
+      gateway.Stall(random.Chance(0.6)
+                        ? random.Between(50 * kMillisecond, 2 * kSecond)
+                        : random.Between(2 * kSecond, 9 * kSecond),
                     random.Chance(0.5));
       return;
     case Fault::kGatewayStarved:

@@ -22,29 +22,31 @@
 namespace muster::simulation {
 
 enum class Fault : uint8_t {
-  kGatewayPause,    // SIGSTOP, 0.1 … 600 s.
-  kGatewayHiccups,  // Many pauses about as long as those that are noticed.
-  kGatewayStarved,  // Handlers take 1 … 60 s, many in a row.
-  kGatewayCrash,    // kill -9, at any effect.
-  kGatewayPower,    // The host is gone, and boots again.
-  kStoreStall,      // A commit takes up to 60 s.
-  kStoreFull,       // Nothing can be written.
-  kSlowNetwork,     // Delay, jitter, up to 30 % of packets lost.
-  kOneWay,          // One direction of one machine passes nothing.
-  kPartition,       // One machine, a group, or all are cut off.
-  kClog,            // Nothing passes for a moment, then everything.
-  kReset,           // Connections break.
-  kMute,            // A middlebox forgets connections.
-  kAgentPause,      // SIGSTOP.
-  kAgentCrash,      // kill -9.
-  kHostCrash,       // Without a word; a new boot.
-  kGoodbye,         // With and without a promise, kept and broken.
-  kWallSteps,       // Somebody sets the gateway's clock.
-  kDrift,           // Clocks run ± 500 ppm.
-  kMembers,         // Machines are deleted and admitted.
-  kCommands,        // Not a fault, but more to go wrong.
+  kGatewayPause,     // SIGSTOP, 0.1 … 600 s.
+  kGatewayHiccups,   // Many pauses about as long as those that are noticed.
+  kGatewayStarved,   // Handlers take 1 … 60 s, many in a row.
+  kGatewayCrash,     // kill -9, at any effect.
+  kGatewayPower,     // The host is gone, and boots again.
+  kStoreStall,       // A commit takes up to 60 s.
+  kStoreFull,        // Nothing can be written.
+  kSlowNetwork,      // Delay, jitter, up to 30 % of packets lost.
+  kOneWay,           // One direction of one machine passes nothing.
+  kPartition,        // One machine, a group, or all are cut off.
+  kClog,             // Nothing passes for a moment, then everything.
+  kReset,            // Connections break.
+  kMute,             // A middlebox forgets connections.
+  kAgentPause,       // SIGSTOP.
+  kAgentCrash,       // kill -9.
+  kHostCrash,        // Without a word; a new boot.
+  kGoodbye,          // With and without a promise, kept and broken.
+  kWallSteps,        // Somebody sets the gateway's clock.
+  kDrift,            // Clocks run ± 500 ppm.
+  kMembers,          // Machines are deleted and admitted.
+  kCommands,         // Not a fault, but more to go wrong.
+  kFewDoors,         // So few links are accepted at once that storms queue.
+  kScaledIntervals,  // So few heartbeats are wanted that intervals grow.
 };
-inline constexpr size_t kFaults = 21;
+inline constexpr size_t kFaults = 23;
 using FaultSet = std::bitset<kFaults>;
 
 std::string_view Name(Fault fault);

@@ -92,6 +92,11 @@ class GatewayNode::Port final : public gateway::LinkPort {
   }
   void Close(const Disconnect& why) override {
     if (closing_ || !node_.Effect()) return;
+    if (why.reason == DisconnectReason::kOverloaded) {
+      node_.world_.recorder.Record({.what = What::kRefused,
+                                    .machine = agent_,
+                                    .length = ToNanos(why.retry_after)});
+    }
     end_ = why.reason == DisconnectReason::kSuperseded ? LinkEnd::kSuperseded
            : why.reason == DisconnectReason::kSilent
                ? LinkEnd::kSilence
@@ -452,6 +457,11 @@ void GatewayNode::Handle(const Arrival& arrival) {
   const auto& [agent, id, message] = arrival;
   Port* port = PortOf(id);
   if (message.say == Say::kHello) {
+    if (!world_.network.Holds(id, Network::kUp)) {
+      // It gave up while nobody shook hands with it.
+      world_.network.Close(id, Network::kDown, false);
+      return;
+    }
     if (ports_.size() <= id.index) ports_.resize(id.index + 1);
     ports_[id.index] = std::make_unique<Port>(*this, agent, id);
     HelloNotice hello;
@@ -466,7 +476,7 @@ void GatewayNode::Handle(const Arrival& arrival) {
     KnownOf(agent);
     return;
   }
-  if (port == nullptr) return;  // It is over already.
+  if (port == nullptr) return;  // It is over already, or never began.
   switch (message.say) {
     case Say::kHeartbeat:
       TakeHeartbeat(*port, message);

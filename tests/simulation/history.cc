@@ -43,6 +43,8 @@ std::string_view Name(What what) {
       return "deleted";
     case What::kAccepted:
       return "link accepted";
+    case What::kRefused:
+      return "link refused";
     case What::kHandled:
       return "heartbeat handled";
     case What::kOldLinkCounted:

@@ -44,7 +44,8 @@ enum class What : uint8_t {
   // The store takes nothing / takes writes again.
   kStoreLost,
   kStoreFound,
-  // An agent begins to dial.
+  // An agent begins to dial. `flag`: its process is new; `length`: so much
+  // sooner than the gateway has told it to.
   kDialled,
   // This machine has a healthy agent and a healthy way to the gateway.
   kHealthy,
@@ -63,6 +64,8 @@ enum class What : uint8_t {
   kDeleted,
   // The link `epoch` was accepted; `length`: the interval told.
   kAccepted,
+  // A link was not accepted; the agent is told to come back after `length`.
+  kRefused,
   // A heartbeat was dealt with: `epoch` and `number` as in kArrived; `flag`: it
   // was acknowledged; `to`: the status afterwards; `length`: the interval told.
   kHandled,

@@ -21,7 +21,8 @@ double Seconds(Nanos n) { return static_cast<double>(n) / 1e9; }
 
 // The link was absent for longer than the grace while links were accepted.
 bool Absent(const MachineFacts& m, const Ledger& ledger, Nanos now) {
-  return m.broke.known() &&
+  // Nobody is back sooner than newcomers are let in.
+  return m.broke.known() && now >= ledger.deaf_until() &&
          ledger.Listened(m.broke, now) >=
              ledger.promises().reconnect_grace - kMillisecond;
 }
@@ -84,8 +85,9 @@ class Completeness final : public Invariant {  // P2
   static Nanos OfflineDue(const MachineFacts& m, const Ledger& ledger) {
     const Promises& p = ledger.promises();
     if (m.left) {
-      Nanos end = std::max(m.promise_end, ledger.excused_until()) +
-                  p.stale_after + p.blind_restart;
+      Nanos end =
+          std::max({m.promise_end, ledger.excused_until(), Deaf(m, ledger)}) +
+          p.stale_after + p.blind_restart;
       // A stored promise is read by the wall clock, within bounds.
       if (ledger.opened_at() > m.left_at.at) {
         end = std::max(end, ledger.opened_at() + p.promise_max);
@@ -93,15 +95,23 @@ class Completeness final : public Invariant {  // P2
       return end + p.slack;
     }
     const Nanos heard = m.heard.known() ? m.heard.at : m.born.at;
-    return std::max(heard, ledger.excused_until()) + ledger.OfflineLease(m);
+    return std::max({heard, ledger.excused_until(), Deaf(m, ledger)}) +
+           ledger.OfflineLease(m);
+  }
+  // Until when it could not get a link.
+  static Nanos Deaf(const MachineFacts& m, const Ledger& ledger) {
+    const bool linkless = m.broke.known() || m.epoch == 0;
+    return std::max(linkless ? ledger.deaf_until() : m.postponed_until,
+                    m.excused_until);
   }
   static Nanos StaleDue(const MachineFacts& m, const Ledger& ledger) {
     const Promises& p = ledger.promises();
-    const Nanos from = std::max(m.fresh.known() ? m.fresh.at : m.born.at,
-                                ledger.excused_until());
+    const Nanos from = std::max({m.fresh.known() ? m.fresh.at : m.born.at,
+                                 ledger.excused_until(), Deaf(m, ledger)});
     const Nanos lease = from + std::max(p.stale_after, m.told * 5 / 2);
-    const bool plain =
-        m.broke.known() && !m.by_gateway && m.broke.at > ledger.excused_until();
+    const bool plain = m.broke.known() && !m.by_gateway &&
+                       m.broke.at > ledger.excused_until() &&
+                       m.broke.at > ledger.deaf_until();
     return plain ? std::min(lease, m.broke.at + p.reconnect_grace) : lease;
   }
 };
@@ -120,7 +130,9 @@ class BoundedHold final : public Invariant {  // P3
       // Every restart of a lease is one hold, and they are counted in time.
       const Nanos listened = before.Listened(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
-      if (listened <= bound || before.restarted_at() + bound >= e.at) continue;
+      const Nanos excused =
+          std::max(before.restarted_at(), before.deaf_until());
+      if (listened <= bound || excused + bound >= e.at) continue;
       Event about = e;
       about.machine = i;
       Fail(about, fmt::format("stale, and not heard in {:.3f} s of listening",
@@ -197,7 +209,8 @@ class CauseSoundness final : public Invariant {  // P7
         // Time adds nothing to what is known; what was so then need not be now.
         if (e.to == Status::kOffline) return;
         if (e.confidence == Confidence::kProven) Fail(e, "proven by silence");
-        if (before.Listened(m.heard, e.at) > before.StaleLease(m) + slack) {
+        if (before.Listened(m.heard, e.at) >
+            std::max(before.promises().stale_after, m.told * 5 / 2) + slack) {
           Fail(e, "one way, though nothing was heard");
         }
         return;
@@ -299,8 +312,18 @@ class RestartNeutrality final : public Invariant {  // P12
 class DetectorLiveness final : public Invariant {  // P14
  public:
   DetectorLiveness() : Invariant("P14") {}
-  bool Wants(What what) const override { return what == What::kHandled; }
-  void On(const Event& e, const Ledger&) override {
+  bool Wants(What what) const override {
+    return what == What::kHandled || what == What::kDecided;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    if (e.what == What::kDecided) {
+      const MachineFacts& m = before.machine(e.machine);
+      if (e.to == Status::kOnline &&
+          (!m.fresh.known() || e.at - m.fresh.at > before.promises().slack)) {
+        Fail(e, "online without an echoed heartbeat");
+      }
+      return;
+    }
     if (e.machine >= echoes_.size()) echoes_.resize(e.machine + 1);
     auto& [epoch, echoed] = echoes_[e.machine];
     if (epoch != e.epoch) {
@@ -478,6 +501,43 @@ class Convergence final : public Invariant {  // R1
   std::vector<std::deque<Nanos>> dials_;  // Since the last answer.
 };
 
+class Storm final : public Invariant {  // R2
+ public:
+  Storm() : Invariant("R2") {}
+  bool Wants(What what) const override {
+    return what == What::kAccepted || what == What::kDecided ||
+           what == What::kDialled || what == What::kOpened;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    const Promises& p = before.promises();
+    if (e.what == What::kOpened) {
+      places_ = p.links_burst;
+      refilled_ = e.at;
+    } else if (e.what == What::kAccepted) {
+      places_ = std::min(p.links_burst, places_ + Seconds(e.at - refilled_) *
+                                                      p.links_per_second);
+      refilled_ = e.at;
+      places_ -= 1;
+      if (places_ < -0.01) Fail(e, "more links were accepted than the bound");
+    } else if (e.what == What::kDialled) {
+      if (!e.flag && e.length > p.slack) {
+        Fail(e, fmt::format("dials {:.3f} s before it was told to",
+                            Seconds(e.length)));
+      }
+    } else if (Worsens(e)) {
+      const MachineFacts& m = before.machine(e.machine);
+      if (!m.left && m.postponed_until > 0 &&
+          e.at < m.postponed_until + p.stale_after - p.slack) {
+        Fail(e, "worse because it was told to come back later");
+      }
+    }
+  }
+
+ private:
+  double places_ = 0;
+  Nanos refilled_ = 0;
+};
+
 }  // namespace
 
 Invariants::Invariants(Promises promises) : ledger_(promises) {
@@ -496,6 +556,7 @@ Invariants::Invariants(Promises promises) : ledger_(promises) {
   all_.push_back(std::make_unique<Durability>());
   all_.push_back(std::make_unique<FullDisk>());
   all_.push_back(std::make_unique<Convergence>());
+  all_.push_back(std::make_unique<Storm>());
   for (size_t what = 0; what < kWhats; ++what) {
     for (const auto& invariant : all_) {
       if (invariant->Wants(static_cast<What>(what))) {

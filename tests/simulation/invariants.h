@@ -33,6 +33,9 @@ struct Promises {
   Nanos hold_max = 180 * kSecond;
   // What scheduling may cost.
   Nanos slack = 2 * kSecond;
+  // How fast links may be accepted: so many at once, and so many a second.
+  double links_burst = 2000;
+  double links_per_second = 2000;
   // After everything is healed, until everybody is online.
   Nanos settle = 15 * kMinute;
 };
@@ -70,6 +73,10 @@ struct MachineFacts {
   Nanos interval = 0;       // That the agent keeps.
   Nanos told = 0;           // Larger of the last two told.
   Nanos told_last = 0;
+  // It was turned away, and is to come back then.
+  Nanos postponed_until = 0;
+  // Until when it could not get the link that it has now.
+  Nanos excused_until = 0;
 
   // A goodbye that nothing has taken back.
   bool left = false;
@@ -111,6 +118,8 @@ class Ledger {
     return std::max(disturbed_until_ + promises_.blind_gap, opened_at_);
   }
   Nanos opened_at() const { return opened_at_; }
+  // Until when newcomers may be turned away.
+  Nanos deaf_until() const { return deaf_until_; }
   bool open() const { return open_; }
   // Since when the store takes no writes / takes them again.
   Nanos store_lost_at() const { return store_lost_at_; }
@@ -133,6 +142,7 @@ class Ledger {
   Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
   Nanos disturbed_until_ = 0;
   Nanos restarted_at_ = 0;
+  Nanos deaf_until_ = 0;
   Nanos opened_at_ = 0;
   Nanos healed_at_ = kNever;
   bool open_ = false;

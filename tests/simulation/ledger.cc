@@ -7,7 +7,9 @@ namespace muster::simulation {
 using gateway::Status;
 
 Nanos Ledger::StaleLease(const MachineFacts& m) const {
-  return std::max(promises_.stale_after, m.interval * 5 / 2);
+  // What it was told last may not have reached it.
+  const Nanos interval = std::min(m.interval, m.told);
+  return std::max(promises_.stale_after, interval * 5 / 2);
 }
 
 Nanos Ledger::OfflineLease(const MachineFacts& m) const {
@@ -42,11 +44,16 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
       }
       return;
     case What::kAccepted:
+      if (m.broke.known() || m.epoch == 0) {
+        m.excused_until = std::min(deaf_until_, event.at);
+      }
+      m.excused_until = std::max(m.excused_until, m.postponed_until);
       m.epoch = event.epoch;
       m.echoed = 0;
       m.heard = m.linked = Now(event.at);
       m.broke = {};
       m.left = false;
+      m.postponed_until = 0;
       m.told = std::max(m.told_last, event.length);
       m.told_last = event.length;
       return;
@@ -84,7 +91,9 @@ void Ledger::Take(const Event& event) {
     case What::kOpened:
       open_ = true;
       opened_at_ = event.at;
+      deaf_until_ = 0;
       for (MachineFacts& m : machines_) {
+        m.postponed_until = 0;  // A new life knows nobody whom it sent away.
         if (m.epoch != 0 && !m.broke.known()) m.broke = Now(event.at);
       }
       return;
@@ -111,6 +120,10 @@ void Ledger::Take(const Event& event) {
       m = {};
       m.member = true;
       m.born = m.since = Now(event.at);
+      return;
+    case What::kRefused:
+      m.postponed_until = event.at + event.length;
+      deaf_until_ = std::max(deaf_until_, m.postponed_until);
       return;
     case What::kDeleted:
       m.member = false;

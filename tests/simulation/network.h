@@ -87,6 +87,11 @@ class Network {
   ConnectionId Dial(uint32_t agent);
   // False if that end is closed.
   bool Send(ConnectionId id, Direction direction, const Message& message);
+  // Whether that end is open.
+  bool Holds(ConnectionId id, Direction direction) {
+    const Connection* c = Find(id);
+    return c != nullptr && c->pipes[direction].open;
+  }
   // That end closes; the other one is told in order, if `told`.
   void Close(ConnectionId id, Direction direction, bool told = true);
   // Both ends hear a reset; what was under way is lost.

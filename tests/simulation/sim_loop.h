@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "libprotocol/base/check.h"
 #include "libprotocol/base/event_loop.h"
 #include "tests/simulation/history.h"
 
@@ -24,6 +25,7 @@ class SimLoop final : public EventLoop, public Clock {
 
   // The present, and the wall clock's nanoseconds since the Unix epoch.
   void SetNow(Nanos now, int64_t wall) {
+    tasks_now_ = 0;
     now_ = Instant::SinceBoot(absl::Nanoseconds(now + booted_));
     wall_ = absl::UnixEpoch() + absl::Nanoseconds(wall);
   }
@@ -53,6 +55,7 @@ class SimLoop final : public EventLoop, public Clock {
   // Runs what was posted, and what that posts.
   void RunReady() {
     while (!ready_.empty()) {
+      CountTask();
       Task task = std::move(ready_.front());
       ready_.pop_front();
       std::move(task)();
@@ -62,6 +65,7 @@ class SimLoop final : public EventLoop, public Clock {
   bool RunTimer() {
     const auto first = std::min_element(timers_.begin(), timers_.end());
     if (first == timers_.end() || first->when > now_) return false;
+    CountTask();
     Task task = std::move(first->task);
     *first = std::move(timers_.back());
     timers_.pop_back();
@@ -74,10 +78,14 @@ class SimLoop final : public EventLoop, public Clock {
     if (first == timers_.end() || first->when == Instant::Never()) {
       return kNever;
     }
-    return absl::ToInt64Nanoseconds(first->when.since_boot()) - booted_;
+    // Instants are finer than nanoseconds: never a moment too early.
+    return absl::ToInt64Nanoseconds(first->when.since_boot()) + 1 - booted_;
   }
 
  private:
+  // A loop that never comes to rest would stop all time.
+  void CountTask() { MUSTER_CHECK(++tasks_now_ < 1'000'000); }
+
   struct Timer {
     Instant when;
     uint64_t id;
@@ -91,6 +99,7 @@ class SimLoop final : public EventLoop, public Clock {
   Instant now_;
   absl::Time wall_;
   uint64_t last_timer_ = 0;
+  uint32_t tasks_now_ = 0;
   std::deque<Task> ready_;
   std::vector<Timer> timers_;
 };

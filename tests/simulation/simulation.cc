@@ -1,6 +1,7 @@
 #include "tests/simulation/simulation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "tests/simulation/agent_node.h"
@@ -14,21 +15,48 @@ namespace {
 constexpr Nanos kTickEvery = 15 * kSecond;
 
 // At the end nothing fails for so long: long enough to settle, and to be seen.
-constexpr Nanos kHealedFor = 30 * kMinute;
+constexpr Nanos kHealedFor = 45 * kMinute;
+
+// What the gateway of a run is set to. Both members say the same.
+struct Settings {
+  gateway::FleetOptions options;
+  Promises promises;
+};
+
+Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
+  Random random(options.seed, 'S');
+  Settings settings;
+  const auto machines = static_cast<double>(drawn.machines);
+  if (drawn.faults[static_cast<size_t>(Fault::kFewDoors)]) {
+    auto& limits = settings.options.admission;
+    limits.links_per_second_max = 0.2 + 10 * random.Unit() * random.Unit();
+    limits.burst = 1 + std::floor(machines / 2 * random.Unit());
+    settings.promises.links_per_second = limits.links_per_second_max;
+    settings.promises.links_burst = limits.burst;
+    settings.promises.settle +=
+        static_cast<Nanos>(machines / limits.links_per_second_max) * kSecond;
+  }
+  if (drawn.faults[static_cast<size_t>(Fault::kScaledIntervals)]) {
+    settings.options.heartbeats_per_second_max =
+        machines / (30 + 170 * random.Unit());
+  }
+  return settings;
+}
 
 class Run final : private NetworkEnds {
  public:
   Run(const SimulationOptions& options, const SimulationResult& drawn)
-      : length_(drawn.length),
+      : settings_(Draw(options, drawn)),
+        length_(drawn.length),
         stop_at_violation_(options.stop_at_violation),
         timeline_(options.seed),
-        invariants_(Promises{}),
+        invariants_(settings_.promises),
         recorder_(timeline_, invariants_, options.reader),
         spare_(drawn.machines / 4 + 1),
         network_(timeline_, *this, drawn.machines + spare_, options.seed),
         gateway_({timeline_, recorder_, network_, options.seed,
                   drawn.machines + spare_},
-                 gateway::FleetOptions{}),
+                 settings_.options),
         director_(
             {timeline_, recorder_, network_, gateway_, agents_, options.seed},
             drawn.faults, drawn.machines) {
@@ -68,8 +96,12 @@ class Run final : private NetworkEnds {
     result.transitions_hash = recorder_.transitions_hash();
     result.events = recorder_.events();
     result.heartbeats = gateway_.heartbeats();
+    // Only a day at the default interval counts as one.
+    const double scale =
+        settings_.options.heartbeats_per_second_max / result.machines * 30;
     result.machine_days = static_cast<double>(result.machines) *
-                          static_cast<double>(timeline_.now()) / kDay;
+                          static_cast<double>(timeline_.now()) / kDay *
+                          std::min(1.0, scale);
   }
 
  private:
@@ -126,6 +158,7 @@ class Run final : private NetworkEnds {
     agents_[agent]->Hear(id, message);
   }
 
+  const Settings settings_;
   const Nanos length_;
   const bool stop_at_violation_;
   Timeline timeline_;

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""The simulation must notice every rule that is wrong on purpose (mutations.py).
+
+Each mutation is compiled from a copy of the file that it changes, linked with
+the rest of muster-simulate, and lives through seeds until an invariant breaks.
+
+usage: gate.py BUILD_FOLDER [NAME…]      e.g. gate.py build/dev no-grace
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+from mutations import MUTATIONS
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PROGRAM = "tests/simulation/muster-simulate"
+SEEDS, DAYS, PATIENCE = 60, 20, 300  # Lives per mutation; machine-days each; seconds.
+
+
+def compile_command(build, source):
+    """The words that compile `source` into simulation_core."""
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        if entry["file"] == str(ROOT / source) and "simulation_core" in entry["command"]:
+            return shlex.split(entry["command"])
+    raise LookupError(f"{source} is not compiled for the simulation")
+
+
+def link_command(build):
+    commands = subprocess.run(["ninja", "-C", build, "-t", "commands", "-s", PROGRAM],
+                              check=True, capture_output=True, text=True).stdout
+    line = [l for l in commands.splitlines() if f"-o {PROGRAM}" in l][-1]
+    # CMake wraps it: ": && COMMAND && :".
+    return shlex.split(line.removeprefix(": &&").removesuffix("&& :"))
+
+
+def mutate(mutation, folder):
+    text = (ROOT / mutation.file).read_text()
+    count = text.count(mutation.old)
+    if count != 1:
+        raise LookupError(f"does not apply: {mutation.file} has that piece {count} times")
+    source = folder / pathlib.Path(mutation.file).name
+    source.write_text(text.replace(mutation.old, mutation.new))
+    return source
+
+
+def build_mutant(mutation, build, link):
+    folder = build / "mutants" / mutation.name
+    folder.mkdir(parents=True, exist_ok=True)
+    source = mutate(mutation, folder)
+    command = compile_command(build, mutation.file)
+    was = command[command.index("-o") + 1]
+    now = str(folder / "mutated.o")
+    command = [now if w == was else now + ".d" if w == was + ".d" else w for w in command]
+    command[command.index("-c") + 1] = str(source)
+    # Wrong code may leave something unused.
+    command.append("-Wno-error")
+    subprocess.run(command, cwd=build, check=True, capture_output=True, text=True)
+    program = folder / "muster-simulate"
+    words = [now if w == was else str(program) if w == PROGRAM else w for w in link]
+    subprocess.run(words, cwd=build, check=True, capture_output=True, text=True)
+    return program
+
+
+def judge(mutation, build, link):
+    """(caught, what was seen)"""
+    begin = time.monotonic()
+    try:
+        program = build_mutant(mutation, build, link)
+        lives = subprocess.run(
+            [program, "--seeds", str(SEEDS), "--per-seed", str(DAYS), "--until-violation"],
+            capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    except LookupError as error:
+        return False, str(error)
+    except subprocess.CalledProcessError as error:
+        return False, f"does not compile: {error.stderr[:400]}"
+    except subprocess.TimeoutExpired:
+        return False, f"survived {PATIENCE} s"
+    took = time.monotonic() - begin
+    ids = sorted(set(re.findall(r"^VIOLATED (\w+)", lives.stdout, re.M)))
+    seed = re.findall(r"^seed (\d+):", lives.stdout, re.M)
+    if lives.returncode < 0:
+        return True, f"died of signal {-lives.returncode}, {took:.0f} s"
+    if not ids:
+        return False, f"survived {SEEDS} lives of {DAYS} machine-days"
+    return True, f"{' '.join(ids)} at seed {seed[-1]}, {took:.0f} s"
+
+
+def main():
+    if "MUSTER_LONG_TESTS" not in os.environ and not sys.argv[2:]:
+        print("skipped: only with tools/test --full (MUSTER_LONG_TESTS)")
+        return 77
+    build = pathlib.Path(sys.argv[1]).resolve()
+    chosen = [m for m in MUTATIONS if not sys.argv[2:] or m.name in sys.argv[2:]]
+    link = link_command(build)
+    survivors = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutation, (caught, seen) in zip(
+                chosen, pool.map(lambda m: judge(m, build, link), chosen)):
+            survivors += not caught
+            print(f"{'caught  ' if caught else 'SURVIVED'} {mutation.name:36} {seen}", flush=True)
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutations caught")
+    return 1 if survivors or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

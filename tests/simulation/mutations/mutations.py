@@ -1,0 +1,161 @@
+"""Rules that are wrong on purpose: each a bug that somebody's users met.
+
+A mutation replaces one piece of the rules, which must occur exactly once. The
+simulation must notice every one (gate.py); one that no longer applies fails the
+gate too: then the rule has changed, and the mutation with it.
+"""
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    name: str
+    file: str
+    old: str
+    new: str
+    source: str  # Where such a bug was met.
+
+
+FLEET = "gateway/fleet/fleet.cc"
+JUDGING = "gateway/fleet/fleet_judging.cc"
+OPERATORS = "gateway/fleet/fleet_operators.cc"
+PRESENCE = "gateway/fleet/presence.cc"
+HISTORY = "gateway/fleet/history_log.cc"
+ADMISSION = "gateway/fleet/admission.cc"
+DESK = "gateway/fleet/command_desk.cc"
+LINK = "agent/link/link_machine.cc"
+
+MUTATIONS = [
+    Mutation("own-pause-is-their-silence", JUDGING,
+             "if (still.to - still.from <= options_.presence.blind_gap) return;",
+             "if (still.to - still.from >= absl::ZeroDuration()) return;",
+             "kubernetes #24597: all nodes NotReady at once because the controller was cut off; Mesos caps removals "
+             "for the same reason"),
+    Mutation("long-pause-only-shifts", PRESENCE,
+             "if (gap >= policy_->blind_restart) {",
+             "if (gap >= 1000 * policy_->blind_restart) {",
+             "kubernetes #32510: controller failover, then every node NotReady before it could report"),
+    Mutation("pause-does-not-shift-the-grace", PRESENCE,
+             "if (grace_end_) *grace_end_ += gap;",
+             "",
+             "kubernetes #32510, the short form: the shorter of two timers was forgotten"),
+    Mutation("links-found-lost-after-a-pause-count", JUDGING,
+             "trust_links_from_ = now + options_.presence.blind_gap;",
+             "",
+             "gRPC agents with keepalive 10 s: 200 of 200 streams lost when the gateway was stopped for 8 s (measured)"),
+    Mutation("start-inherits-old-leases", FLEET,
+             "machine.presence.Blind(Instant(), now);",
+             "",
+             "Nomad and Mesos: leases must be granted anew by a new leader"),
+    Mutation("start-makes-everybody-offline", PRESENCE,
+             "Presence p(policy, status, now);\n  p.verdict_ = std::move(verdict);",
+             "Presence p(policy, Status::kOffline, now);\n  p.verdict_ = std::move(verdict);",
+             "MeshCentral, Tactical RMM and others show every device offline after a server restart"),
+    Mutation("old-link-ends-the-new-one", FLEET,
+             "Machine* machine = Current(agent, epoch);\n  if (machine == nullptr) return;\n"
+             "  const Instant now = loop_.clock().Now();\n  Pass(now);\n  Catch(*machine);\n  machine->link = nullptr;",
+             "Machine* machine = machines_.Find(agent);\n  if (machine == nullptr || machine->link == nullptr) return;\n"
+             "  const Instant now = loop_.clock().Now();\n  Pass(now);\n  Catch(*machine);\n  machine->link = nullptr;",
+             "mochi-mqtt #483, MQTTnet #486, KAFKA-19950: the end of the old session makes the new one offline"),
+    Mutation("any-epoch-counts", FLEET,
+             "return machine->record.epoch == epoch ? machine : nullptr;",
+             "return machine;",
+             "MQTTnet #486: two sessions of one client are both taken for it"),
+    Mutation("no-new-epoch", FLEET,
+             "return std::max(run_ << kLinkBits | ++links_this_run_, seen + 1);",
+             "return std::max(run_ << kLinkBits | links_this_run_, seen);",
+             "Jepsen on etcd locks: without a fencing token the former owner still writes"),
+    Mutation("no-grace", PRESENCE,
+             "if (loss == LinkLoss::kPlain) grace_end_ = now + policy_->reconnect_grace;",
+             "if (loss == LinkLoss::kPlain) grace_end_ = now;",
+             "PatchMon #773: every reconnect behind a proxy is an offline"),
+    Mutation("lost-link-is-no-news", PRESENCE,
+             "if (loss == LinkLoss::kPlain) grace_end_ = now + policy_->reconnect_grace;",
+             "",
+             "wazuh #507: a broken connection is noticed 20 to 30 minutes later"),
+    Mutation("hearing-is-enough", PRESENCE,
+             "void Presence::Heard(Instant now) { heard_from_ = now; }",
+             "void Presence::Heard(Instant now) { heard_from_ = echoed_from_ = now; }",
+             "PatchMon #847: reports arrive, commands do not, the host is shown as up"),
+    Mutation("a-link-is-online", FLEET,
+             "machine->presence.Told(HeartbeatInterval());\n  Heard(*machine, now);",
+             "machine->presence.Told(HeartbeatInterval());\n  Heard(*machine, now);\n"
+             "  if (const auto c = machine->presence.Echoed(now)) Record(*machine, *c);",
+             "openFrameworks #6273 and many: connected is taken for alive"),
+    Mutation("old-echoes-count", FLEET,
+             "if (heartbeat.acknowledged > machine->acknowledgement_echoed &&\n"
+             "      heartbeat.acknowledged < answer.acknowledgement) {",
+             "{",
+             "wazuh #36743: status connected for eleven days, the last acknowledgement as old"),
+    Mutation("offline-for-ever", FLEET,
+             "if (const auto change = machine->presence.Echoed(now)) {",
+             "if (machine->record.status == Status::kOffline) {\n"
+             "    } else if (const auto change = machine->presence.Echoed(now)) {",
+             "Nomad #27675: a client stays down for ever once it was declared so"),
+    Mutation("goodbye-is-for-ever", PRESENCE,
+             "grace_end_.reset();\n  promise_end_.reset();\n}",
+             "grace_end_.reset();\n}",
+             "SSM agent: an instance that was updated stays ConnectionLost although it answers"),
+    Mutation("promise-never-lapses", PRESENCE,
+             "if (promise_end_) return *promise_end_;",
+             "if (promise_end_) return Instant::Never();",
+             "netdata-cloud #211: a node that left is shown as reachable"),
+    Mutation("judged-once", JUDGING,
+             "deadlines_.Schedule(machine.record.id, NextLook(machine));\n}",
+             "}",
+             "kubernetes #48681, #135205: what was left undone at the first look is never looked at again"),
+    Mutation("nobody-looks", FLEET,
+             "Schedule(*machine);\n  return answer;",
+             "return answer;",
+             "wazuh #507: the reaper knew nothing of agents on TCP"),
+    Mutation("silent-links-stay", JUDGING,
+             "if (machine.link != nullptr && now >= machine.presence.SilentAt()) {",
+             "if (false) {",
+             "hysteria #1179, webdis #54: half-open connections are kept for hours"),
+    Mutation("lease-ignores-the-told-interval", PRESENCE,
+             "return std::max(stale_after, 2.5 * interval);",
+             "return stale_after;",
+             "Nomad scales heartbeats with the cluster and had to scale the TTL with them"),
+    Mutation("full-disk-loses-history", HISTORY,
+             "waiting_.merge(batch);\n  if (retry_armed_) return;",
+             "if (retry_armed_) return;",
+             "kubernetes #50067: the store was away when the verdict was to be written, and it never was"),
+    Mutation("history-out-of-order", HISTORY,
+             "if (waiting_.empty()) {",
+             "if (true) {",
+             "Yuzu and Breeze: an older write lands on a newer one"),
+    Mutation("deleted-before-durable", OPERATORS,
+             "SaveTombstone(machine, std::move(done));",
+             "done(absl::OkStatus());\n  SaveTombstone(machine, [](const absl::Status&) {});",
+             "syncthing #250, netdata #19609: the deleted node is back after a restart"),
+    Mutation("storm-without-a-door", ADMISSION,
+             "if (tokens_ >= 1) {",
+             "if (true) {",
+             "teleport #6889, nats-server #1368: everybody comes back in the same second"),
+    Mutation("turned-away-is-silent", FLEET,
+             "machine.presence.Postpone(now + *wait);",
+             "",
+             "nats-tcl #33: the storm itself makes clients time out, for hours"),
+    Mutation("half-open-for-ever", LINK,
+             "if (!unanswered_.empty() && now - unanswered_.front().sent >=\n"
+             "                                      policy_.lease_intervals * interval_) {",
+             "if (false) {",
+             "wazuh #36743, PatchMon #773: the agent never notices a half-open connection"),
+    Mutation("greeting-for-ever", LINK,
+             "deadline_ = now + policy_.welcome_timeout;",
+             "deadline_ = Instant::Never();",
+             "PatchMon #773: a dial that nobody answers is never given up"),
+    Mutation("no-backoff", LINK,
+             "return random_() *\n         std::min(cap, policy_.reconnect_base * std::exp2(doublings));",
+             "return random_() * policy_.reconnect_base * (1 + 0 * doublings + 0 * absl::ToDoubleSeconds(cap));",
+             "NodeLite #27, elastic-agent #13874: a fleet hammers the server that is down"),
+    Mutation("retry-after-is-not-read", LINK,
+             "if (disconnect.has_retry_after()) {",
+             "if (false) {",
+             "nats-server #1368: the server must be able to tell clients when to come back"),
+    Mutation("silent-after-a-lost-answer", LINK,
+             "if (unanswered_.empty()) return heartbeat_at_;",
+             "if (!unanswered_.empty()) return unanswered_.front().sent + policy_.lease_intervals * interval_;\n"
+             "      if (unanswered_.empty()) return heartbeat_at_;",
+             "SSM agent: one answer that is lost stops the timer of the next message"),
+]
