@@ -1,6 +1,7 @@
 #include "tools/musterctl/command_line.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,14 +11,17 @@
 #include "google/protobuf/descriptor.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/wire/duration_text.h"
-#include "libprotocol/wire/proto_json.h"
 #include "tools/musterctl/agents_verbs.h"
 #include "tools/musterctl/commands_verbs.h"
+#include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/help_text.h"
+#include "tools/musterctl/history_verbs.h"
 #include "tools/musterctl/login_verbs.h"
 #include "tools/musterctl/run_verb.h"
 #include "tools/musterctl/status_verbs.h"
 #include "tools/musterctl/tokens_verbs.h"
+#include "tools/musterctl/watch_verb.h"
 
 namespace muster::ctl {
 namespace {
@@ -37,13 +41,6 @@ struct Parse {
   Refuse(fmt::format("{}: {}", flag, text));
 }
 
-absl::Duration DurationOf(const std::string& flag, const std::string& text) {
-  const auto d = wire::ParseDurationText(text);
-  if (!d.ok()) Refuse(flag, ToStd(d.status().message()));
-  if (*d < absl::ZeroDuration()) Refuse(flag, text + " is negative");
-  return *d;
-}
-
 template <typename T>  // absl::Duration or an optional of it
 CLI::Option* AddDuration(CLI::App* app, const std::string& flag, T& out,
                          const std::string& help) {
@@ -51,59 +48,29 @@ CLI::Option* AddDuration(CLI::App* app, const std::string& flag, T& out,
       ->add_option_function<std::string>(
           flag,
           [&out, flag](const std::string& text) {
-            out = DurationOf(flag, text);
+            const auto d = wire::ParseDurationText(text);
+            if (!d.ok()) Refuse(flag, ToStd(d.status().message()));
+            if (*d < absl::ZeroDuration()) Refuse(flag, text + " is negative");
+            out = *d;
           },
           help)
       ->type_name("DURATION");
 }
 
-// The JSON words of an enum of the contract: "bash|sh|…".
-std::string EnumWords(const google::protobuf::EnumDescriptor* type) {
-  std::string words;
-  for (int i = 0; i < type->value_count(); ++i) {
-    if (type->value(i)->number() == 0) continue;
-    words += (words.empty() ? "" : "|") + wire::EnumText(*type->value(i));
-  }
-  return words;
-}
-
-template <typename Enum>
-Enum EnumOf(const std::string& flag,
-            const google::protobuf::EnumDescriptor* type,
-            const std::string& word) {
-  for (int i = 0; i < type->value_count(); ++i) {
-    const auto* value = type->value(i);
-    if (value->number() != 0 && wire::EnumText(*value) == word) {
-      return static_cast<Enum>(value->number());
-    }
-  }
-  Refuse(flag, fmt::format("\"{}\" is none of {}", word, EnumWords(type)));
-}
-
-template <typename Enum>
-CLI::Option* AddEnum(CLI::App* app, const std::string& flag,
-                     const google::protobuf::EnumDescriptor* type, Enum& out,
-                     const std::string& help) {
-  return app
-      ->add_option_function<std::string>(
-          flag,
-          [&out, type, flag](const std::string& word) {
-            out = EnumOf<Enum>(flag, type, word);
-          },
-          help)
-      ->type_name(EnumWords(type));
-}
-
-template <typename Enum>
-CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
+CLI::Option* AddWords(CLI::App* app, const std::string& flag,
                       const google::protobuf::EnumDescriptor* type,
-                      std::vector<Enum>& out, const std::string& help) {
+                      std::function<void(int)> take, const std::string& help) {
   return app
       ->add_option_function<std::vector<std::string>>(
           flag,
-          [&out, type, flag](const std::vector<std::string>& words) {
+          [type, flag, take](const std::vector<std::string>& words) {
             for (const auto& word : words) {
-              out.push_back(EnumOf<Enum>(flag, type, word));
+              const std::optional<int> number = EnumNumber(type, word);
+              if (!number) {
+                Refuse(flag, fmt::format("\"{}\" is none of {}", word,
+                                         EnumWords(type)));
+              }
+              take(*number);
             }
           },
           help)
@@ -111,17 +78,39 @@ CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
       ->delimiter(',');
 }
 
+template <typename Enum>
+CLI::Option* AddEnum(CLI::App* app, const std::string& flag,
+                     const google::protobuf::EnumDescriptor* type, Enum& out,
+                     const std::string& help) {
+  return AddWords(
+             app, flag, type, [&out](int n) { out = static_cast<Enum>(n); },
+             help)
+      ->expected(1);
+}
+
+template <typename Enum>
+CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
+                      const google::protobuf::EnumDescriptor* type,
+                      std::vector<Enum>& out, const std::string& help) {
+  return AddWords(
+      app, flag, type, [&out](int n) { out.push_back(static_cast<Enum>(n)); },
+      help);
+}
+
 void AddNoHeaders(CLI::App* verb, bool& header) {
   verb->add_flag_callback(
       "--no-headers", [&header] { header = false; }, "no line of titles");
 }
 
+CLI::App* AddLongVerb(CLI::App* parent, const std::string& name,
+                      const std::string& help, const std::string& footer) {
+  CLI::App* verb = parent->add_subcommand(name, help);
+  return verb->footer(footer + "\n\nFlags of every verb: musterctl --help");
+}
+
 CLI::App* AddVerb(CLI::App* parent, const std::string& name,
                   const std::string& help, const std::string& example) {
-  CLI::App* verb = parent->add_subcommand(name, help);
-  verb->footer("Example:\n  " + example +
-               "\n\nFlags of every verb: musterctl --help");
-  return verb;
+  return AddLongVerb(parent, name, help, "Example:\n  " + example);
 }
 
 CLI::App* AddNoun(CLI::App& app, const std::string& name,
@@ -170,13 +159,9 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option_function<std::string>(
          "--color",
          [&flags](const std::string& word) {
-           if (word == "always") {
-             flags.color = ColorMode::kAlways;
-           } else if (word == "never") {
-             flags.color = ColorMode::kNever;
-           } else if (word != "auto") {
-             Refuse("--color", "\"" + word + "\" is none of auto|always|never");
-           }
+           const auto mode = ParseColorMode(word);
+           if (!mode) Refuse("--color", word + " is none of auto|always|never");
+           flags.color = *mode;
          },
          "colour of the status word [auto; NO_COLOR]")
       ->type_name("auto|always|never");
@@ -185,12 +170,7 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
 }
 
 void AddLogin(CLI::App& app, Parse& parse) {
-  CLI::App* login =
-      AddVerb(&app, "login",
-              "check a token with the gateway and keep it as a context; "
-              "without --token-file it is asked for or read from stdin",
-              "musterctl login -s https://gw:7080 --pin sha256//… "
-              "--token-file admin-token");
+  CLI::App* login = AddVerb(&app, "login", kLoginHelp, kLoginExample);
   auto file = std::make_shared<std::string>();
   login->add_option("--token-file", *file, "file with the token; - is stdin")
       ->type_name("FILE");
@@ -233,6 +213,45 @@ void AddAgentsWait(CLI::App* agents, Parse& parse) {
   Bind(wait, parse, options, AgentsWait);
 }
 
+void AddPast(CLI::App* verb, PastOptions& past) {
+  AddDuration(verb, "--since", past.since, "only the last so long");
+  verb->add_option("--limit", past.limit,
+                   "at most so many lines [50; with --since 10000]")
+      ->check(CLI::Range(1, 10'000));
+  AddNoHeaders(verb, past.header);
+}
+
+void AddAgentsHistory(CLI::App* agents, Parse& parse) {
+  CLI::App* history = AddLongVerb(
+      agents, "history", "what happened to one machine", kHistoryFooter);
+  auto options = std::make_shared<AgentsHistoryOptions>();
+  history->add_option("AGENT", options->agent)->required();
+  history->add_flag("--links", options->links, "its links too");
+  AddPast(history, options->past);
+  Bind(history, parse, options, AgentsHistory);
+}
+
+void AddAgentsWatch(CLI::App* agents, Parse& parse) {
+  CLI::App* watch = AddLongVerb(agents, "watch",
+                                "the heartbeats of one machine, as they arrive",
+                                kWatchFooter);
+  auto options = std::make_shared<AgentsWatchOptions>();
+  watch->add_option("AGENT", options->agent)->required();
+  watch->add_option("--count", options->count, "end after so many")
+      ->check(CLI::Range(1, 1'000'000'000));
+  AddNoHeaders(watch, options->header);
+  Bind(watch, parse, options, AgentsWatch);
+}
+
+void AddIncidents(CLI::App& app, Parse& parse) {
+  CLI::App* incidents =
+      AddLongVerb(&app, "incidents", "what happened to many machines at once",
+                  kIncidentsFooter);
+  auto options = std::make_shared<PastOptions>();
+  AddPast(incidents, *options);
+  Bind(incidents, parse, options, Incidents);
+}
+
 void AddAgents(CLI::App& app, Parse& parse) {
   CLI::App* agents =
       AddNoun(app, "agents", "agent",
@@ -264,28 +283,15 @@ void AddAgents(CLI::App& app, Parse& parse) {
     return AgentsLabel(tool, agent, *changes);
   });
   AddAgentsWait(agents, parse);
+  AddAgentsHistory(agents, parse);
+  AddAgentsWatch(agents, parse);
 }
 
-constexpr char kRunFooter[] =
-    R"(One word after -- is a text for the shell: pipes and variables work there.
-Several words are executed as they are, without a shell; with --shell bash, sh
-or zsh they are quoted for it.
-
-Exit code: the command's own; 128+n killed by signal n; 124 timed out; 125 it
-did not run (safe to repeat); 255 outcome unknown (do not repeat). Unless it is
-the command's own, the last line on stderr says which.
-
-Ctrl-C asks to cancel; a second one leaves the command running.
-
-Examples:
-  musterctl run web-1 -- 'df -h | grep /var'
-  musterctl run web-1 --timeout 10m -- apt-get -y upgrade
-  musterctl run web-1 --shell python3 --script check.py)";
-
 void AddRun(CLI::App& app, Parse& parse) {
-  CLI::App* run = app.add_subcommand(
-      "run", "run a command on one machine, live: run AGENT [flags] -- CMD…");
-  run->footer(kRunFooter);
+  CLI::App* run = AddLongVerb(
+      &app, "run",
+      "run a command on one machine, live: run AGENT [flags] -- CMD…",
+      kRunFooter);
   auto options = std::make_shared<RunOptions>();
   run->add_option("AGENT", options->agent)->required();
   AddEnum(run, "--shell", v1::ShellType_descriptor(), options->shell,
@@ -467,14 +473,11 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddAgents(app, parse);
   AddRun(app, parse);
   AddCommands(app, parse);
+  AddIncidents(app, parse);
   AddTokens(app, parse);
   AddStatusAndVersion(app, parse);
   AddContext(app, parse);
-  app.footer(
-      "Settings: flag, then environment, then context, then default.\n"
-      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 "
-      "gateway\nunreachable, 6 conflict, 7 machine not online, 124 timed out, "
-      "130 interrupted.");
+  app.footer(kProgramFooter);
   std::ranges::reverse(arguments);  // As CLI11 wants them.
   try {
     app.parse(std::move(arguments));

@@ -117,4 +117,16 @@ absl::StatusOr<std::string> JoinPages(const std::vector<std::string>& pages,
   return joined.dump();
 }
 
+absl::StatusOr<std::string> JoinObjects(
+    const std::vector<std::string>& objects) {
+  Json joined = Json::object();
+  for (const std::string& object : objects) {
+    absl::StatusOr<Json> tree = ParseTree(object);
+    if (!tree.ok()) return tree.status();
+    joined.update(*tree);
+  }
+  joined.erase("next_page_token");
+  return joined.dump();
+}
+
 }  // namespace muster::ctl

@@ -26,6 +26,11 @@ absl::StatusOr<std::string> JsonToYaml(std::string_view json);
 absl::StatusOr<std::string> JoinPages(const std::vector<std::string>& pages,
                                       const std::string& key);
 
+// One object with the fields of all `objects`, which have none in common but
+// next_page_token: that is left out.
+absl::StatusOr<std::string> JoinObjects(
+    const std::vector<std::string>& objects);
+
 }  // namespace muster::ctl
 
 #endif  // MUSTER_TOOLS_MUSTERCTL_OUTPUT_FORMAT_H_

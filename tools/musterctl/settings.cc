@@ -41,6 +41,13 @@ absl::Status UseContext(const std::string& named,
 
 }  // namespace
 
+std::optional<ColorMode> ParseColorMode(std::string_view word) {
+  if (word == "auto") return ColorMode::kAuto;
+  if (word == "always") return ColorMode::kAlways;
+  if (word == "never") return ColorMode::kNever;
+  return std::nullopt;
+}
+
 absl::Status CheckServer(std::string_view url) {
   std::string_view rest = url;
   const bool tls = rest.starts_with("https://");

@@ -21,6 +21,9 @@ inline constexpr char kDefaultServer[] = "http://127.0.0.1:7080";
 
 enum class ColorMode { kAuto, kAlways, kNever };
 
+// "auto", "always", "never"; absent for anything else.
+std::optional<ColorMode> ParseColorMode(std::string_view word);
+
 // The flags that every verb has, as they were given.
 struct GlobalFlags {
   std::optional<std::string> server, context, ca_file, pin, config;

@@ -1,0 +1,66 @@
+// What `--help` says beyond the flags.
+
+#ifndef MUSTER_TOOLS_MUSTERCTL_HELP_TEXT_H_
+#define MUSTER_TOOLS_MUSTERCTL_HELP_TEXT_H_
+
+namespace muster::ctl {
+
+inline constexpr char kProgramFooter[] =
+    R"(Settings: flag, then environment, then context, then default.
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 gateway
+unreachable, 6 conflict, 7 machine not online, 124 timed out, 130 interrupted.)";
+
+inline constexpr char kLoginHelp[] =
+    "check a token with the gateway and keep it as a context; without "
+    "--token-file it is asked for or read from stdin";
+inline constexpr char kLoginExample[] =
+    "musterctl login -s https://gw:7080 --pin sha256//… --token-file "
+    "admin-token";
+
+inline constexpr char kRunFooter[] =
+    R"(One word after -- is a text for the shell: pipes and variables work there.
+Several words are executed as they are, without a shell; with --shell bash, sh
+or zsh they are quoted for it.
+
+Exit code: the command's own; 128+n killed by signal n; 124 timed out; 125 it
+did not run (safe to repeat); 255 outcome unknown (do not repeat). Unless it is
+the command's own, the last line on stderr says which.
+
+Ctrl-C asks to cancel; a second one leaves the command running.
+
+Examples:
+  musterctl run web-1 -- 'df -h | grep /var'
+  musterctl run web-1 --timeout 10m -- apt-get -y upgrade
+  musterctl run web-1 --shell python3 --script check.py)";
+
+inline constexpr char kHistoryFooter[] =
+    R"(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
+with "gateway" tell when the gateway itself could not hear: nobody was judged
+then ("blind"), or nobody without a link ("deaf").
+
+Examples:
+  musterctl agents history web-1
+  musterctl agents history web-1 --since 24h --links
+  musterctl agents history web-1 --since 7d -o json)";
+
+inline constexpr char kIncidentsFooter[] =
+    R"(Newest first. An incident: many machines of one group (subnet, or label
+muster.group) fell silent together. Lines of "gateway" tell when the gateway
+itself could not hear.
+
+Examples:
+  musterctl incidents
+  musterctl incidents --since 24h -o wide)";
+
+inline constexpr char kWatchFooter[] =
+    R"(RTT is the round trip that the agent measured with the heartbeat before; SKEW
+is the machine's clock minus the gateway's. Ctrl-C ends it. It costs the gateway
+nothing while nobody watches. With -o json each heartbeat is one line of JSON.
+
+Examples:
+  musterctl agents watch web-1
+  musterctl agents watch web-1 --count 3 -o json)";
+
+}  // namespace muster::ctl
+
+#endif  // MUSTER_TOOLS_MUSTERCTL_HELP_TEXT_H_
