@@ -66,7 +66,7 @@ std::vector<wire::Setting> AgentSettings(AgentConfig& c) {
 absl::StatusOr<AgentConfig> LoadAgentConfig(
     const wire::SettingSources& sources) {
   AgentConfig config;
-  RETURN_IF_ERROR(wire::LoadSettings(AgentSettings(config), sources));
+  RETURN_IF_ERROR(wire::LoadSettings(AgentSettings(config), sources).status());
   return config;
 }
 

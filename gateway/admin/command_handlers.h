@@ -31,6 +31,10 @@ class CommandHandlers {
       : loop_(loop), fleet_(fleet), store_(store), defaults_(defaults) {}
   void AddTo(HandlerTable& table);
 
+  // The gateway stops: who waits for a command is answered as at the end of the
+  // wait, and nobody waits any more.
+  void EndWaits();
+
  private:
   using Found = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
 
@@ -66,6 +70,7 @@ class CommandHandlers {
   Fleet& fleet_;
   StoreClient& store_;
   const CommandDefaults defaults_;
+  bool waits_ended_ = false;
 };
 
 }  // namespace muster::gateway

@@ -353,6 +353,10 @@ void CommandDesk::Watch(const CommandId& id, Changed changed) {
   open->watchers.push_back(std::move(changed));
 }
 
+void CommandDesk::WakeWatchers() {
+  for (auto& [id, open] : open_) Notify(*open);
+}
+
 CommandDesk::Open* CommandDesk::FindOpen(const CommandId& id) {
   const auto it = open_.find(id);
   return it == open_.end() ? nullptr : it->second.get();

@@ -100,6 +100,9 @@ class CommandDesk {
   // (posted) if it is not open or already watched by too many.
   void Watch(const CommandId& id, Changed changed);
 
+  // Calls everyone who watches, as if every command had changed.
+  void WakeWatchers();
+
  private:
   struct Open {
     CommandRecord record;

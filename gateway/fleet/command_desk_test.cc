@@ -533,6 +533,19 @@ TEST_F(CommandDeskTest, AWatcherFiresOnceAtTheNextChange) {
   EXPECT_EQ(fired, 2) << "not open: at once";
 }
 
+TEST_F(CommandDeskTest, EveryWatcherCanBeWoken) {
+  int fired = 0;
+  for (const char* id : {"c1", "c2"}) {
+    Submit(id);
+    loop_.RunReady();
+    desk_.Watch(CommandId(id), [&] { ++fired; });
+  }
+  desk_.WakeWatchers();
+  EXPECT_EQ(fired, 2);
+  desk_.WakeWatchers();
+  EXPECT_EQ(fired, 2) << "each once";
+}
+
 TEST_F(CommandDeskTest, TheSameIdempotencyKeyIsTheSameCommand) {
   CommandRecord command = Command("c1");
   command.idempotency_key = "key";

@@ -3,9 +3,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -84,6 +87,16 @@ absl::Status CheckIsFree(const std::string& data_dir) {
   return absl::OkStatus();
 }
 
+// Those of `folder` and its parents that are not there, outermost first.
+std::vector<std::string> MissingFolders(const std::string& folder) {
+  std::vector<std::string> missing;
+  for (std::filesystem::path path = folder;
+       !path.empty() && !FileExists(path.string()); path = path.parent_path()) {
+    missing.insert(missing.begin(), path.string());
+  }
+  return missing;
+}
+
 // The copy at `partial` becomes a database that a gateway accepts; returns what
 // was enclosed.
 absl::StatusOr<std::vector<EnclosedFile>> OpenCopy(const std::string& file,
@@ -116,29 +129,37 @@ absl::Status RestoreBackup(const std::string& file,
   if (!FileExists(file)) {
     return absl::NotFoundError(fmt::format("{} not found", file));
   }
-  RETURN_IF_ERROR(MakeFolder(data_dir, 0700));
-  RETURN_IF_ERROR(MakeFolder(data_dir + "/ca", 0700));
-  const std::string database = data_dir + "/muster.db";
-  const std::string partial = database + ".restoring";
-  const absl::Cleanup remove = [&partial] {
-    for (const char* suffix : {"", "-wal", "-shm"}) {
-      unlink((partial + suffix).c_str());
-    }
+  // What is new because of us, outermost first.
+  std::vector<std::string> made = MissingFolders(data_dir + "/ca");
+  absl::Cleanup undo = [&made] {
+    std::for_each(made.rbegin(), made.rend(),
+                  [](const std::string& path) { remove(path.c_str()); });
   };
+  RETURN_IF_ERROR(MakeFolder(data_dir, 0700));
+  const std::string database = data_dir + "/muster.db";
+  // A folder, for all the files that a database has while it is worked on.
+  const std::string work = database + ".restoring";
+  RETURN_IF_ERROR(RemoveTree(work));
+  const absl::Cleanup clear = [&work] { RemoveTree(work).IgnoreError(); };
+  RETURN_IF_ERROR(MakeFolder(work, 0700));
+  const std::string partial = work + "/muster.db";
   const auto files = OpenCopy(file, partial);
   if (!files.ok()) {
     return absl::Status(files.status().code(),
                         fmt::format("{} cannot be restored: {}", file,
                                     ToStd(files.status().message())));
   }
+  RETURN_IF_ERROR(MakeFolder(data_dir + "/ca", 0700));
   for (const EnclosedFile& enclosed : *files) {
-    RETURN_IF_ERROR(WriteFileDurably(data_dir + "/" + enclosed.name,
-                                     enclosed.content, 0600));
+    const std::string path = data_dir + "/" + enclosed.name;
+    if (!FileExists(path)) made.push_back(path);
+    RETURN_IF_ERROR(WriteFileDurably(path, enclosed.content, 0600));
   }
   // Last: a folder with a database is a gateway.
   if (rename(partial.c_str(), database.c_str()) != 0) {
     return ErrnoStatus(errno, "renaming", partial);
   }
+  std::move(undo).Cancel();
   return SyncFolder(data_dir);
 }
 

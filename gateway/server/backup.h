@@ -14,9 +14,10 @@ namespace muster::gateway {
 // the folder holds no database.
 absl::Status WriteBackup(const std::string& data_dir, const std::string& file);
 
-// Fills `data_dir`, which must not hold a gateway yet, from `file`. After an
-// error the folder holds no database. DataLoss if `file` is no backup or is
-// damaged, FailedPrecondition if the folder is in use.
+// Fills `data_dir`, which must not hold a gateway yet, from `file`, and brings
+// the database to today's schema. After an error nothing is there that was not
+// before. DataLoss if `file` is no backup or is damaged, FailedPrecondition if
+// the folder is in use or a newer gateway made the backup.
 absl::Status RestoreBackup(const std::string& file,
                            const std::string& data_dir);
 

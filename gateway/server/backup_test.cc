@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "gateway/store/sqlite/backup_file.h"
+#include "gateway/store/sqlite/sqlite.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 #include "gateway/store/store_test_data.h"
 #include "gmock/gmock.h"
@@ -20,6 +22,8 @@
 namespace muster::gateway {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
@@ -76,12 +80,17 @@ class BackupTest : public testing::Test {
     ASSERT_TRUE(EncloseFiles(file_, files).ok());
   }
 
+  // The backup as if a gateway of that schema version had made it.
+  void SetVersion(int version) {
+    auto db =
+        sqlite::Database::Open(file_, sqlite::Database::Access::kReadWrite);
+    ASSERT_TRUE(db.ok()) << db.status();
+    ASSERT_TRUE(
+        (*db)->Execute("PRAGMA user_version=" + std::to_string(version)).ok());
+  }
+
   void ExpectNoGatewayIn(const std::string& folder) {
-    EXPECT_FALSE(FileExists(folder + "/muster.db"));
-    EXPECT_FALSE(FileExists(folder + "/muster.db.restoring"));
-    for (const auto& [name, content] : Secrets()) {
-      EXPECT_FALSE(FileExists(folder + "/" + name)) << name;
-    }
+    EXPECT_FALSE(FileExists(folder)) << "nothing was there, nothing is left";
   }
 
   TempDir dir_;
@@ -198,6 +207,28 @@ TEST_F(BackupTest, ACutFileIsRefused) {
   ExpectNoGatewayIn(to_);
 }
 
+TEST_F(BackupTest, ABackupOfANewerGatewayIsRefused) {
+  Backup();
+  SetVersion(99);
+  const absl::Status status = RestoreBackup(file_, to_ + "/new/folder");
+  EXPECT_THAT(status.ToString(),
+              AllOf(HasSubstr(file_), HasSubstr("schema version 99")));
+  ExpectNoGatewayIn(to_);
+}
+
+TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
+  Backup();
+  SetVersion(1);
+  ASSERT_TRUE(RestoreBackup(file_, to_).ok());
+  EXPECT_TRUE(SqliteFleetStore::Open(to_ + "/muster.db").ok());
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(to_)) {
+    names.insert(entry.path().filename());
+  }
+  EXPECT_THAT(names, ElementsAre("admin-token", "admin-token.sha256", "ca",
+                                 "muster.db"));
+}
+
 TEST_F(BackupTest, NamesThatLeaveTheFolderAreRefused) {
   for (const char* name : {"../outside", "/etc/outside", "ca/../../outside",
                            "ca", "", "muster.db", "ca/ca.key/", "ca//ca.key"}) {
@@ -225,6 +256,7 @@ TEST_F(BackupTest, AnErrorHalfWayLeavesNoDatabase) {
   ASSERT_FALSE(RestoreBackup(file_, to_).ok());
   EXPECT_FALSE(FileExists(to_ + "/muster.db"));
   EXPECT_FALSE(FileExists(to_ + "/muster.db.restoring"));
+  EXPECT_FALSE(FileExists(to_ + "/ca/ca.key"));
   ASSERT_TRUE(RemoveTree(to_ + "/ca/ca.pem").ok());
   EXPECT_TRUE(RestoreBackup(file_, to_).ok());
 }

@@ -55,13 +55,25 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(GatewayConfig config,
   RETURN_IF_ERROR(config.Validate());
   std::unique_ptr<Gateway> gateway(
       new Gateway(std::move(config), clock, std::move(on_fatal)));
-  RETURN_IF_ERROR(gateway->OpenDataFolder());
-  RETURN_IF_ERROR(gateway->OpenStore());
-  RETURN_IF_ERROR(gateway->OpenAuthority());
-  RETURN_IF_ERROR(gateway->OpenFleetPort());
-  RETURN_IF_ERROR(gateway->OpenWebPort());
+  const absl::Status opened = gateway->OpenAll();
+  if (!opened.ok()) return AtOrigin(opened, gateway->config_);
   gateway->Serve();
   return gateway;
+}
+
+absl::Status Gateway::OpenAll() {
+  RETURN_IF_ERROR(CheckWebCertificate());
+  RETURN_IF_ERROR(OpenDataFolder());
+  RETURN_IF_ERROR(OpenStore());
+  RETURN_IF_ERROR(OpenAuthority());
+  RETURN_IF_ERROR(OpenFleetPort());
+  return OpenWebPort();
+}
+
+absl::Status Gateway::CheckWebCertificate() const {
+  if (config_.web_certificate.empty()) return absl::OkStatus();
+  const absl::Status status = GivenWebTls().status();
+  return status.ok() ? status : absl::InvalidArgumentError(status.message());
 }
 
 Gateway::Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal)
@@ -153,16 +165,22 @@ absl::StatusOr<Gateway::WebCredential> Gateway::CareForCertificates() {
   return WebTls();
 }
 
-absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
-  if (!config_.web_certificate.empty()) {
-    ASSIGN_OR_RETURN(const std::string chain,
-                     ReadFile(config_.web_certificate, kPemBytesMax));
-    ASSIGN_OR_RETURN(std::string key, ReadFile(config_.web_key, kPemBytesMax));
-    auto tls = MakeTlsContext(chain, Secret(std::move(key)));
-    if (!tls.ok()) return Named(config_.web_certificate, tls.status());
-    ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(chain));
-    return WebCredential{*std::move(tls), std::move(pin)};
+absl::StatusOr<Gateway::WebCredential> Gateway::GivenWebTls() const {
+  const auto chain = ReadFile(config_.web_certificate, kPemBytesMax);
+  if (!chain.ok()) return Named("web_certificate", chain.status());
+  auto key = ReadFile(config_.web_key, kPemBytesMax);
+  if (!key.ok()) return Named("web_key", key.status());
+  auto tls = MakeTlsContext(*chain, Secret(*std::move(key)));
+  if (!tls.ok()) {
+    return Named(fmt::format("web_certificate: {}", config_.web_certificate),
+                 tls.status());
   }
+  ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(*chain));
+  return WebCredential{*std::move(tls), std::move(pin)};
+}
+
+absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
+  if (!config_.web_certificate.empty()) return GivenWebTls();
   ASSIGN_OR_RETURN(const ServerCredential credential,
                    authority_->WebServer(
                        WebNamesFor(config_.web_listen, config_.public_address),
@@ -354,7 +372,10 @@ void Gateway::OnLoop(std::function<void(Fleet&)> f) {
 void Gateway::Stop() {
   if (loop_ == nullptr) return;
   ready_ = false;
-  if (http_) http_->Stop(absl::Seconds(1));
+  if (http_) {
+    OnLoop([this](Fleet&) { command_handlers_->EndWaits(); });
+    http_->Stop(absl::Seconds(1));
+  }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
   OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
   store_->Flush();

@@ -83,6 +83,9 @@ class Gateway {
 
   Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal);
 
+  absl::Status OpenAll();
+  // The certificate that the settings name, before anything is written.
+  absl::Status CheckWebCertificate() const;
   absl::Status OpenDataFolder();
   absl::Status OpenStore();
   absl::Status OpenAuthority();
@@ -95,6 +98,8 @@ class Gateway {
       ABSL_LOCKS_EXCLUDED(certificates_mu_);
   absl::StatusOr<WebCredential> WebTls()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(certificates_mu_);
+  // By the certificate that the settings name.
+  absl::StatusOr<WebCredential> GivenWebTls() const;
   HandlerTable MakeHandlers();
   // For connections and join lines from now on. On the loop.
   void Present(WebCredential credential);

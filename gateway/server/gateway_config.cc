@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/host_port.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
@@ -27,9 +28,27 @@ absl::Status CheckPublicAddress(const std::string& host) {
       host));
 }
 
+absl::Status CheckListenAddress(std::string_view field,
+                                const std::string& address) {
+  const absl::Status status = ParseListenAddress(address).status();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}", field, ToStd(status.message())));
+}
+
+absl::Status CheckTogether(std::string_view field, const std::string& value,
+                           std::string_view other,
+                           const std::string& other_value) {
+  if (value.empty() || !other_value.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} needs {} beside it, got only {:?}", field, other, value));
+}
+
 }  // namespace
 
 absl::Status GatewayConfig::Validate() const {
+  RETURN_IF_ERROR(CheckListenAddress("web_listen", web_listen));
+  RETURN_IF_ERROR(CheckListenAddress("fleet_listen", fleet_listen));
   RETURN_IF_ERROR(fleet.presence.Validate());
   RETURN_IF_ERROR(Within("command_timeout", commands.timeout,
                          wire::kCommandTimeoutMin, wire::kCommandTimeoutMax));
@@ -47,11 +66,15 @@ absl::Status GatewayConfig::Validate() const {
   if (data_dir.empty()) {
     return absl::InvalidArgumentError("data_dir must not be empty");
   }
-  if (web_certificate.empty() != web_key.empty()) {
-    return absl::InvalidArgumentError(
-        "web_certificate and web_key must be given together");
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(
+      CheckTogether("web_key", web_key, "web_certificate", web_certificate));
+  return CheckTogether("web_certificate", web_certificate, "web_key", web_key);
+}
+
+absl::Status AtOrigin(const absl::Status& status, const GatewayConfig& config) {
+  if (status.ok()) return status;
+  GatewayConfig same = config;
+  return wire::AtOrigin(status, GatewaySettings(same), config.origins);
 }
 
 std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
@@ -111,8 +134,8 @@ absl::StatusOr<GatewayConfig> LoadGatewayConfig(
         std::max(presence.blind_restart, presence.blind_gap);
     return config.Validate();
   };
-  RETURN_IF_ERROR(
-      wire::LoadSettings(GatewaySettings(config), sources, complete));
+  ASSIGN_OR_RETURN(config.origins, wire::LoadSettings(GatewaySettings(config),
+                                                      sources, complete));
   return config;
 }
 

@@ -50,14 +50,22 @@ struct GatewayConfig {
   // How long a stop waits for agents to take their leave.
   absl::Duration drain = absl::Seconds(5);
 
+  // Where the settings were set, to name it in errors; empty if by hand.
+  wire::Origins origins;
+
   // Not settings; tests shorten them. How long a connected agent may take to
   // say hello, and a closing link to take what is being written.
   absl::Duration hello_timeout = absl::Seconds(10);
   absl::Duration close_grace = absl::Seconds(5);
 
-  // InvalidArgument naming the first field that is out of bounds and why.
+  // InvalidArgument that begins with the first field that is out of bounds, and
+  // says why.
   absl::Status Validate() const;
 };
+
+// An error about `config` that begins with a setting, with the place where that
+// was set before it.
+absl::Status AtOrigin(const absl::Status& status, const GatewayConfig& config);
 
 // The settings, bound to `config`, which must outlive them.
 std::vector<wire::Setting> GatewaySettings(GatewayConfig& config);

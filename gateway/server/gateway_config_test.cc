@@ -101,7 +101,9 @@ TEST_F(GatewayConfigTest, TheDefaultsAreThoseOfTheDesign) {
 TEST_F(GatewayConfigTest, EverySettingIsTakenFromTheFile) {
   std::string toml;
   for (const auto& [key, value] : Other()) {
-    toml += fmt::format("{} = \"{}\"\n", key, value);
+    const bool number = key == "connections_per_source_max";
+    toml += number ? fmt::format("{} = {}\n", key, value)
+                   : fmt::format("{} = \"{}\"\n", key, value);
   }
   const auto config = Load(toml);
   ASSERT_TRUE(config.ok()) << config.status();
@@ -158,7 +160,11 @@ TEST_F(GatewayConfigTest, AnErrorNamesKeyBoundAndValue) {
       {{{"public_address", "https://gw"}}, "public_address", "scheme", "//gw"},
       {{{"public_address", "gw:7080"}}, "public_address", "port", "gw:7080"},
       {{{"data_dir", ""}}, "data_dir", "empty", ""},
-      {{{"web_key", "/k"}}, "web_key", "web_certificate", "together"},
+      {{{"web_key", "/k"}}, "web_key", "web_certificate", "\"/k\""},
+      {{{"web_certificate", "/c"}}, "web_certificate", "web_key", "\"/c\""},
+      {{{"web_listen", "foo"}}, "web_listen", "host:port", "\"foo\""},
+      {{{"web_listen", "127.0.0.1:70000"}}, "web_listen", "65535", ":70000"},
+      {{{"fleet_listen", "[::1"}}, "fleet_listen", "host:port", "[::1"},
   };
   for (const auto& c : cases) {
     const auto config = Load("", {}, c.given);
@@ -168,6 +174,15 @@ TEST_F(GatewayConfigTest, AnErrorNamesKeyBoundAndValue) {
         config.status().ToString(),
         AllOf(HasSubstr(c.key), HasSubstr(c.bound), HasSubstr(c.value)));
   }
+}
+
+TEST_F(GatewayConfigTest, AnErrorBetweenSettingsNamesTheLineOfTheOneThatIsSet) {
+  EXPECT_THAT(Load("\noffline_after = \"76s\"\n").status().ToString(),
+              HasSubstr("gateway.toml:2: offline_after: blind_gap must be "
+                        "positive and less than (offline_after - stale_after) "
+                        "/ 2 = 500ms, got 2s by default"));
+  EXPECT_THAT(Load("web_key = \"/k\"\n").status().ToString(),
+              HasSubstr("gateway.toml:1: web_key"));
 }
 
 TEST_F(GatewayConfigTest, AnUnknownKeyIsAnErrorWithItsLine) {

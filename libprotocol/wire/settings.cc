@@ -26,9 +26,6 @@ const Setting* Find(const std::vector<Setting>& settings,
   return it == settings.end() ? nullptr : &*it;
 }
 
-// Key → the source that had the last word: "gateway.toml:3", "--drain".
-using Origins = std::map<std::string, std::string, std::less<>>;
-
 absl::Status Set(const Setting& setting, const std::string& value,
                  std::string_view where, Origins& origins) {
   origins[setting.key] = where;
@@ -45,7 +42,7 @@ std::optional<std::string> ScalarText(const toml::node& node) {
   if (const auto* number = node.as_integer()) {
     out << **number;
   } else if (const auto* real = node.as_floating_point()) {
-    out << **real;
+    out << *real;
   } else if (const auto* flag = node.as_boolean()) {
     out << (**flag ? "true" : "false");
   } else {
@@ -54,9 +51,28 @@ std::optional<std::string> ScalarText(const toml::node& node) {
   return out.str();
 }
 
+// Whether a value of this type may stand there. Asked when the value itself was
+// found good: what is wrong with that says more.
+absl::Status CheckType(const Setting& setting, const toml::node& node,
+                       std::string_view value) {
+  if (setting.is_number ? node.is_integer() : node.is_string()) {
+    return absl::OkStatus();
+  }
+  if (!setting.is_number) {
+    return absl::InvalidArgumentError(
+        fmt::format("must be text in quotes, got {}", value));
+  }
+  return absl::InvalidArgumentError(
+      node.is_string()
+          ? fmt::format("must be a number without quotes, got \"{}\"", value)
+          : fmt::format("must be a whole number, got {}", value));
+}
+
 absl::Status ApplyFile(const std::string& path,
                        const std::vector<Setting>& settings, Origins& origins) {
-  ASSIGN_OR_RETURN(const toml::table table, ReadTomlFile(path, kFileBytesMax));
+  auto read = ReadTomlFile(path, kFileBytesMax);
+  if (!read.ok()) return absl::InvalidArgumentError(read.status().message());
+  const toml::table table = *std::move(read);
   for (const auto& [key, node] : table) {
     const std::string name(key.str());
     const std::string where =
@@ -72,20 +88,61 @@ absl::Status ApplyFile(const std::string& path,
           "{}: {}: expected one value, not a table or list", where, name));
     }
     RETURN_IF_ERROR(Set(*setting, *value, where, origins));
+    if (const absl::Status type = CheckType(*setting, node, *value);
+        !type.ok()) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {}: {}", where, name, ToStd(type.message())));
+    }
   }
   return absl::OkStatus();
 }
 
-// An error that begins with a key, as one line with that key's source.
-absl::Status AtOrigin(const absl::Status& status, const Origins& origins) {
-  const std::string_view text = ToStd(status.message());
-  const auto origin = origins.find(text.substr(0, text.find_first_of(" :")));
-  if (status.ok() || origin == origins.end()) return status;
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {}", origin->second, text));
+// The settings that a text names, in its order. What stands in quotes is
+// somebody's value, and a part of a path or a host is none.
+std::vector<std::string> KeysIn(std::string_view text,
+                                const std::vector<Setting>& settings) {
+  std::vector<std::string> keys;
+  std::string word;
+  for (const char c : fmt::format("{}\"", text)) {
+    if (std::isalnum(static_cast<unsigned char>(c)) ||
+        std::string_view("_-./").find(c) != std::string_view::npos) {
+      word += c;
+      continue;
+    }
+    if (Find(settings, word) != nullptr &&
+        std::ranges::count(keys, word) == 0) {
+      keys.push_back(word);
+    }
+    word.clear();
+    if (c == '"') break;
+  }
+  return keys;
 }
 
 }  // namespace
+
+absl::Status AtOrigin(const absl::Status& status,
+                      const std::vector<Setting>& settings,
+                      const Origins& origins) {
+  const std::string_view text = ToStd(status.message());
+  const std::vector<std::string> keys = KeysIn(text, settings);
+  if (status.ok() || keys.empty() || !text.starts_with(keys.front())) {
+    return status;
+  }
+  std::string line(text);
+  bool placed = origins.contains(keys.front());
+  if (placed) line = fmt::format("{}: {}", origins.at(keys.front()), text);
+  for (const std::string& key : keys) {
+    const auto origin = origins.find(key);
+    if (origin == origins.end() || key == keys.front()) continue;
+    if (std::exchange(placed, true)) {
+      line += fmt::format(" ({} is set at {})", key, origin->second);
+    } else {
+      line = fmt::format("{}: {}: {} by default", origin->second, key, text);
+    }
+  }
+  return absl::Status(status.code(), line);
+}
 
 std::string HelpText(const Setting& setting) {
   const std::string value = setting.get();
@@ -152,7 +209,7 @@ Setting NumberSetting(std::string key, std::string help, int64_t min,
         value = number;
         return absl::OkStatus();
       },
-      [&value] { return std::to_string(value); }};
+      [&value] { return std::to_string(value); }, true};
 }
 
 std::string EnvironmentName(std::string_view key) {
@@ -168,9 +225,9 @@ std::string FlagName(std::string_view key) {
   return out;
 }
 
-absl::Status LoadSettings(const std::vector<Setting>& settings,
-                          const SettingSources& sources,
-                          const std::function<absl::Status()>& validate) {
+absl::StatusOr<Origins> LoadSettings(
+    const std::vector<Setting>& settings, const SettingSources& sources,
+    const std::function<absl::Status()>& validate) {
   Origins origins;
   if (sources.file || FileExists(sources.default_file)) {
     RETURN_IF_ERROR(ApplyFile(sources.file.value_or(sources.default_file),
@@ -190,7 +247,8 @@ absl::Status LoadSettings(const std::vector<Setting>& settings,
     }
     RETURN_IF_ERROR(Set(*setting, value, FlagName(key), origins));
   }
-  return AtOrigin(validate(), origins);
+  RETURN_IF_ERROR(AtOrigin(validate(), settings, origins));
+  return origins;
 }
 
 }  // namespace muster::wire

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "libprotocol/base/log.h"
 
@@ -29,6 +30,8 @@ struct Setting {
   std::function<absl::Status(const std::string&)> set;
   // The present value as text: for --help and the log.
   std::function<std::string()> get;
+  // In a file it stands without quotes.
+  bool is_number = false;
 };
 
 // The value as --help shows it: "1s to 5m [5s]".
@@ -58,11 +61,23 @@ struct SettingSources {
   std::map<std::string, std::string> flags;
 };
 
-// Fills what the settings are bound to. InvalidArgument naming the source
-// ("gateway.toml:3", variable or flag), the key, what is accepted, and the
-// value; also for a key that is no setting. `validate` is asked last: its
-// errors begin with a key, and get that key's source before them.
-absl::Status LoadSettings(
+// Where the settings that are not left to their default were set: key →
+// "gateway.toml:3", "MUSTER_DRAIN" or "--drain".
+using Origins = std::map<std::string, std::string, std::less<>>;
+
+// The error of settings that are wrong together, or with this machine. It
+// begins with the key of one of `settings`, and gets the place before it where
+// that was set; if that is its default, the place of the one that was set among
+// those that it names. Other errors stay as they are.
+absl::Status AtOrigin(const absl::Status& status,
+                      const std::vector<Setting>& settings,
+                      const Origins& origins);
+
+// Fills what the settings are bound to and says where from. InvalidArgument
+// naming the source, the key, what is accepted, and the value; also for a key
+// that is no setting. `validate` is asked last: its errors go through
+// AtOrigin().
+absl::StatusOr<Origins> LoadSettings(
     const std::vector<Setting>& settings, const SettingSources& sources,
     const std::function<absl::Status()>& validate = absl::OkStatus);
 

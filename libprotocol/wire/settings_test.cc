@@ -27,7 +27,8 @@ class SettingsTest : public testing::Test {
                            if (it == environment.end()) return std::nullopt;
                            return it->second;
                          },
-                         .flags = std::move(flags)});
+                         .flags = std::move(flags)})
+        .status();
   }
 
   TempDir dir_;
@@ -94,17 +95,19 @@ TEST_F(SettingsTest, WhatOnlyAllTogetherCanTellNamesItsSourceToo) {
   const auto load = [this](const std::string& toml,
                            std::map<std::string, std::string> flags) {
     EXPECT_TRUE(WriteFileDurably(file_, toml, 0600).ok());
-    const absl::Status status = LoadSettings(
-        settings_,
-        {.file = file_,
-         .default_file = "",
-         .environment = [](const std::string&) { return std::nullopt; },
-         .flags = std::move(flags)},
-        [this] {
-          return wait_ < absl::Minutes(1)
-                     ? absl::OkStatus()
-                     : absl::InvalidArgumentError("stale_after must be less");
-        });
+    const absl::Status status =
+        LoadSettings(
+            settings_,
+            {.file = file_,
+             .default_file = "",
+             .environment = [](const std::string&) { return std::nullopt; },
+             .flags = std::move(flags)},
+            [this] {
+              return wait_ < absl::Minutes(1) ? absl::OkStatus()
+                                              : absl::InvalidArgumentError(
+                                                    "stale_after must be less");
+            })
+            .status();
     return std::string(status.message());
   };
   EXPECT_EQ(load("\nstale_after = \"2m\"", {}),
@@ -112,6 +115,51 @@ TEST_F(SettingsTest, WhatOnlyAllTogetherCanTellNamesItsSourceToo) {
   EXPECT_EQ(load("\nstale_after = \"1s\"", {{"stale_after", "2m"}}),
             "--stale-after: stale_after must be less");
   EXPECT_EQ(load("stale_after = \"1s\"", {}), "");
+}
+
+TEST_F(SettingsTest, WhatWasReallySetIsNamedIfTheErrorBeginsWithADefault) {
+  const auto load = [this](const std::string& toml, const char* error) {
+    EXPECT_TRUE(WriteFileDurably(file_, toml, 0600).ok());
+    return std::string(
+        LoadSettings(
+            settings_,
+            {.file = file_,
+             .default_file = "",
+             .environment = [](const std::string&) { return std::nullopt; },
+             .flags = {}},
+            [error] { return absl::InvalidArgumentError(error); })
+            .status()
+            .message());
+  };
+  const char* const kBetween =
+      "stale_after must be less than 2 (limit - 1), got 2s";
+  EXPECT_EQ(load("\nlimit = 2", kBetween),
+            file_ + ":2: limit: " + kBetween + " by default");
+  EXPECT_EQ(load("limit = 2\nstale_after = \"2s\"", kBetween),
+            file_ + ":2: " + kBetween + " (limit is set at " + file_ + ":1)");
+  // What stands in quotes is a value.
+  EXPECT_EQ(load("limit = 2\nweb_listen = \"limit\"",
+                 "web_listen: \"limit\" is wrong"),
+            file_ + ":2: web_listen: \"limit\" is wrong");
+  EXPECT_EQ(load("", kBetween), kBetween);
+}
+
+TEST_F(SettingsTest, AValueOfTheWrongTypeIsAnError) {
+  const auto message = [this](const std::string& toml) {
+    return std::string(Load(toml).message());
+  };
+  EXPECT_EQ(message("limit = \"5\""),
+            file_ + ":1: limit: must be a number without quotes, got \"5\"");
+  EXPECT_EQ(message("limit = 5.0"),
+            file_ + ":1: limit: must be a number from 1 to 10, got \"5.0\"");
+  EXPECT_EQ(message("web_listen = 5"),
+            file_ + ":1: web_listen: must be text in quotes, got 5");
+  EXPECT_EQ(message("web_listen = true"),
+            file_ + ":1: web_listen: must be text in quotes, got true");
+  EXPECT_EQ(message("web_listen = 2026-01-01"),
+            file_ + ":1: web_listen: expected one value, not a table or list");
+  // There is only text in the environment and on the command line.
+  EXPECT_TRUE(Load("", {{"MUSTER_LIMIT", "5"}}, {{"limit", "6"}}).ok());
 }
 
 TEST_F(SettingsTest, BothEndsOfABoundAreAccepted) {
@@ -127,14 +175,16 @@ TEST_F(SettingsTest, ADurationMayBeNever) {
 }
 
 TEST_F(SettingsTest, AFileThatWasNamedMustExist) {
-  EXPECT_EQ(LoadSettings(
-                settings_,
-                {.file = dir_.File("none"),
-                 .default_file = "",
-                 .environment = [](const std::string&) { return std::nullopt; },
-                 .flags = {}})
-                .code(),
-            absl::StatusCode::kNotFound);
+  const absl::Status status =
+      LoadSettings(
+          settings_,
+          {.file = dir_.File("none"),
+           .default_file = "",
+           .environment = [](const std::string&) { return std::nullopt; },
+           .flags = {}})
+          .status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(status.ToString(), HasSubstr(dir_.File("none")));
 }
 
 }  // namespace

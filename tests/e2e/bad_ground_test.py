@@ -105,8 +105,9 @@ class PortTest(GroundTest):
         for port, name in ((gateway.web_port, "web_listen"),
                            (gateway.fleet_port, "fleet_listen")):
             with socket.create_server(("127.0.0.1", port)):
+                flag = "--" + name.replace("_", "-")
                 self.assertRegex(self.refusal(gateway.argv()),
-                                 rf"^{name}: .*127\.0\.0\.1:{port}: Address already in use$")
+                                 rf"^{flag}: {name}: .*127\.0\.0\.1:{port}: Address already in use$")
         gateway.start()
 
     def test_a_second_gateway_on_one_folder_is_refused_and_harms_nothing(self):
@@ -251,7 +252,27 @@ class SettingsTest(GroundTest):
                                        "heartbeat_interval = 1m6s, got 1s"),
                 ('log_level = "loud"', f"{file}:1: log_level: expected one of debug, info, "
                                        'warning, error; got "loud"'),
-                ("heartbeat_interval = 5", f'{file}:1: heartbeat_interval: {duration} "5"')):
+                ("heartbeat_interval = 5", f'{file}:1: heartbeat_interval: {duration} "5"'),
+                ('connections_per_source_max = "5"',
+                 f"{file}:1: connections_per_source_max: must be a number without quotes, "
+                 'got "5"'),
+                ("public_address = 5", f"{file}:1: public_address: must be text in quotes, got 5"),
+                ('offline_after = "76s"',
+                 f"{file}:1: offline_after: blind_gap must be positive and less than "
+                 "(offline_after - stale_after) / 2 = 500ms, got 2s by default"),
+                ('web_listen = "foo"', f'{file}:1: web_listen: "foo" is not host:port with a port '
+                                       "from 0 to 65535"),
+                ('\nweb_listen = "127.0.0.1:70000"',
+                 f'{file}:2: web_listen: "127.0.0.1:70000" is not host:port with a port from 0 '
+                 "to 65535"),
+                ('fleet_listen = ":7443"', f'{file}:1: fleet_listen: ":7443": "" is neither a '
+                                           "host name nor an address"),
+                ('web_key = "/nope"', f"{file}:1: web_key needs web_certificate beside it, got "
+                                      'only "/nope"'),
+                ('web_key = "/dev/null"\nweb_certificate = "/nope"',
+                 f"{file}:2: web_certificate: opening /nope: No such file or directory"),
+                ('web_key = "/nope"\nweb_certificate = "/dev/null"',
+                 f"{file}:1: web_key: opening /nope: No such file or directory")):
             with self.subTest(text):
                 file.write_text(text)
                 self.assertEqual(self.refusal(argv, 2), why)
@@ -260,6 +281,9 @@ class SettingsTest(GroundTest):
                          "MUSTER_COMMAND_TIMEOUT: command_timeout must be 1s to 168h, got 216h")
         self.assertEqual(self.refusal(argv + ["--drain", "10m"], 2),
                          "--drain: drain must be 0 to 5m, got 10m")
+        missing = self.folder / "missing.toml"
+        self.assertEqual(self.refusal(argv[:-1] + [missing], 2),
+                         f"opening {missing}: No such file or directory")
         self.assertFalse((self.folder / "none").exists())
         agent = [muster_e2e.BUILD / "bin/muster-agent", "run", "--config", file]
         file.write_text('\nproxy = "ftp://x"')

@@ -1,4 +1,8 @@
 """The two ports: IPv6, TLS and pins, and how the programs end."""
+import concurrent.futures
+import contextlib
+import http.client
+import json
 import re
 import signal
 import subprocess
@@ -78,15 +82,37 @@ class TlsTest(muster_e2e.TestCase):
 
 
 class StopTest(muster_e2e.TestCase):
+    def ask(self, gateway, path):
+        """A GET that is sent, on its connection."""
+        connection = http.client.HTTPConnection(gateway.host, gateway.web_port, timeout=20)
+        self.addCleanup(connection.close)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {gateway.token}"})
+        return connection
+
+    def answer(self, connection):
+        """The JSON of its answer, which must say success; then the connection ends."""
+        with contextlib.closing(connection):
+            response = connection.getresponse()
+            self.assertEqual(response.status, 200)
+            return json.loads(response.read())
+
     def test_a_stop_answers_who_waits_and_ends_with_zero(self):
         gateway = self.start_gateway()
         agent = self.start_agent(gateway)
         command = gateway.call("POST", f"/api/agents/{agent.agent_id}/commands",
                                {"command": "sleep 2; echo late"}).data
         wait_until(lambda: "state=running" in agent.text(), 10, "the command runs")
-        gateway_code, took = gateway.stop()
+        path = f"/api/commands/{command['command_id']}"
+        waits = [self.ask(gateway, path + wait) for wait in ("?wait=30s", "/output?wait=30s")]
+        gateway.get(path)  # When this is answered, those are waiting.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            answers = [pool.submit(self.answer, wait) for wait in waits]
+            gateway_code, took = gateway.stop()
+            state, output = (answer.result() for answer in answers)
+        self.assertEqual(state["state"], "running")
+        self.assertEqual(output["command"]["state"], "running")
         self.assertEqual(gateway_code, 0)
-        self.assertLess(took, 5)
+        self.assertLess(took, 1)
         self.assertTrue(agent.program.running())
         wait_until(lambda: re.search(r"state=succeeded", agent.text()), 10, "it ended meanwhile")
         gateway.start()

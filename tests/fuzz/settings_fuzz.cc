@@ -34,14 +34,16 @@ void Load(const std::string& file) {
       TextSetting("web_listen", "host:port", listen),
       DurationSetting("stale_after", "duration", wait),
       NumberSetting("limit", "1 to 10", 1, 10, limit)};
-  const absl::Status status = LoadSettings(
-      settings,
-      {.file = file,
-       .default_file = "",
-       .environment = [](const std::string&) -> std::optional<std::string> {
-         return std::nullopt;
-       },
-       .flags = {}});
+  const absl::Status status =
+      LoadSettings(
+          settings,
+          {.file = file,
+           .default_file = "",
+           .environment = [](const std::string&) -> std::optional<std::string> {
+             return std::nullopt;
+           },
+           .flags = {}})
+          .status();
   MUSTER_CHECK(status.ok() ||
                status.code() == absl::StatusCode::kInvalidArgument);
   MUSTER_CHECK(limit >= 1 && limit <= 10);

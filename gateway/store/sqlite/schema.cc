@@ -1,6 +1,9 @@
 // The tables. Texts that PostgreSQL also understands, but for STRICT, WITHOUT
 // ROWID and BLOB. Times and durations are microseconds (_us); enums are the
 // numbers of gateway/fleet/records.h.
+//
+// What is published is never edited, not even in a comment: a change is a new
+// version at the end, and a testdata/versionN.sql of the one before.
 
 #include "gateway/store/sqlite/migrations.h"
 
@@ -10,8 +13,7 @@ namespace {
 constexpr char kVersion1[] = R"sql(
 CREATE TABLE gateway(
   only_row INTEGER NOT NULL PRIMARY KEY CHECK(only_row=1),
-  run INTEGER NOT NULL,
-  proved_at_us INTEGER               -- When it last proved that it can write.
+  run INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE machines(
@@ -79,46 +81,6 @@ CREATE TABLE links(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_age ON links(closed_at_us);
 CREATE INDEX links_open ON links(agent) WHERE how_ended=0;
-
--- What is no change of status: interruptions, drift, disputes, findings.
-CREATE TABLE notes(
-  arrival INTEGER NOT NULL PRIMARY KEY,
-  agent TEXT NOT NULL REFERENCES machines(id),
-  at_us INTEGER NOT NULL,
-  kind INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  verdict_domain INTEGER,
-  verdict_cause INTEGER,
-  verdict_confidence INTEGER,
-  verdict_summary TEXT,
-  note TEXT NOT NULL
-) STRICT;
-CREATE INDEX notes_by_agent ON notes(agent, arrival);
-CREATE INDEX notes_by_age ON notes(at_us);
-
--- When the gateway itself could not hear.
-CREATE TABLE blind_intervals(
-  arrival INTEGER NOT NULL PRIMARY KEY,
-  from_us INTEGER NOT NULL,
-  to_us INTEGER NOT NULL,
-  reason INTEGER NOT NULL
-) STRICT;
-CREATE INDEX blind_intervals_by_age ON blind_intervals(to_us, arrival);
-
-CREATE TABLE incidents(
-  id TEXT NOT NULL PRIMARY KEY,
-  org TEXT NOT NULL,
-  machine_group TEXT NOT NULL,
-  opened_at_us INTEGER NOT NULL,
-  closed_at_us INTEGER,
-  machines INTEGER NOT NULL,
-  verdict_domain INTEGER NOT NULL,
-  verdict_cause INTEGER NOT NULL,
-  verdict_confidence INTEGER NOT NULL,
-  verdict_summary TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX incidents_by_org ON incidents(org, opened_at_us, id);
-CREATE INDEX incidents_by_age ON incidents(closed_at_us);
 
 CREATE TABLE commands(
   row_number INTEGER NOT NULL PRIMARY KEY,
@@ -211,7 +173,62 @@ CREATE TABLE enrollments(
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr Migration kMigrations[] = {{kVersion1}};
+// For a while this was written into version 1: a database may call itself that
+// and hold these tables already.
+constexpr char kVersion2[] = R"sql(
+CREATE TABLE gateway_2(
+  only_row INTEGER NOT NULL PRIMARY KEY CHECK(only_row=1),
+  run INTEGER NOT NULL,
+  proved_at_us INTEGER               -- When it last proved that it can write.
+) STRICT;
+INSERT INTO gateway_2(only_row, run) SELECT only_row, run FROM gateway;
+DROP TABLE gateway;
+ALTER TABLE gateway_2 RENAME TO gateway;
+
+-- What is no change of status: interruptions, drift, disputes, findings.
+CREATE TABLE IF NOT EXISTS notes(
+  arrival INTEGER NOT NULL PRIMARY KEY,
+  agent TEXT NOT NULL REFERENCES machines(id),
+  at_us INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  verdict_domain INTEGER,
+  verdict_cause INTEGER,
+  verdict_confidence INTEGER,
+  verdict_summary TEXT,
+  note TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS notes_by_agent ON notes(agent, arrival);
+CREATE INDEX IF NOT EXISTS notes_by_age ON notes(at_us);
+
+-- When the gateway itself could not hear.
+CREATE TABLE IF NOT EXISTS blind_intervals(
+  arrival INTEGER NOT NULL PRIMARY KEY,
+  from_us INTEGER NOT NULL,
+  to_us INTEGER NOT NULL,
+  reason INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS blind_intervals_by_age
+  ON blind_intervals(to_us, arrival);
+
+CREATE TABLE IF NOT EXISTS incidents(
+  id TEXT NOT NULL PRIMARY KEY,
+  org TEXT NOT NULL,
+  machine_group TEXT NOT NULL,
+  opened_at_us INTEGER NOT NULL,
+  closed_at_us INTEGER,
+  machines INTEGER NOT NULL,
+  verdict_domain INTEGER NOT NULL,
+  verdict_cause INTEGER NOT NULL,
+  verdict_confidence INTEGER NOT NULL,
+  verdict_summary TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS incidents_by_org
+  ON incidents(org, opened_at_us, id);
+CREATE INDEX IF NOT EXISTS incidents_by_age ON incidents(closed_at_us);
+)sql";
+
+constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}};
 
 }  // namespace
 

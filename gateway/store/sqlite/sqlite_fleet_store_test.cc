@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -169,6 +170,74 @@ TEST(Migrations, ADatabaseOfTheVersionBeforeIsCopiedAndThenRaised) {
   EXPECT_EQ(*copy->QueryInt("PRAGMA user_version"), 1);
   EXPECT_EQ(*copy->QueryInt("SELECT COUNT(*) FROM t WHERE a='x'"), 1);
   EXPECT_TRUE(sqlite::Migrate(*copy, v3).ok());  // It is whole.
+}
+
+// Every table, index and column, but not the comments that SQLite keeps.
+std::set<std::string> Shape(Database& db) {
+  std::set<std::string> shape;
+  auto list = db.Prepare(
+      "SELECT s.type || ' ' || s.name || ' ' || s.tbl_name || ' ' || "
+      "COALESCE(c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || "
+      "c.pk, "
+      "'') FROM sqlite_schema s LEFT JOIN pragma_table_xinfo(s.name) c");
+  EXPECT_TRUE(list.ok()) << list.status();
+  while (*list->Step()) {
+    std::string line;
+    list->Read(line);
+    shape.insert(std::move(line));
+  }
+  return shape;
+}
+
+// A database in which a version left data; `more` happened to it since.
+std::string DatabaseOf(const TempDir& dir, int version,
+                       const std::string& more = "") {
+  const auto sql = ReadFile(
+      fmt::format("{}/version{}.sql", MUSTER_TESTDATA, version), 1 << 20);
+  EXPECT_TRUE(sql.ok()) << sql.status();
+  const std::string path = dir.File("muster.db");
+  const absl::Status made = OpenDatabase(path)->Execute(*sql + more);
+  EXPECT_TRUE(made.ok()) << made;
+  return path;
+}
+
+void ExpectWholeAndOfToday(const std::string& path) {
+  TempDir dir;
+  OpenStore(dir.File("fresh")).reset();
+  const auto store = OpenStore(path);
+  EXPECT_EQ(Shape(*OpenDatabase(path)),
+            Shape(*OpenDatabase(dir.File("fresh"))));
+
+  const auto machines = store->LoadMachines();
+  ASSERT_TRUE(machines.ok()) << machines.status();
+  ASSERT_THAT(*machines, SizeIs(1));
+  EXPECT_EQ((*machines)[0].facts.hostname, "web-1");
+  EXPECT_EQ((*machines)[0].epoch, 42u);
+  const auto command = store->GetCommand(CommandId("c-1"));
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->spec.text, "echo x");
+  const auto output = store->ReadOutput(CommandId("c-1"), 0, 0, 100);
+  ASSERT_TRUE(output.ok()) << output.status();
+  ASSERT_THAT(*output, SizeIs(1));
+  EXPECT_EQ((*output)[0].data, "x\n");
+  EXPECT_EQ(*store->BeginRun(0, absl::UnixEpoch()), 8u);
+  EXPECT_TRUE(store->ProveWritable(absl::UnixEpoch()).ok());
+}
+
+TEST(Migrations, ADatabaseOfVersion1KeepsItsDataAndGetsTodaysShape) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(dir, 1));
+}
+
+TEST(Migrations, SoDoesOneThatHeldAPartOfVersion2AndCalledItselfVersion1) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(
+      dir, 1,
+      fmt::format("ALTER TABLE gateway ADD COLUMN proved_at_us INTEGER;{}"
+                  "PRAGMA user_version=1",
+                  std::string(sqlite::Migrations()[1].sql)
+                      .substr(std::string(sqlite::Migrations()[1].sql)
+                                  .find("-- What is no change")))));
 }
 
 TEST(Migrations, AStepThatFailsLeavesTheDatabaseAsItWas) {
