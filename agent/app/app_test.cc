@@ -104,7 +104,7 @@ TEST_F(AgentConfigTest, UnknownSettingsWrongTypesAndBrokenFilesAreErrors) {
   File("proxy = \n");
   EXPECT_THAT(Text(Load().status()), HasSubstr("agent.toml:1: "));
   file_ = dir_.File("none.toml");
-  EXPECT_EQ(Load().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Load().status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(AgentConfigTest, MusterExecIsLookedForInStatedPlaces) {

@@ -77,12 +77,16 @@ void AgentNode::StartAfter(Nanos pause) {
 }
 
 void AgentNode::StartDue(uint32_t start) {
-  if (start == start_) Start();
+  if (start != start_) return;
+  // The process that says goodbye must be gone before the next one is there.
+  if (leaving_) return StartAfter(kSecond);
+  Start();
 }
 
 void AgentNode::Kill() {
   if (link_ == nullptr) return;
   told_back_ = 0;
+  leaving_ = false;
   link_.reset();
   socket_.clear();
   paused_ = false;
@@ -136,6 +140,7 @@ void AgentNode::Goodbye(uint8_t code, std::optional<Nanos> back_within) {
   }
   std::optional<absl::Duration> promise;
   if (back_within) promise = absl::Nanoseconds(*back_within);
+  leaving_ = true;
   CarryOut(link_->Goodbye(reason, promise, Local()));
 }
 

@@ -87,6 +87,7 @@ class AgentNode {
   std::unique_ptr<agent::LinkMachine> link_;
   ConnectionId connection_;
   Nanos timer_armed_ = kNever;
+  bool leaving_ = false;  // Its goodbye is on the way.
   bool paused_ = false;
   uint32_t pause_ = 0;
   Nanos paused_until_ = 0;
