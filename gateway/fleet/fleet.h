@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,7 +43,7 @@ struct FleetOptions {
   // quarter of presence.blind_gap.
   absl::Duration watch_every = absl::Milliseconds(500);
   // Machines judged in one turn of the loop; the rest follows in the next.
-  size_t judged_per_turn_max = 100;
+  size_t judged_per_turn_max = 64;
   // For so long after a connection was closed unheard newcomers count as turned
   // away.
   absl::Duration deaf_after_refusal = absl::Seconds(5);
@@ -197,6 +198,9 @@ class Fleet {
   void Regroup(Machine& machine);
   void FellSilent(Machine& machine, Instant now);
   void NoLongerSilent(Machine& machine);
+  // Holds members of incidents, releases those of none: some in each turn,
+  // there may be thousands. True if more wait.
+  bool HoldSome();
   IncidentRecord RecordOf(const MassSilence::Incident& incident,
                           Verdict verdict) const;
   void FlushIncidents();
@@ -235,6 +239,7 @@ class Fleet {
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
+  std::deque<AgentId> to_hold_;  // Or to release.
   absl::flat_hash_map<uint64_t, IncidentRecord> incidents_to_write_;
   SharedIds shared_ids_;
   Admission admission_;
@@ -256,6 +261,7 @@ class Fleet {
   // Says to a posted turn whether there is still a fleet.
   struct Alive {};
   const std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
+  bool turn_posted_ = false;
   EventLoop::TimerId turn_timer_{};
   EventLoop::TimerId flush_timer_{};
 };

@@ -1,5 +1,6 @@
 // Many fell silent at once: one incident, and time to find out.
 
+#include <algorithm>
 #include <utility>
 
 #include "fmt/format.h"
@@ -32,16 +33,8 @@ void Fleet::FellSilent(Machine& machine, Instant now) {
   if (!event) return;
   const MassSilence::Incident& incident = event->incident;
   const Verdict verdict = GroupSilent(incident.group);
-  for (const AgentId& id : event->machines) {
-    Machine& member = *machines_.Find(id);
-    Catch(member);
-    member.presence.Hold(options_.mass_silence.hold_max, verdict);
-    member.record.verdict = member.presence.verdict();
-    journal_.Put({member.record}, [](const absl::Status&) {
-      // The next write brings it along.
-    });
-    Schedule(member);
-  }
+  to_hold_.insert(to_hold_.end(), event->machines.begin(),
+                  event->machines.end());
   const bool opened = event->machines.size() == incident.machines;
   IncidentRecord record = RecordOf(incident, verdict);
   if (opened) {
@@ -59,11 +52,9 @@ void Fleet::NoLongerSilent(Machine& machine) {
   const auto event =
       mass_silence_.NoLongerSilent(machine.record.id, machine.membership);
   if (!event) return;
-  for (const AgentId& id : event->machines) {
-    Machine& member = *machines_.Find(id);
-    member.presence.Release();
-    Schedule(member);
-  }
+  to_hold_.insert(to_hold_.end(), event->machines.begin(),
+                  event->machines.end());
+  if (!to_hold_.empty()) Arm(/*more_due=*/true);
   const MassSilence::Incident& incident = event->incident;
   IncidentRecord record = RecordOf(incident, GroupSilent(incident.group));
   record.closed_at = loop_.clock().Wall();
@@ -74,6 +65,29 @@ void Fleet::NoLongerSilent(Machine& machine) {
        {"still_silent", event->machines.size()}});
   incidents_to_write_.erase(incident.number);
   history_.Add(std::move(record));
+}
+
+bool Fleet::HoldSome() {
+  const size_t some = std::min(to_hold_.size(), options_.judged_per_turn_max);
+  for (size_t i = 0; i < some; ++i) {
+    Machine& machine = *machines_.Find(to_hold_.front());
+    to_hold_.pop_front();
+    if (machine.record.deleted_at) continue;
+    Catch(machine);
+    const std::string* group = mass_silence_.GroupOf(machine.record.id);
+    if (group == nullptr) {
+      machine.presence.Release();
+    } else {
+      machine.presence.Hold(options_.mass_silence.hold_max,
+                            GroupSilent(*group));
+      machine.record.verdict = machine.presence.verdict();
+      journal_.Put({machine.record}, [](const absl::Status&) {
+        // The next write brings it along.
+      });
+    }
+    Schedule(machine);
+  }
+  return !to_hold_.empty();
 }
 
 IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,

@@ -124,8 +124,9 @@ void Fleet::Turn() {
   suspended_ = loop_.clock().Suspended();
   doubt_ = vouch_.At(now, deafness_.SoFar(now));
   const bool more_due = Judge(now);
+  const bool more_held = HoldSome();
   commands_.Sweep(now);
-  Arm(more_due);
+  Arm(more_due || more_held);
 }
 
 bool Fleet::Judge(Instant now) {
@@ -170,8 +171,11 @@ void Fleet::Arm(bool more_due) {
   turn_timer_ = {};
   if (more_due) {
     // By a task, not a timer: what others have posted comes first.
+    if (std::exchange(turn_posted_, true)) return;
     loop_.Post([this, alive = std::weak_ptr<Alive>(alive_)] {
-      if (!alive.expired()) Turn();
+      if (alive.expired()) return;
+      turn_posted_ = false;
+      Turn();
     });
     return;
   }

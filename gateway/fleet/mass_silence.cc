@@ -114,10 +114,13 @@ std::optional<MassSilence::Event> MassSilence::Join(Open& open,
 std::optional<MassSilence::Event> MassSilence::MaybeOpen(Group& group,
                                                          Instant now) {
   auto& fell = group.fell_silent;
+  while (!fell.empty() && fell.begin()->first < now - policy_.window) {
+    fell.erase(fell.begin());
+  }
+  if (!Enough(group, fell.size())) return std::nullopt;
   // A machine may meanwhile belong to the incident of its other group.
-  absl::erase_if(fell, [&](const auto& entry) {
-    return entry.first < now - policy_.window ||
-           incident_of_.contains(entry.second);
+  absl::erase_if(fell, [this](const auto& entry) {
+    return incident_of_.contains(entry.second);
   });
   if (!Enough(group, fell.size())) return std::nullopt;
   auto open = std::make_unique<Open>();
@@ -136,6 +139,11 @@ std::optional<MassSilence::Event> MassSilence::MaybeOpen(Group& group,
   event.incident = *open;
   open_[open->number] = std::move(open);
   return event;
+}
+
+const std::string* MassSilence::GroupOf(const AgentId& agent) const {
+  const auto it = incident_of_.find(agent);
+  return it == incident_of_.end() ? nullptr : &open_.at(it->second)->group;
 }
 
 std::optional<MassSilence::Event> MassSilence::NoLongerSilent(

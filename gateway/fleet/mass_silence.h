@@ -89,6 +89,9 @@ class MassSilence {
   std::optional<Event> NoLongerSilent(const AgentId& agent,
                                       Membership& membership);
 
+  // The group of the incident that the machine belongs to; nullptr: none.
+  const std::string* GroupOf(const AgentId& agent) const;
+
  private:
   struct Open : Incident {
     Group* place = nullptr;
