@@ -19,6 +19,7 @@ from muster_e2e import BUILD, wait_until
 
 KILL_AT_STEP = BUILD / "tests/e2e/kill_at_step"
 NEVER = 0
+OUTPUT_LINES = 20000  # More than one message and one row take.
 SHIM, AGENT, GATEWAY = "muster-exec", "muster-agent", "muster-gateway"
 OF_ITS_PARENT = "of-its-parent"  # The program that starts another, while it does.
 
@@ -158,7 +159,7 @@ class RegistrationTest(EveryStepTest):
                 gateway.start()
             self.expect_joined(gateway, agent, token)
 
-        self.every_step(6, once)
+        self.every_step(4, once)
 
     def test_a_gateway_that_dies_at_any_step_of_its_first_start_starts_again(self):
         def once(step):
@@ -182,7 +183,7 @@ class RegistrationTest(EveryStepTest):
             self.expect_joined(gateway, agent, gateway.create_token())
             gateway.program.end()
 
-        self.every_step(6, once)
+        self.every_step(4, once)
 
     def test_a_machine_that_dies_at_any_step_of_leaving_can_leave_and_join_again(self):
         gateway = self.start_gateway()
@@ -209,7 +210,7 @@ class RegistrationTest(EveryStepTest):
             self.assertEqual([a["agent_id"] for a in gateway.agents()], [agent.agent_id])
             self.assertEqual(agent.verb("leave").returncode, 0)
 
-        self.every_step(6, once)
+        self.every_step(4, once)
 
     def leave_if_it_has_not(self, gateway, agent, left_id):
         """Either the gateway knows it still, and it can leave, or it is told."""
@@ -259,7 +260,7 @@ class CommandTest(EveryStepTest):
     def submit(self, and_then=""):
         """A command that leaves a trace; its id, or None if nobody said 202."""
         self.number += 1
-        text = f"echo {self.number} >> {self.ran}; echo said {self.number}; {and_then}"
+        text = f"echo {self.number} >> {self.ran}; seq {OUTPUT_LINES}; {and_then}"
         with contextlib.suppress(OSError, http.client.HTTPException):
             answer = self.gateway.call("POST", f"/api/agents/{self.agent.agent_id}/commands",
                                        {"command": text, "timeout": "30s"})
@@ -336,7 +337,7 @@ class CommandTest(EveryStepTest):
             self.assertTrue(command["output_complete"], why)
             output = self.gateway.call(
                 "GET", f"/api/commands/{command['command_id']}/output/stdout")
-            self.assertEqual(output.body, f"said {self.number}\n", why)
+            self.assertEqual(output.body, "".join(f"{n}\n" for n in range(1, OUTPUT_LINES + 1)))
         elif state == "outcome_unknown":
             self.assertLessEqual(runs, 1, why)
             self.assertTrue(self.nobody_can_know(), why)
@@ -388,7 +389,7 @@ class CommandTest(EveryStepTest):
                              ("outcome_unknown", "shim_lost", 1))
             self.agent.stop()
 
-        self.every_step(6, once)
+        self.every_step(4, once)
 
     def test_a_gateway_that_dies_at_any_step_of_a_command_forgets_nothing(self):
         self.gateway.stop()
