@@ -32,6 +32,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/dev"))
 LONG = bool(os.environ.get("MUSTER_LONG_TESTS"))
+SANITIZED = bool(os.environ.get("SANITIZED"))  # The programs of the build.
 
 # Defaults scaled to what a busy machine with two cores can keep.
 QUICK_PRESENCE = {"heartbeat_interval": "1s", "stale_after": "2.5s", "offline_after": "4s",
