@@ -36,8 +36,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <map>
-#include <sstream>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -131,7 +130,7 @@ std::string ProgramOf(pid_t thread) {
   return name.starts_with("muster-") ? name : "";
 }
 
-// A line "Tgid:\t1" of its status.
+// The number after `key`, "Tgid:" say, in its status; 0: it is gone.
 pid_t StatusOf(pid_t thread, std::string_view key) {
   std::ifstream status("/proc/" + std::to_string(thread) + "/status");
   for (std::string line; std::getline(status, line);) {
@@ -189,7 +188,7 @@ class Tracer {
 
   const std::string control_;
   std::ofstream log_;
-  std::map<pid_t, bool> threads_;
+  std::set<pid_t> threads_;  // Of all that it runs.
   std::string arm_;
   int64_t count_ = 0;
 };
@@ -201,7 +200,7 @@ int Tracer::Run() {
     if (thread < 0 && errno == EINTR) continue;
     if (thread < 0) return code;
     if (WIFSTOPPED(status)) {
-      threads_[thread] = true;
+      threads_.insert(thread);
       Stopped(thread, status);
       continue;
     }
@@ -258,8 +257,7 @@ void Tracer::Count(pid_t thread, const std::string& what) {
     Kill(thread);
   } else {
     const std::string listed = "," + victims + ",";
-    const auto all = threads_;
-    for (const auto& [other, traced] : all) {
+    for (const pid_t other : threads_) {
       const std::string name = ProgramOf(other);
       if (!name.empty() && listed.find("," + name + ",") != listed.npos) {
         Kill(other);
