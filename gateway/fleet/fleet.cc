@@ -20,6 +20,27 @@ Disconnect Deregistered() {
           absl::ZeroDuration()};
 }
 
+// For the log.
+const char* NameOf(LinkEnd end) {
+  switch (end) {
+    case LinkEnd::kOpen:
+      return "open";
+    case LinkEnd::kGoodbye:
+      return "goodbye";
+    case LinkEnd::kClosedByPeer:
+      return "closed_by_peer";
+    case LinkEnd::kClosedByGateway:
+      return "closed_by_gateway";
+    case LinkEnd::kSilence:
+      return "silence";
+    case LinkEnd::kSuperseded:
+      return "superseded";
+    case LinkEnd::kGatewayStopped:
+      return "gateway_stopped";
+  }
+  return "unknown";
+}
+
 }  // namespace
 
 Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
@@ -327,7 +348,7 @@ void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname},
        {"epoch", machine.link_record.epoch},
-       {"end", static_cast<int>(end)}});
+       {"end", NameOf(end)}});
 }
 
 Machine* Fleet::Current(const AgentId& agent, uint64_t epoch) {

@@ -34,7 +34,8 @@ constexpr std::string_view kFrontPage =
     "reached, and runs commands there.\n"
     "<p>Sign in from a terminal, with the admin token that the gateway put "
     "into a file when it first started:\n"
-    "<pre>musterctl login URL-OF-THIS-PAGE &lt; ADMIN-TOKEN-FILE\n"
+    "<pre>musterctl -s URL-OF-THIS-PAGE login --token-file "
+    "ADMIN-TOKEN-FILE\n"
     "musterctl agents ls</pre>\n"
     "<p>Programs find the same at <code>/api</code>.\n</html>\n";
 

@@ -276,7 +276,7 @@ TEST_F(ApiHandlerTest, TheFrontPageHasNoScriptAndAStrictPolicy) {
   EXPECT_THAT(Header(response, "Content-Type"), HasSubstr("text/html"));
   EXPECT_THAT(Header(response, "Content-Security-Policy"),
               HasSubstr("default-src 'none'"));
-  EXPECT_THAT(response.body, HasSubstr("musterctl login"));
+  EXPECT_THAT(response.body, HasSubstr("login --token-file"));
   EXPECT_THAT(response.body, Not(HasSubstr("<script")));
 }
 

@@ -23,7 +23,6 @@ namespace {
 
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kFolderMode = 0700;
-constexpr size_t kNamesMax = 32;
 constexpr size_t kCommonNameMax = 64;
 constexpr std::string_view kAuthorityName = "Muster fleet CA";
 
@@ -103,10 +102,10 @@ absl::Status CheckWebNames(const WebNames& names) {
     return absl::InvalidArgumentError(
         "the web port's certificate needs a name or an address");
   }
-  if (names.dns_names.size() > kNamesMax ||
-      names.ip_addresses.size() > kNamesMax) {
+  if (names.dns_names.size() > kWebNamesMax ||
+      names.ip_addresses.size() > kWebNamesMax) {
     return absl::InvalidArgumentError(fmt::format(
-        "the web port's certificate has more than {} names", kNamesMax));
+        "the web port's certificate has more than {} names", kWebNamesMax));
   }
   for (const std::string& name : names.dns_names) {
     std::string_view bare = name;

@@ -13,6 +13,7 @@
 #ifndef MUSTER_GATEWAY_IDENTITY_CERTIFICATE_AUTHORITY_H_
 #define MUSTER_GATEWAY_IDENTITY_CERTIFICATE_AUTHORITY_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,7 +43,9 @@ struct ServerCredential {
   absl::Time renew_at;  // Ask again then; two thirds of its life.
 };
 
-// Names of the web port in its certificate, at most 32 of each.
+inline constexpr size_t kWebNamesMax = 32;
+
+// Names of the web port in its certificate, at most kWebNamesMax of each.
 struct WebNames {
   std::vector<std::string> dns_names;
   std::vector<std::string> ip_addresses;
@@ -65,8 +68,8 @@ class CertificateAuthority {
   // The CA's certificate: what agents trust.
   const std::string& ca_pem() const;
 
-  // Whether IssueAgent() would certify this request; its key's pin ("sha256//…")
-  // if so. Errors as IssueAgent(). Thread-safe.
+  // Whether IssueAgent() would certify this request; its key's pin
+  // ("sha256//…") if so. Errors as IssueAgent(). Thread-safe.
   static absl::StatusOr<std::string> CheckCsr(std::string_view csr_pem);
 
   // A client certificate for the key of `csr_pem`, valid for 30 days, naming

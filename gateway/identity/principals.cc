@@ -1,8 +1,13 @@
 #include "gateway/identity/principals.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
+
 #include "fmt/format.h"
 #include "gateway/identity/secret_token.h"
 #include "libprotocol/base/files.h"
+#include "libprotocol/base/log.h"
 #include "libprotocol/base/secret.h"
 #include "libprotocol/base/status_macros.h"
 
@@ -34,6 +39,23 @@ absl::Status WriteHash(const std::string& folder, const std::string& hash) {
   return WriteFileDurably(HashPath(folder), hash + "\n", 0600);
 }
 
+// Unlike a key it is for people, who copy and move it: a mode that they left
+// too wide is mended rather than refused. A file that is not there is success.
+absl::Status CloseToOthers(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0 || (info.st_mode & 0077) == 0) {
+    return absl::OkStatus();
+  }
+  if (chmod(path.c_str(), 0600) != 0) {
+    return ErrnoStatus(errno, "setting the mode of", path);
+  }
+  Log(kWarning,
+      "the admin token was open to other users and is closed now; if one may "
+      "have read it, make another with `muster-gateway reset-admin`",
+      {{"path", path}, {"mode", fmt::format("{:04o}", info.st_mode & 07777u)}});
+  return absl::OkStatus();
+}
+
 // The hash is written last: until then the next start finishes the work.
 absl::StatusOr<AdminToken> MakeToken(const std::string& folder) {
   const Secret token = NewToken(TokenKind::kAccess);
@@ -53,6 +75,7 @@ Principal AdminPrincipal() {
 }
 
 absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder) {
+  RETURN_IF_ERROR(CloseToOthers(TokenPath(folder)));
   if (FileExists(HashPath(folder))) {
     ASSIGN_OR_RETURN(const std::string hash, ReadLine(HashPath(folder)));
     if (!IsHash(hash)) {

@@ -20,6 +20,7 @@
 #include "gateway/server/gateway.h"
 #include "gateway/server/gateway_config.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/files.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/service_notify.h"
 #include "libprotocol/base/system_clock.h"
@@ -82,7 +83,12 @@ int Run(const GatewayConfig& config) {
   NotifyService("READY=1");
   while (NextSignal(signals) == SIGHUP) {
     const absl::Status status = (*gateway)->Reload();
-    Log(status.ok() ? kInfo : kError, "reload", {{"result", status}});
+    if (status.ok()) {
+      Log(kInfo, "reloaded");
+    } else {
+      Log(kError, "not reloaded, all stays as it was",
+          {{"error", ToStd(status.message())}});
+    }
   }
   NotifyService("STOPPING=1");
   Log(kInfo, "stopping");
@@ -92,6 +98,10 @@ int Run(const GatewayConfig& config) {
 }
 
 int ResetToken(const GatewayConfig& config) {
+  if (!FileExists(config.data_dir + "/muster.db")) {
+    return Fail(absl::NotFoundError(
+        fmt::format("{} holds no gateway", config.data_dir)));
+  }
   const auto token = ResetAdminToken(config.data_dir);
   if (!token.ok()) return Fail(token.status());
   fmt::print("New admin token: {}\n", token->path);
@@ -144,7 +154,9 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return Fail(absl::InvalidArgumentError(
+        fmt::format("{}; see muster-gateway --help", error.what())));
   }
   const auto config = LoadGatewayConfig(
       {.file = file.empty() ? std::nullopt : std::optional(file),

@@ -21,8 +21,9 @@ bool OnlyOnLoopback(std::string_view listen);
 // becomes this machine's own name.
 std::string WithPort(std::string_view listen, uint16_t port);
 
-// The names in the web port's certificate: this host's name, localhost, and
-// what the settings name.
+// The names in the web port's certificate: this host's name, localhost and its
+// addresses, what the settings name, and, if it listens on all of them, this
+// host's addresses.
 WebNames WebNamesFor(std::string_view listen, std::string_view public_address);
 
 }  // namespace muster::gateway

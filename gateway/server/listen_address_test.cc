@@ -35,13 +35,20 @@ TEST(ListenAddress, TheCertificateNamesWhatTheSettingsName) {
   const WebNames names = WebNamesFor("10.0.0.1:7080", "gw.example");
   EXPECT_THAT(names.dns_names, Contains("localhost"));
   EXPECT_THAT(names.dns_names, Contains("gw.example"));
-  EXPECT_THAT(names.ip_addresses, ElementsAre("10.0.0.1"));
+  EXPECT_THAT(names.ip_addresses, ElementsAre("127.0.0.1", "::1", "10.0.0.1"));
 }
 
 TEST(ListenAddress, TheCertificateNamesNoWildcard) {
   const WebNames names = WebNamesFor("[::]:7080", "");
-  EXPECT_THAT(names.ip_addresses, testing::IsEmpty());
-  EXPECT_THAT(names.dns_names, Not(Contains("")));
+  for (const char* all : {"0.0.0.0", "::", ""}) {
+    EXPECT_THAT(names.ip_addresses, Not(Contains(all)));
+    EXPECT_THAT(names.dns_names, Not(Contains(all)));
+  }
+}
+
+TEST(ListenAddress, TheCertificateNamesEachAddressOnce) {
+  const WebNames names = WebNamesFor("[0::1]:7080", "127.0.0.1");
+  EXPECT_THAT(names.ip_addresses, ElementsAre("127.0.0.1", "::1"));
 }
 
 }  // namespace

@@ -35,16 +35,18 @@ std::string_view TakeWhile(std::string_view& text, bool (*wanted)(char)) {
   return taken;
 }
 
-// "90", "1.5" in `unit`s. False if it is no number or has too many digits to be
-// within the bounds.
+// "90", "1.5" in `unit`s; infinite if it has too many digits to be within the
+// bounds. False if it is no number.
 bool TakeNumber(std::string_view& text, absl::Duration unit,
                 absl::Duration& out) {
   constexpr size_t kWholeDigitsMax = 15, kFractionDigitsMax = 9;
   const std::string_view whole = TakeWhile(text, IsDigit);
-  if (whole.empty() || whole.size() > kWholeDigitsMax) return false;
+  if (whole.empty()) return false;
   int64_t value = 0;
-  for (char c : whole) value = value * 10 + (c - '0');
-  out = value * unit;
+  for (char c : whole.substr(0, kWholeDigitsMax))
+    value = value * 10 + (c - '0');
+  out =
+      whole.size() > kWholeDigitsMax ? absl::InfiniteDuration() : value * unit;
   if (!text.starts_with('.')) return true;
   text.remove_prefix(1);
   const std::string_view fraction = TakeWhile(text, IsDigit);
@@ -101,7 +103,12 @@ absl::StatusOr<absl::Duration> ParseDurationText(std::string_view text) {
     good = TakePart(rest, next, part);
     sum += part;
   }
-  if (!good || sum > absl::Seconds(kDurationSecondsMax)) {
+  if (good && sum > absl::Seconds(kDurationSecondsMax)) {
+    return absl::InvalidArgumentError(
+        fmt::format("must be at most {}s, got \"{}\"", kDurationSecondsMax,
+                    text.substr(0, 64)));
+  }
+  if (!good) {
     return absl::InvalidArgumentError(fmt::format(
         "expected a duration such as 500ms, 30s, 5m, 2h, 1d or 1h30m, got "
         "\"{}\"",

@@ -269,6 +269,15 @@ TEST(DurationTextTest, AnythingElseIsRefused) {
   }
 }
 
+TEST(DurationTextTest, ADurationThatIsTooLongIsToldFromWhatIsNone) {
+  for (const char* text : {"315576000001s", "99999999999999s",
+                           "999999999999999d", "99999999999999999999d"}) {
+    EXPECT_EQ(
+        std::string(ParseDurationText(text).status().message()),
+        "must be at most 315576000000s, got \"" + std::string(text) + "\"");
+  }
+}
+
 TEST(DurationTextTest, WritingUsesSecondsAndNoMoreDecimalsThanNeeded) {
   EXPECT_EQ(DurationText(absl::Seconds(30)), "30s");
   EXPECT_EQ(DurationText(absl::Milliseconds(-1500)), "-1.5s");

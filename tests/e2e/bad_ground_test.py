@@ -99,6 +99,25 @@ class DatabaseTest(GroundTest):
         self.assertEqual(key.read_text(), "rubbish")
 
 
+    def test_an_admin_token_that_others_could_read_is_closed_with_a_warning(self):
+        token = self.gateway.data_dir / "admin-token"
+        token.chmod(0o644)
+        self.gateway.start()
+        self.assertEqual(token.stat().st_mode & 0o777, 0o600)
+        self.assertRegex(self.gateway.program.text(), rf"level=warning .*{token}.*0644")
+
+
+class CommandLineTest(GroundTest):
+    def test_a_wrong_command_line_is_an_error_in_one_line(self):
+        program = muster_e2e.BUILD / "bin/muster-gateway"
+        self.assertIn("frob", self.refusal([program, "frob"], 2))
+        self.assertIn("FILE", self.refusal([program, "backup"], 2))
+        folder = self.folder / "none"
+        self.assertEqual(self.refusal([program, "--data-dir", folder, "reset-admin"], 1),
+                         f"{folder} holds no gateway")
+        self.assertFalse(folder.exists())
+
+
 class PortTest(GroundTest):
     def test_a_port_in_use_is_named(self):
         gateway = self.new_gateway()

@@ -1,10 +1,14 @@
 """The two ports: IPv6, TLS and pins, and how the programs end."""
 import concurrent.futures
 import contextlib
+import html
 import http.client
 import json
 import re
+import shlex
 import signal
+import socket
+import ssl
 import subprocess
 
 import muster_e2e
@@ -74,11 +78,39 @@ class TlsTest(muster_e2e.TestCase):
         self.assertRegex(joined.stderr, "(?m)^error: .*--pin")
         self.assertIsNone(agent.agent_id)
 
+    def test_its_own_certificate_is_for_the_addresses_of_this_host_too(self):
+        gateway = self.start_gateway(address="0.0.0.0")
+        trusting = ssl.create_default_context(cafile=gateway.data_dir / "ca/ca.pem")
+        for host in ("127.0.0.1", "localhost", socket.gethostname()):
+            with socket.create_connection(("127.0.0.1", gateway.web_port), 5) as plain, \
+                    trusting.wrap_socket(plain, server_hostname=host) as tls:
+                named = {name for _, name in tls.getpeercert()["subjectAltName"]}
+        self.assertIn("0:0:0:0:0:0:0:1", named)
+
+    def test_a_gateway_that_cannot_be_believed_is_one_that_cannot_be_reached(self):
+        gateway = self.start_gateway(address="0.0.0.0")
+        asked = muster_e2e.run_once(
+            "musterctl", "--server", gateway.url, "-o", "json", "agents", "ls",
+            environment={"MUSTER_TOKEN": gateway.token, "HOME": str(self.folder)})
+        self.assertEqual(json.loads(asked.stderr)["code"], "unavailable")
+
     def test_a_token_does_not_cross_the_network_readable(self):
         joined = self.new_agent().join("http://192.0.2.1:7080", "mst_join_x")
         self.assertEqual(joined.returncode, 2)
         self.assertIn("--server: the token would cross the network readable; use https://",
                       joined.stderr)
+
+
+class PageTest(muster_e2e.TestCase):
+    def test_the_page_says_how_to_sign_in(self):
+        gateway = self.start_gateway()
+        page = gateway.call("GET", "/", token="").body
+        lines = html.unescape(re.search(r"(?s)<pre>(.*?)</pre>", page)[1]).splitlines()
+        for line in lines:
+            words = shlex.split(line.replace("URL-OF-THIS-PAGE", gateway.url)
+                                .replace("ADMIN-TOKEN-FILE", f"{gateway.data_dir}/admin-token"))
+            done = muster_e2e.run_once(*words, environment={"HOME": str(self.folder)})
+            self.assertEqual(done.returncode, 0, (line, done.stderr))
 
 
 class StopTest(muster_e2e.TestCase):

@@ -3,7 +3,7 @@
 # shellcheck source=tests/e2e/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-data=$WORK/data
+data="$WORK/da ta"  # What is pasted must be quoted.
 
 # table OUT: the lines of the table of machines.
 table() { sed -n '/^MACHINE /,/^$/p' <<<"$1" | sed -e 1d -e '/^$/d'; }
@@ -19,6 +19,8 @@ the_first_run_ends_with_a_command_that_ran_and_the_table() {
   expect_line "the table" "^$(hostname) +online " "$(table "$out")"
   expect_contains "next steps" "http://127.0.0.1:$web" "$out"
   expect_contains "next steps" "$data/gateway/admin-token" "$out"
+  expect_equal "the token of the line to paste" "$(<"$data/gateway/admin-token")" \
+    "$(bash -c "$(sed -n 's/^Try *//p' <<<"$out"); echo \"\$MUSTER_TOKEN\"")"
   expect_equal "mode of the admin token" 600 "$(stat -c %a "$data/gateway/admin-token")"
   nothing_is_left_running
 }
@@ -29,6 +31,14 @@ the_second_run_finds_its_data() {
   ! grep -q Joining "$WORK/err" || fail "the second run joined again"
   expect_equal "machines" 1 "$(table "$out" | wc -l)"
   nothing_is_left_running
+}
+
+a_folder_that_is_too_long_is_refused_at_once() {
+  local long out
+  long=$WORK/$(printf 'x%.0s' {1..84})
+  ! out=$("${quickstart[@]}" --once --data "$long" 2>&1 </dev/null) || fail "a long --data was taken"
+  expect_contains "the reason" "error: --data: the absolute path must have at most 84 bytes" "$out"
+  [[ ! -e $long ]] || fail "the folder was made"
 }
 
 # start: runs quickstart in the background until it watches.
@@ -63,6 +73,7 @@ main() {
   quickstart=("$ROOT/tools/quickstart" --data "$data" --web-port "$web" --fleet-port "$(free_port)")
   the_first_run_ends_with_a_command_that_ran_and_the_table
   the_second_run_finds_its_data
+  a_folder_that_is_too_long_is_refused_at_once
   it_stops_both_when_interrupted
   it_ends_when_the_gateway_dies
 }

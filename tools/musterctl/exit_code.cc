@@ -33,10 +33,14 @@ std::string HintOf(const absl::Status& status) {
 }
 
 std::string JsonError(const absl::Status& status, std::string_view text) {
+  // Who was not proven to be the gateway has answered as little as nobody.
+  const absl::StatusCode code = FailureClassOf(status).has_value()
+                                    ? absl::StatusCode::kUnavailable
+                                    : status.code();
   std::string out = "{\"title\":";
   wire::AppendJsonString(text, out);
   out += ",\"code\":";
-  wire::AppendJsonString(wire::CodeName(status.code()), out);
+  wire::AppendJsonString(wire::CodeName(code), out);
   return out + "}";
 }
 

@@ -61,6 +61,8 @@ TEST(TransportTest, AStrangersKeySaysNothingAboutTheToken) {
   EXPECT_FALSE(TokenRefused(stranger));
   EXPECT_EQ(ExitCodeOf(stranger), kExitGatewayUnreachable);
   EXPECT_THAT(ErrorText(stranger, false), testing::HasSubstr("hint: if it is"));
+  EXPECT_THAT(ErrorText(stranger, true),
+              testing::HasSubstr("\"code\":\"unavailable\""));
   EXPECT_TRUE(TokenRefused(absl::UnauthenticatedError("not valid")));
 }
 
