@@ -24,6 +24,13 @@ class Console {
   virtual void Out(std::string_view bytes) = 0;
   virtual void Err(std::string_view bytes) = 0;
 
+  // From now on the program lives on when nobody reads what it writes: Out()
+  // drops it.
+  virtual void SurviveClosedOut() = 0;
+  // Why Out() reaches nobody any more, since SurviveClosedOut(); empty: it
+  // does.
+  virtual std::string OutFailure() = 0;
+
   virtual bool OutIsTerminal() const = 0;
   virtual bool InIsTerminal() const = 0;
   // Columns of the terminal that Out() writes to; 0 if it is none.

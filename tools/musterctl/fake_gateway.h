@@ -91,6 +91,8 @@ class FakeConsole final : public Console {
  public:
   void Out(std::string_view bytes) override { out += bytes; }
   void Err(std::string_view bytes) override { err += bytes; }
+  void SurviveClosedOut() override {}
+  std::string OutFailure() override { return out_failure; }
   bool OutIsTerminal() const override { return terminal; }
   bool InIsTerminal() const override { return terminal; }
   size_t Columns() const override { return terminal ? columns : 0; }
@@ -111,6 +113,7 @@ class FakeConsole final : public Console {
   size_t columns = 0;
   std::string input;
   std::string out, err;
+  std::string out_failure;
 };
 
 // Time that passes only in Pause().

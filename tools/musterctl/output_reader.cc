@@ -1,5 +1,7 @@
 #include "tools/musterctl/output_reader.h"
 
+#include <limits>
+
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
@@ -60,6 +62,11 @@ void OutputReader::Deliver(const v1::OutputChunk& chunk, uint64_t& offset) {
   progressed_ = true;
 }
 
+void OutputReader::IgnoreStdout() {
+  ignoring_ = true;
+  stdout_offset_ = std::numeric_limits<int64_t>::max();  // Beyond every byte.
+}
+
 absl::Status OutputReader::Poll(absl::Duration wait) {
   v1::GetOutputRequest request;
   request.set_command_id(command_id_);
@@ -110,7 +117,7 @@ absl::Status OutputReader::ReadToEnd(
       last_progress = last_answer;
     }
     const bool nothing_comes =
-        NeverRan(command_) ||
+        ignoring_ || NeverRan(command_) ||
         command_.state() == v1::COMMAND_STATE_OUTCOME_UNKNOWN;
     if (!progressed_ && IsTerminal(command_.state()) && nothing_comes) break;
     if (last_answer - last_progress > kTailWait) {

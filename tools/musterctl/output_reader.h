@@ -42,6 +42,10 @@ class OutputReader {
   // before each poll; an error of its ends the reading.
   absl::Status ReadToEnd(const std::function<absl::Status()>& on_turn);
 
+  // From now on standard output is not read, and the end of the command is the
+  // end of the reading.
+  void IgnoreStdout();
+
   // The command as of the last successful poll.
   const v1::Command& command() const { return command_; }
   // Nothing will follow.
@@ -63,6 +67,7 @@ class OutputReader {
   bool ended_ = false;
   bool progressed_ = false;
   bool told_lost_ = false;
+  bool ignoring_ = false;
 };
 
 }  // namespace muster::ctl

@@ -138,7 +138,17 @@ int Conclude(Tool& tool, const v1::Command& command) {
   }
 }
 
-// Reads until the end; Ctrl-C asks once to cancel.
+// Asks to cancel; false if the gateway did not hear it.
+bool Cancel(Tool& tool, const std::string& command_id) {
+  v1::CancelCommandRequest request;
+  request.set_command_id(command_id);
+  const auto answer = tool.api.Call<v1::Command>("CancelCommand", request);
+  // A command that has just ended cannot be cancelled, and need not be.
+  return answer.ok() || ProblemOf(answer.status());
+}
+
+// Reads until the end. Ctrl-C, and output that nobody reads any more, ask once
+// to cancel.
 int Follow(Tool& tool, const std::string& command_id) {
   tool.patience.CatchInterrupts(
       "\nmusterctl: cancelling; Ctrl-C again leaves it running\n",
@@ -153,14 +163,18 @@ int Follow(Tool& tool, const std::string& command_id) {
                           tool.console.Out(bytes);
                         }
                       });
-  bool asked = false;
+  tool.console.SurviveClosedOut();
+  bool closed = false, asked = false;
   const absl::Status read = reader.ReadToEnd([&] {
-    if (!tool.patience.Interrupted() || asked) return absl::OkStatus();
-    v1::CancelCommandRequest request;
-    request.set_command_id(command_id);
-    const auto answer = tool.api.Call<v1::Command>("CancelCommand", request);
-    // A command that has just ended cannot be cancelled, and need not be.
-    asked = answer.ok() || ProblemOf(answer.status());
+    const std::string failure = tool.console.OutFailure();
+    if (!failure.empty() && !std::exchange(closed, true)) {
+      reader.IgnoreStdout();
+      tool.console.Err(
+          fmt::format("musterctl: standard output: {}; cancelling command {}\n",
+                      failure, command_id));
+    }
+    const bool wanted = closed || tool.patience.Interrupted();
+    if (wanted && !asked) asked = Cancel(tool, command_id);
     return absl::OkStatus();
   });
   if (!read.ok()) {

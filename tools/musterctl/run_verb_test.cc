@@ -295,6 +295,29 @@ TEST_F(RunTest, CtrlCAsksToCancelOnceAndReportsTheEnd) {
   EXPECT_THAT(world_.time.last_words, HasSubstr("command c-1 is left running"));
 }
 
+TEST_F(RunTest, OutputThatNobodyReadsAnyMoreCancelsTheCommand) {
+  const v1::Command running = Command(v1::COMMAND_STATE_RUNNING);
+  world_.gateway.On(kSubmit, Ok(Command(v1::COMMAND_STATE_QUEUED)));
+  world_.gateway.On(kOutput, [&](const HttpRequest&) {
+    world_.console.out_failure = "Broken pipe";
+    return Output(running, {{kOut, 0, "y\n"}}, false);
+  });
+  world_.gateway.On(kOutput, [&](const HttpRequest& request) {
+    EXPECT_THAT(request.target, HasSubstr("stdout_offset=9223372036854775807"));
+    return Output(running, {}, false);
+  });
+  world_.gateway.On(  // Much output is left, which nobody waits for.
+      kOutput,
+      Output(Ended(v1::COMMAND_STATE_CANCELLED, 15, true, ""), {}, false));
+  world_.gateway.On(kCancel, Ok(running));
+  EXPECT_EQ(Run(), 143);
+  EXPECT_EQ(Count(kCancel), 1);
+  EXPECT_EQ(world_.console.err,
+            "musterctl: standard output: Broken pipe; cancelling command c-1\n"
+            "musterctl: the command was cancelled after it had started; exit "
+            "143\n");
+}
+
 TEST_F(RunTest, DroppedOutputIsTold) {
   v1::Command command = Exited(0);
   command.set_output_dropped_bytes(12);

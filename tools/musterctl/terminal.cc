@@ -19,7 +19,8 @@
 namespace muster::ctl {
 namespace {
 
-void WriteAll(int fd, std::string_view bytes) {
+// 0, or the errno of the write that failed.
+int WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = write(fd, bytes.data(), bytes.size());
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
@@ -27,13 +28,10 @@ void WriteAll(int fd, std::string_view bytes) {
       poll(&ready, 1, -1);
       continue;
     }
-    if (n < 0) {
-      // Nobody can be told what was not written: a full disk, a lost terminal.
-      if (fd == STDOUT_FILENO) _exit(kExitFailure);
-      return;
-    }
+    if (n < 0) return errno;
     bytes.remove_prefix(static_cast<size_t>(n));
   }
+  return 0;
 }
 
 // Switches the terminal's echo off for as long as it lives.
@@ -84,8 +82,27 @@ void Store(std::string_view text, LastWords& words) {
 
 }  // namespace
 
-void Terminal::Out(std::string_view bytes) { WriteAll(STDOUT_FILENO, bytes); }
+void Terminal::Out(std::string_view bytes) {
+  if (out_error_ == 0) out_error_ = WriteAll(STDOUT_FILENO, bytes);
+  // Nobody can be told what was not written: a full disk, a lost terminal.
+  if (out_error_ != 0 && !survive_) _exit(kExitFailure);
+}
+
 void Terminal::Err(std::string_view bytes) { WriteAll(STDERR_FILENO, bytes); }
+
+void Terminal::SurviveClosedOut() {
+  survive_ = true;
+  signal(SIGPIPE, SIG_IGN);
+}
+
+std::string Terminal::OutFailure() {
+  pollfd out{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+  // A pipe says so before anything is written to it.
+  if (out_error_ == 0 && poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)
+    out_error_ = EPIPE;
+  return out_error_ == 0 ? "" : strerror(out_error_);
+}
+
 bool Terminal::OutIsTerminal() const { return isatty(STDOUT_FILENO) == 1; }
 bool Terminal::InIsTerminal() const { return isatty(STDIN_FILENO) == 1; }
 
