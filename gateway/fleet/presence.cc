@@ -84,7 +84,13 @@ Presence Presence::Restored(const PresencePolicy& policy, Status status,
                             std::optional<Instant> promise_end, Instant now) {
   Presence p(policy, status, now);
   p.verdict_ = std::move(verdict);
-  if (promise_end) p.promise_end_ = std::min(*promise_end, now + kPromiseMax);
+  if (promise_end) {
+    p.promise_end_ = std::min(*promise_end, now + kPromiseMax);
+    // Of what was said with the goodbye only the cause was written.
+    if (p.verdict_ && p.verdict_->cause == Cause::kAgentStopped) {
+      p.lapsed_summary_ = "agent was stopped";
+    }
+  }
   p.ever_linked_ = !p.verdict_ || p.verdict_->cause != Cause::kNeverConnected;
   return p;
 }

@@ -243,6 +243,17 @@ TEST(PresenceTest, WhatAGoodbyeMeansIsSaidAnewWhenItsPromiseLapses) {
   EXPECT_EQ(b.presence.verdict()->cause, Cause::kAgentStopped);
 }
 
+TEST(PresenceTest, APromiseOfAFormerLifeLapsesInTheSameWords) {
+  Bench b;
+  b.presence = Presence::Restored(
+      b.policy, Status::kStale,
+      Verdict{Domain::kAgent, Cause::kAgentStopped, Confidence::kProven,
+              "agent stops, expected back within 30 s"},
+      T(30), T(0));
+  b.ExpectExactlyAt(T(30), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict()->summary, "agent was stopped");
+}
+
 TEST(PresenceTest, WhoIsToldToComeLaterHasAWholeLeaseFromThen) {
   Bench b;
   b.Connect(T(0));

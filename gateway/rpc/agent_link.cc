@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 #include "gateway/admin/convert.h"
+#include "gateway/fleet/words.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/log.h"
@@ -32,17 +33,21 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
   GoodbyeNotice notice;
   notice.back_within = std::clamp(wire::FromProto(goodbye.back_within()),
                                   absl::ZeroDuration(), kPromiseMax);
+  const std::string promise =
+      notice.back_within > absl::ZeroDuration()
+          ? ", expected back within " + Spoken(notice.back_within)
+          : "";
   switch (goodbye.reason()) {
     case v1::GOODBYE_REASON_UPGRADE:
       notice.cause = Cause::kAgentUpgrading;
-      notice.summary = "agent is upgrading";
+      notice.summary = "agent is upgrading" + promise;
       notice.lapsed_summary = "agent did not come back from its upgrade";
       break;
     case v1::GOODBYE_REASON_REBOOT:
       notice.domain = Domain::kHost;
       // That it has rebooted is known when it is back.
       notice.cause = Cause::kHostShutdown;
-      notice.summary = "host is rebooting";
+      notice.summary = "host is rebooting" + promise;
       notice.lapsed_summary = "host did not come back from its reboot";
       break;
     case v1::GOODBYE_REASON_SHUTDOWN:
@@ -51,7 +56,8 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
       notice.summary = "host is shutting down";
       break;
     case v1::GOODBYE_REASON_TERMINATED:
-      notice.summary = "agent was stopped, may be back soon";
+      notice.summary =
+          promise.empty() ? "agent was stopped" : "agent stops" + promise;
       notice.lapsed_summary = "agent was stopped";
       break;
     default:

@@ -61,7 +61,8 @@ class RunbookTest(muster_e2e.TestCase):
         self.assertEqual(output.body, "Hello from command!\n")
 
         self.assertEqual(agent.stop()[0], 0)
-        self.expect_unreachable(gateway, agent_id, "stale", "agent was stopped")
+        self.expect_unreachable(gateway, agent_id, "stale",
+                                "agent stops, expected back within 30 s")
         unknown, _, problem = post(RUN, gateway, UNKNOWN_ID)
         self.assertEqual((unknown, problem["code"]), (404, "not_found"))
         self.assertIn(UNKNOWN_ID, problem["detail"])
