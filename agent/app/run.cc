@@ -36,12 +36,14 @@ constexpr absl::Duration kBackAfterReboot = absl::Minutes(5);
 
 constexpr int kLookForIdentityMs = 500;
 
-// The two signals that end the process, as a descriptor.
+// The signals that end the process, and the one that a closed terminal sends to
+// an agent that is to live on; as a descriptor.
 absl::StatusOr<Fd> BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   signal(SIGPIPE, SIG_IGN);
   if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) {
     return ErrnoStatus(errno, "blocking", "signals");
@@ -56,6 +58,11 @@ int ReadSignal(const Fd& signals) {
   return read(signals.get(), &info, sizeof info) == sizeof info
              ? static_cast<int>(info.ssi_signo)
              : SIGTERM;
+}
+
+// A terminal that is closed takes nothing with it; there is nothing to reload.
+void IgnoreHangup() {
+  Log(kInfo, "SIGHUP is ignored: to stop this agent send SIGTERM");
 }
 
 // False when a signal came first.
@@ -73,7 +80,9 @@ absl::StatusOr<std::optional<Identity>> WaitForIdentity(const AgentState& state,
     }
     NotifyService("WATCHDOG=1");
     pollfd p{signals.get(), POLLIN, 0};
-    if (poll(&p, 1, kLookForIdentityMs) > 0) return std::optional<Identity>();
+    if (poll(&p, 1, kLookForIdentityMs) <= 0) continue;
+    if (ReadSignal(signals) != SIGHUP) return std::optional<Identity>();
+    IgnoreHangup();
   }
 }
 
@@ -174,6 +183,7 @@ void Life::WaitForEnd(RouteWatcher& routes) {
 
 void Life::OnSignal() {
   const int signal = ReadSignal(signals_);
+  if (signal == SIGHUP) return IgnoreHangup();
   if (leaving_) _exit(128 + signal);  // The second one means it.
   leaving_ = true;
   v1::GoodbyeReason reason = v1::GOODBYE_REASON_TERMINATED;
