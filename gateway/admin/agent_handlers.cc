@@ -38,6 +38,8 @@ v1::Agent AgentHandlers::Show(const Machine& machine) const {
   if (const auto since = fleet_.UnconfirmedSince(machine)) {
     *agent.mutable_unconfirmed_since() = wire::ToProto(*since);
   }
+  agent.set_name(fleet_.machines().NameOf(machine));
+  if (machine.record.epoch > 0) agent.set_gateway(addresses_.own_name);
   return agent;
 }
 

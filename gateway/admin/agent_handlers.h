@@ -3,6 +3,7 @@
 #ifndef MUSTER_GATEWAY_ADMIN_AGENT_HANDLERS_H_
 #define MUSTER_GATEWAY_ADMIN_AGENT_HANDLERS_H_
 
+#include "gateway/admin/addresses.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/fleet/fleet.h"
 #include "muster/v1/fleet_admin.pb.h"
@@ -12,7 +13,9 @@ namespace muster::gateway {
 // Lives on the fleet loop; `fleet` must outlive it.
 class AgentHandlers {
  public:
-  explicit AgentHandlers(Fleet& fleet) : fleet_(fleet) {}
+  // Both must outlive it.
+  AgentHandlers(Fleet& fleet, const Addresses& addresses)
+      : fleet_(fleet), addresses_(addresses) {}
   void AddTo(HandlerTable& table);
 
  private:
@@ -27,6 +30,7 @@ class AgentHandlers {
   v1::Agent Show(const Machine& machine) const;
 
   Fleet& fleet_;
+  const Addresses& addresses_;
 };
 
 }  // namespace muster::gateway

@@ -31,6 +31,7 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
     *status.mutable_unconfirmed_since() = wire::ToProto(started_at_);
     status.set_unconfirmed_reason("starting: links are not accepted yet");
   }
+  status.set_name(addresses_.own_name);
   status.set_false_offlines(fleet_.false_offlines());
   status.set_history_waiting(fleet_.history_waiting());
   status.set_commands_open(static_cast<uint32_t>(fleet_.commands().open()));

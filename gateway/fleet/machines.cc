@@ -36,6 +36,10 @@ uint32_t& CountOf(StatusCounts& counts, Status status) {
   return counts.offline;
 }
 
+std::string LongName(const MachineRecord& record) {
+  return fmt::format("{}~{}", record.facts.hostname, record.id.suffix());
+}
+
 constexpr size_t kSuggestionsMax = 3;
 constexpr size_t kSuggestionEditsMax = 2;
 // A typo is looked for among this many names at most: 1 µs each.
@@ -104,6 +108,7 @@ void Machines::Enter(const MachineRecord& record) {
   if (record.deleted_at) return;
   listed_.insert(PositionOf(record));
   by_hostname_.insert({record.facts.hostname, record.id});
+  ++long_names_[LongName(record)];
   ++CountOf(CountsOf(record.org), record.status);
 }
 
@@ -111,6 +116,9 @@ void Machines::Withdraw(const MachineRecord& record) {
   if (record.deleted_at) return;
   listed_.erase(PositionOf(record));
   by_hostname_.erase({record.facts.hostname, record.id});
+  if (const auto it = long_names_.find(LongName(record)); --it->second == 0) {
+    long_names_.erase(it);
+  }
   --CountOf(CountsOf(record.org), record.status);
 }
 
@@ -268,6 +276,21 @@ Machines::Resolution Machines::Resolve(const OrgId& org,
     out.nearest.push_back(std::move(other));
   }
   return out;
+}
+
+std::string Machines::NameOf(const Machine& machine) const {
+  const MachineRecord& record = machine.record;
+  const std::string& hostname = record.facts.hostname;
+  bool alone = true;
+  for (auto it = by_hostname_.lower_bound({hostname, AgentId()});
+       alone && it != by_hostname_.end() && it->first == hostname; ++it) {
+    const MachineRecord& other = by_id_.at(it->second)->record;
+    alone = other.id == record.id || other.org != record.org ||
+            IsReplaced(other, record);
+  }
+  if (alone) return hostname;
+  std::string name = LongName(record);
+  return long_names_.at(name) == 1 ? name : record.id.str();
 }
 
 size_t EditDistance(std::string_view a, std::string_view b, size_t bound) {

@@ -151,6 +151,10 @@ class Machines {
   };
   Resolution Resolve(const OrgId& org, std::string_view name) const;
 
+  // The shortest of these that resolves to the living `machine`: its hostname,
+  // hostname~suffix, its id.
+  std::string NameOf(const Machine& machine) const;
+
   template <typename F>
   void ForEachLiving(F f) {
     for (auto& [id, machine] : by_id_) {
@@ -171,6 +175,7 @@ class Machines {
   // Living machines only.
   absl::btree_set<ListPosition> listed_;
   absl::btree_set<std::pair<std::string, AgentId>> by_hostname_;
+  absl::flat_hash_map<std::string, int> long_names_;  // How many have it.
   absl::flat_hash_map<OrgId, StatusCounts> counts_;
 };
 

@@ -245,6 +245,30 @@ TEST_F(MachinesTest, AHostnameMeansTheMachineThatReplacedTheOthers) {
   EXPECT_THAT(Resolved("web"), ElementsAre("1", "3"));
 }
 
+TEST_F(MachinesTest, ANameMeansItsMachineAndNoOther) {
+  const auto name = [this](std::string_view id) {
+    const Machine& machine = *machines_.Find(AgentId(std::string(id)));
+    const std::string shown = machines_.NameOf(machine);
+    EXPECT_THAT(Resolved(shown), ElementsAre(id)) << shown;
+    return shown;
+  };
+  Add("1-aaaaaa", "web");
+  Add("1-eeeeee", "web", Status::kOnline, {}, kOther);
+  EXPECT_EQ(name("1-aaaaaa"), "web");
+  Machine& second = Add("2-bbbbbb", "web", Status::kOffline);
+  Add("3-bbbbbb", "web");
+  EXPECT_EQ(name("1-aaaaaa"), "web~aaaaaa");
+  EXPECT_EQ(name("2-bbbbbb"), "2-bbbbbb") << "two have the same suffix";
+  machines_.SetHostname(second, "old");
+  EXPECT_EQ(name("2-bbbbbb"), "old");
+  EXPECT_EQ(name("3-bbbbbb"), "web~bbbbbb");
+  machines_.SetHostname(second, "web");
+  machines_.Bury(*machines_.Find(AgentId("3-bbbbbb")), absl::Now());
+  second.record.replaced_by = AgentId("1-aaaaaa");
+  EXPECT_EQ(name("1-aaaaaa"), "web");
+  EXPECT_EQ(name("2-bbbbbb"), "web~bbbbbb");
+}
+
 TEST_F(MachinesTest, ADamagedDatabaseWhereTwoReplaceEachOtherIsEndured) {
   Add("1", "web", Status::kOffline).record.replaced_by = AgentId("2");
   Add("2", "web", Status::kOffline).record.replaced_by = AgentId("1");

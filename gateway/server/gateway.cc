@@ -191,7 +191,7 @@ absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
 }
 
 HandlerTable Gateway::MakeHandlers() {
-  agent_handlers_ = std::make_unique<AgentHandlers>(*fleet_);
+  agent_handlers_ = std::make_unique<AgentHandlers>(*fleet_, addresses_);
   command_handlers_ = std::make_unique<CommandHandlers>(
       *loop_, *fleet_, *store_, config_.commands);
   enrollment_handlers_ = std::make_unique<EnrollmentHandlers>(

@@ -45,7 +45,7 @@ TEST(ProtoJsonWriteTest, AMachineReadsLikeTheContractSays) {
             R"("status_since":"2023-11-14T22:13:20.250Z","confirmed":false,)"
             R"("cause":"network_one_way","summary":"","health":{},)"
             R"("labels":{"a":"2","z":"1"},"address":"","round_trip":"1.5s",)"
-            R"("epoch":18446744073709551615})");
+            R"("epoch":18446744073709551615,"name":"","gateway":""})");
 }
 
 TEST(ProtoJsonWriteTest, BytesAreBase64AndListsAreAlwaysThere) {

@@ -46,15 +46,8 @@ std::string LongName(const v1::Agent& agent) {
   return agent.hostname() + "~" + AgentId(agent.agent_id()).suffix();
 }
 
-std::vector<std::string> ShortNames(AgentSpan agents) {
-  std::map<std::string, int> count;
-  for (const v1::Agent* agent : agents) ++count[agent->hostname()];
-  std::vector<std::string> names;
-  for (const v1::Agent* agent : agents) {
-    names.push_back(count[agent->hostname()] > 1 ? LongName(*agent)
-                                                 : agent->hostname());
-  }
-  return names;
+std::string Name(const v1::Agent& agent) {
+  return agent.name().empty() ? LongName(agent) : agent.name();
 }
 
 Cell StatusCell(const v1::Agent& agent) {
@@ -97,14 +90,13 @@ Table AgentsTable(AgentSpan agents, absl::Time now, bool wide) {
                                      "LAST SEEN", "WHY",    "LABELS"};
   if (wide) {
     titles.insert(titles.end(),
-                  {"ID", "ADDRESS", "AGENT", "OS", "RTT", "SKEW"});
+                  {"ID", "ADDRESS", "AGENT", "OS", "RTT", "SKEW", "GATEWAY"});
   }
   Table table(std::move(titles), "WHY");
-  const std::vector<std::string> names = ShortNames(agents);
-  for (size_t i = 0; i < agents.size(); ++i) {
-    const v1::Agent& agent = *agents[i];
+  for (const v1::Agent* each : agents) {
+    const v1::Agent& agent = *each;
     std::vector<Cell> row = {
-        {names[i]},
+        {Name(agent)},
         StatusCell(agent),
         {Since(agent.status_since(), now)},
         {agent.has_last_seen() ? Since(agent.last_seen(), now) : "-"},
@@ -121,6 +113,7 @@ Table AgentsTable(AgentSpan agents, absl::Time now, bool wide) {
       row.push_back({agent.has_clock_skew()
                          ? ShortDuration(wire::FromProto(agent.clock_skew()))
                          : ""});
+      row.push_back({agent.gateway()});
     }
     table.AddRow(std::move(row));
   }
@@ -161,7 +154,7 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
                          absl::TimeZone zone) {
   const v1::AgentFacts& facts = agent.facts();
   return Details({
-      {"Machine", agent.hostname()},
+      {"Machine", Name(agent)},
       {"Id", agent.agent_id()},
       {"Status", fmt::format("{} for {}", StatusWord(agent),
                              Since(agent.status_since(), now))},
@@ -177,6 +170,7 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
       {"Clock skew", agent.has_clock_skew()
                          ? ShortDuration(wire::FromProto(agent.clock_skew()))
                          : ""},
+      {"Gateway", agent.gateway()},
       {"Agent", facts.agent_version()},
       {"Runs as", facts.runtime_name().empty()
                       ? EnumWord(v1::RuntimeKind_descriptor(), facts.runtime())

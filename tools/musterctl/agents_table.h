@@ -16,12 +16,11 @@ namespace muster::ctl {
 
 using AgentSpan = std::span<const v1::Agent* const>;
 
-// "web-1~c07e55": what ResolveAgent always understands.
+// "web-1~c07e55": for where a mistake would cost.
 std::string LongName(const v1::Agent& agent);
 
-// The name to type for each of `agents`, in their order: the hostname, or the
-// long name where two of them share it.
-std::vector<std::string> ShortNames(AgentSpan agents);
+// What to type for this machine, as the gateway says: it knows all names.
+std::string Name(const v1::Agent& agent);
 
 // "online", "stale", "offline"; with "?" while the gateway cannot vouch for it.
 Cell StatusCell(const v1::Agent& agent);

@@ -128,8 +128,8 @@ absl::StatusOr<int> AgentsLs(Tool& tool, const AgentsLsOptions& options) {
   }
   const std::vector<const v1::Agent*> agents = fetched.Agents();
   if (tool.format == OutputFormat::kName) {
-    for (const std::string& name : ShortNames(agents)) {
-      tool.console.Out(Printable(name) + "\n");
+    for (const v1::Agent* agent : agents) {
+      tool.console.Out(Printable(Name(*agent)) + "\n");
     }
     return kExitOk;
   }
@@ -158,7 +158,7 @@ absl::StatusOr<int> AgentsGet(Tool& tool, const std::string& agent) {
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (shown) return kExitOk;
   if (tool.format == OutputFormat::kName) {
-    tool.console.Out(Printable(LongName(answer.message)) + "\n");
+    tool.console.Out(Printable(Name(answer.message)) + "\n");
     return kExitOk;
   }
   const v1::Agent* only[] = {&answer.message};

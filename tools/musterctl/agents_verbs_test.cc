@@ -20,6 +20,7 @@ v1::Agent Agent(const FakeWorld& world, const std::string& hostname,
                 absl::Duration since = absl::Hours(2)) {
   v1::Agent agent;
   agent.set_hostname(hostname);
+  agent.set_name(hostname);
   agent.set_agent_id(id);
   agent.set_status(status);
   agent.set_confirmed(true);
@@ -129,14 +130,21 @@ TEST_F(AgentsTest, JsonOfSeveralPagesIsOneList) {
             "\"next_page_token\":\"\",\"matched\":2}\n");
 }
 
-TEST_F(AgentsTest, NamesAreThoseThatCanBeTypedAgain) {
+// Only the gateway knows whether another page, or no page at all, has the same.
+TEST_F(AgentsTest, NamesAreThoseThatTheGatewayUnderstands) {
+  v1::Agent one = Agent(world_, "web-1", "id-c07e55", v1::STATUS_ONLINE);
+  one.set_name("web-1~c07e55");
   v1::ListAgentsResponse page;
-  *page.add_agents() = Agent(world_, "web-1", "id-c07e55", v1::STATUS_ONLINE);
-  *page.add_agents() = Agent(world_, "web-1", "id-8f1a2c", v1::STATUS_ONLINE);
+  *page.add_agents() = one;
   *page.add_agents() = Agent(world_, "db-1", "id-000001", v1::STATUS_ONLINE);
   gateway_.On("GET /api/agents", Ok(page));
   EXPECT_EQ(world_.Run({"agents", "ls", "-o", "name"}), 0);
-  EXPECT_EQ(console_.out, "web-1~c07e55\nweb-1~8f1a2c\ndb-1\n");
+  EXPECT_EQ(console_.out, "web-1~c07e55\ndb-1\n");
+  Resolves(one);
+  gateway_.On("GET /api/agents/id-c07e55", Ok(one));
+  console_.out.clear();
+  EXPECT_EQ(world_.Run({"agents", "get", "web-1~c07e55", "-o", "name"}), 0);
+  EXPECT_EQ(console_.out, "web-1~c07e55\n");
 }
 
 TEST_F(AgentsTest, AnEmptyFleetTellsHowToBegin) {
@@ -184,6 +192,14 @@ TEST_F(AgentsTest, AgesAreMeasuredByTheGatewaysClock) {
   EXPECT_EQ(console_.out, "a  online  3h  3h  -  -\n");
 }
 
+TEST_F(AgentsTest, TheNameOfAGatewayIsThatOfItsHost) {
+  v1::GatewayStatus status;
+  status.set_name("gw-1");
+  gateway_.On("GET /api/status", Ok(status));
+  EXPECT_EQ(world_.Run({"status", "-o", "name"}), 0);
+  EXPECT_EQ(console_.out, "gw-1\n");
+}
+
 TEST_F(AgentsTest, ATypoSuggestsTheNearestName) {
   v1::ResolveAgentResponse response;
   response.add_suggestions("web-8");
@@ -200,6 +216,7 @@ TEST_F(AgentsTest, AnAmbiguousNameListsTheCandidates) {
       Agent(world_, "web-1", "id-c07e55", v1::STATUS_ONLINE);
   *response.add_candidates() = Agent(world_, "web-1", "id-8f1a2c",
                                      v1::STATUS_OFFLINE, absl::Hours(12 * 24));
+  for (v1::Agent& agent : *response.mutable_candidates()) agent.clear_name();
   gateway_.On("GET /api/resolve", Ok(response));
   EXPECT_EQ(world_.Run({"agents", "get", "web-1"}), 6);
   EXPECT_EQ(console_.err,

@@ -31,7 +31,7 @@ absl::Status Ambiguous(const std::string& name,
   std::string text = fmt::format("agent \"{}\" is one of {} machines:", name,
                                  response.candidates_size());
   for (const v1::Agent& agent : response.candidates()) {
-    text += fmt::format("\n  {} {} {}", Printable(LongName(agent)),
+    text += fmt::format("\n  {} {} {}", Printable(Name(agent)),
                         StatusCell(agent).text,
                         AgeText(now - wire::FromProto(agent.status_since())));
   }

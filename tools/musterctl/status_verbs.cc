@@ -39,6 +39,10 @@ absl::StatusOr<int> ShowStatus(Tool& tool) {
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (shown) return kExitOk;
   const v1::GatewayStatus& status = answer.message;
+  if (tool.format == OutputFormat::kName) {
+    tool.console.Out(Printable(status.name()) + "\n");
+    return kExitOk;
+  }
   const absl::Time now = tool.Now(answer.served_at);
   if (!status.presence_confirmed()) {
     tool.console.Err(UnconfirmedWarning(status, now, absl::LocalTimeZone()) +

@@ -100,6 +100,7 @@ v1::Agent Agent(const std::string& hostname, v1::Status status,
   v1::Agent agent;
   agent.set_agent_id("01901f3a-8694-739b-aea5-966c26" + suffix);
   agent.set_hostname(hostname);
+  agent.set_name(suffix == "000000" ? hostname : hostname + "~" + suffix);
   agent.set_status(status);
   agent.set_confirmed(true);
   *agent.mutable_status_since() = wire::ToProto(kNow - since);
@@ -154,14 +155,15 @@ TEST(AgentsTableTest, WideAddsWhatAdministratorsAskFor) {
   v1::Agent agent = Agent("web-7", v1::STATUS_ONLINE, absl::Hours(1),
                           absl::Seconds(1), "", {});
   agent.set_address("10.2.3.7");
+  agent.set_gateway("gw-1");
   agent.mutable_facts()->set_agent_version("0.1.0");
   agent.mutable_facts()->set_os("Debian 12");
   *agent.mutable_round_trip() = wire::ToProto(absl::Milliseconds(12));
   *agent.mutable_clock_skew() = wire::ToProto(absl::Milliseconds(-1300));
   const v1::Agent* only[] = {&agent};
   EXPECT_EQ("\n" + AgentsTable(only, kNow, /*wide=*/true).Render({}), R"(
-MACHINE  STATUS  FOR  LAST SEEN  WHY  LABELS  ID                                    ADDRESS   AGENT  OS         RTT   SKEW
-web-7    online  1h   1s         -    -       01901f3a-8694-739b-aea5-966c26000000  10.2.3.7  0.1.0  Debian 12  12ms  -1.3s
+MACHINE  STATUS  FOR  LAST SEEN  WHY  LABELS  ID                                    ADDRESS   AGENT  OS         RTT   SKEW   GATEWAY
+web-7    online  1h   1s         -    -       01901f3a-8694-739b-aea5-966c26000000  10.2.3.7  0.1.0  Debian 12  12ms  -1.3s  gw-1
 )");
 }
 
