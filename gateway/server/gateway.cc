@@ -284,9 +284,26 @@ Readiness Gateway::CheckReadiness() const {
   const bool hears =
       ready_ && !impaired_ && still <= config_.fleet.presence.blind_gap;
   const bool ready = ready_ && confirmed_ && store.last_error.ok();
-  return {ready, fmt::format(R"({{"ready":{},"presence":"{}","store":"{}"}})",
-                             ready, hears ? "confirmed" : "unconfirmed",
+  const std::string why = hears ? "" : WhyUnconfirmed(still);
+  return {ready, fmt::format(R"({{"ready":{},"presence":"{}"{},"store":"{}"}})",
+                             ready, hears ? "confirmed" : "unconfirmed", why,
                              store.last_error.ok() ? "ok" : "failing")};
+}
+
+std::string Gateway::WhyUnconfirmed(absl::Duration still) const {
+  absl::Time since = started_at_;
+  std::string_view why = "starting: links are not accepted yet";
+  if (ready_ && still > config_.fleet.presence.blind_gap) {
+    since = clock_.Wall() - still;
+    why = Words(BlindReason::kStoodStill);
+  } else if (ready_) {
+    since = absl::FromUnixMillis(impaired_since_ms_);
+    why = Words(impaired_by_);
+  }
+  return fmt::format(
+      R"(,"since":"{}","why":"{}")",
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", since, absl::UTCTimeZone()),
+      why);
 }
 
 absl::Status Gateway::Reload() {
@@ -324,7 +341,12 @@ void Gateway::ProbeStore() {
 }
 
 void Gateway::WatchPresence() {
-  impaired_ = fleet_->impairment().has_value();
+  const auto impairment = fleet_->impairment();
+  if (impairment) {
+    impaired_by_ = impairment->reason;
+    impaired_since_ms_ = absl::ToUnixMillis(impairment->since);
+  }
+  impaired_ = impairment.has_value();
   confirmed_ = fleet_->confirmed();
   watched_at_ms_ = absl::ToInt64Milliseconds(clock_.Now().since_boot());
   loop_->PostAt(clock_.Now() + config_.fleet.presence.blind_gap / 4,

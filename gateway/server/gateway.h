@@ -105,6 +105,9 @@ class Gateway {
   void Present(WebCredential credential);
   absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
   Readiness CheckReadiness() const;
+  // `,"since":"…","why":"…"` of a gateway that does not hear at this moment, or
+  // whose loop has stood `still`.
+  std::string WhyUnconfirmed(absl::Duration still) const;
   // Once an hour: certificates that are due, rows that are old.
   void CareLater();
   // While the store fails, tries a write every few seconds: a gateway that
@@ -145,7 +148,10 @@ class Gateway {
   std::unique_ptr<ApiHandler> web_handler_;
   std::unique_ptr<HttpServer> http_;
   std::atomic<bool> ready_ = false;
+  // The two are known once it is true for the first time.
   std::atomic<bool> impaired_ = false;
+  std::atomic<int64_t> impaired_since_ms_ = 0;
+  std::atomic<BlindReason> impaired_by_ = BlindReason::kNotRunning;
   std::atomic<bool> confirmed_ = false;
   std::atomic<int64_t> watched_at_ms_ = 0;  // Since boot.
 };

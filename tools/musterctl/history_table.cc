@@ -81,15 +81,15 @@ std::string BlindWord(v1::BlindReason reason) {
 std::string BlindText(v1::BlindReason reason) {
   switch (reason) {
     case v1::BLIND_REASON_NOT_RUNNING:
-      return "the gateway did not run";
+      return "the gateway was not running";
     case v1::BLIND_REASON_STOOD_STILL:
       return "the gateway's process stood still";
     case v1::BLIND_REASON_SUSPENDED:
       return "the gateway's host was suspended";
     case v1::BLIND_REASON_DESCRIPTORS:
-      return "no descriptor left: newcomers were not heard";
+      return "no descriptor left for new connections";
     case v1::BLIND_REASON_ADMISSION:
-      return "newcomers were told to come back later";
+      return "more machines connect at once than are let in";
     default:
       return "unknown";
   }

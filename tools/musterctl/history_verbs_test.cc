@@ -219,6 +219,33 @@ TEST_F(HistoryTest, WhatTheGatewayRefusesDecidesTheExitCode) {
   EXPECT_EQ(world_.Run({"agents", "history"}), 2);
 }
 
+TEST_F(HistoryTest, StatusSaysSinceWhenPresenceCannotBeVouchedForAndWhy) {
+  v1::GatewayStatus status;
+  status.set_presence_confirmed(true);
+  gateway_.On("GET /api/status", Ok(status));
+  *status.mutable_unconfirmed_since() = Ago(absl::Minutes(3));
+  status.set_unconfirmed_reason("no descriptor left for new connections");
+  gateway_.On("GET /api/status", Ok(status));
+  status.set_presence_confirmed(false);
+  gateway_.On("GET /api/status", Ok(status));
+  const auto presence = [this] {
+    console_.out.clear();
+    EXPECT_EQ(world_.Run({"status"}), 0) << console_.err;
+    const size_t from = console_.out.find("Presence");
+    return console_.out.substr(from, console_.out.find('\n', from) - from);
+  };
+  EXPECT_THAT(presence(), testing::EndsWith(" confirmed"));
+  EXPECT_THAT(presence(),
+              testing::EndsWith(" confirmed, but newcomers are not heard since "
+                                "15:03:40 UTC: no descriptor left for new "
+                                "connections"));
+  EXPECT_THAT(console_.err, IsEmpty());
+  EXPECT_THAT(presence(), testing::EndsWith(
+                              " unconfirmed since 15:03:40 UTC: no descriptor "
+                              "left for new connections"));
+  EXPECT_THAT(console_.err, HasSubstr("warning: not confirmed since 15:03:40"));
+}
+
 TEST_F(HistoryTest, WatchingShowsEachHeartbeatAndWhatElseChanges) {
   v1::WatchHeartbeatsResponse answer;
   answer.set_status(v1::STATUS_ONLINE);

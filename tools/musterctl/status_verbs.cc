@@ -31,6 +31,18 @@ std::string BytesText(uint64_t bytes) {
   return fmt::format("{:.1f} {}", value, unit);
 }
 
+// Whether it can be vouched for; if somebody cannot be heard, since when, why.
+std::string PresenceText(const v1::GatewayStatus& status, absl::Time now) {
+  std::string text = status.presence_confirmed() ? "confirmed" : "unconfirmed";
+  if (!status.has_unconfirmed_since()) return text;
+  const std::string since = ClockText(
+      wire::FromProto(status.unconfirmed_since()), now, absl::LocalTimeZone());
+  text += status.presence_confirmed()
+              ? ", but newcomers are not heard since " + since
+              : " since " + since;
+  return text + ": " + Printable(status.unconfirmed_reason());
+}
+
 }  // namespace
 
 absl::StatusOr<int> ShowStatus(Tool& tool) {
@@ -54,7 +66,7 @@ absl::StatusOr<int> ShowStatus(Tool& tool) {
        fmt::format("{}, up {}", status.version(),
                    AgeText(now - wire::FromProto(status.started_at())))},
       {"Machines", AgentsFooter(counts, 0, 0)},
-      {"Presence", status.presence_confirmed() ? "confirmed" : "unconfirmed"},
+      {"Presence", PresenceText(status, now)},
       {"Links", Grouped(status.links())},
       {"Commands", fmt::format("{} open", Grouped(status.commands_open()))},
       {"Fleet port", status.fleet_endpoint()}};

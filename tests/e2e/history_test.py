@@ -1,0 +1,93 @@
+"""What happened to a machine, as an operator reads it with curl and musterctl."""
+import json
+
+import muster_e2e
+
+
+class HistoryTest(muster_e2e.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.gateway = self.start_gateway(drain="1s")
+        self.agent = self.start_agent(self.gateway)
+        self.path = f"/api/agents/{self.agent.agent_id}"
+
+    def ctl(self, *arguments, code=0):
+        done = muster_e2e.run_once(
+            "musterctl", "-s", self.gateway.url, *arguments,
+            environment={"MUSTER_TOKEN": self.gateway.token, "TZ": "UTC",
+                         "HOME": str(self.folder)})
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def transitions(self, limit):
+        """Oldest first, read in pages of `limit`."""
+        found, token = [], ""
+        while True:
+            page = self.gateway.get(
+                f"{self.path}/transitions?limit={limit}&page_token={token}")
+            self.assertLessEqual(len(page["transitions"]), limit)
+            found += page["transitions"]
+            token = page["next_page_token"]
+            if not token:
+                return found[::-1]
+
+    def test_a_stop_is_told_and_a_killed_gateway_adds_nothing(self):
+        self.agent.stop()
+        self.wait_status(self.gateway, self.agent.agent_id, "stale", 20)
+        self.agent.start()
+        self.wait_status(self.gateway, self.agent.agent_id, "online", 20)
+        self.agent.kill()  # It promised nothing this time.
+        self.wait_status(self.gateway, self.agent.agent_id, "offline", 20)
+        told = self.transitions(100)
+        self.assertEqual([t["sequence"] for t in told], list(range(1, len(told) + 1)))
+        for before, after in zip(told, told[1:]):
+            self.assertEqual(before["to"], after["from"])
+        self.assertEqual([t["to"] for t in told],
+                         ["online", "stale", "online", "stale", "offline"])
+        self.assertEqual(told[1]["cause"], "agent_stopped")
+        self.assertTrue(all(t["durable"] for t in told))
+        self.assertEqual(self.transitions(1), told, "the pages are the whole")
+        links = self.gateway.get(f"{self.path}/links")["links"]
+        self.assertEqual([l["ended"] for l in links], ["closed_by_peer", "goodbye"])
+
+        self.agent.start()
+        machine = self.wait_status(self.gateway, self.agent.agent_id, "online", 20)
+        told = self.transitions(100)
+        # Written every 5 s: since when the next life of the gateway was deaf.
+        self.wait_until(lambda: self.gateway.query("SELECT * FROM last_heard"), 20, "a batch")
+        self.gateway.kill()
+        self.gateway.start()
+        self.wait_new_link(self.gateway, self.agent.agent_id, machine["epoch"], 20)
+        self.assertEqual(self.transitions(2), told, "a killed gateway judges nobody")
+        blind = self.gateway.get("/api/blind-intervals")["blind_intervals"]
+        self.assertEqual(blind[0]["reason"], "not_running")
+        links = self.gateway.get(f"{self.path}/links")["links"]
+        self.assertEqual([l.get("ended") for l in links[:2]], [None, "gateway_stopped"])
+        self.musterctl_tells_it(told)
+
+    def musterctl_tells_it(self, told):
+        name = self.gateway.get(self.path)["hostname"]
+        table = self.ctl("agents", "history", name, "--since", "1h", "--links").stdout
+        lines = table.splitlines()
+        self.assertEqual(lines[0].split(), ["WHEN", "WHAT", "FOR", "WHY"])
+        for what in ("stale -> offline", "gateway blind", "link opened", "goodbye",
+                     "the gateway was not running", "the gateway stopped"):
+            self.assertIn(what, table)
+        names = self.ctl("agents", "history", name, "-o", "name").stdout.split()
+        self.assertEqual(names, [str(t["sequence"]) for t in told[::-1]])
+        tree = json.loads(self.ctl("agents", "history", name, "-o", "json").stdout)
+        self.assertEqual(tree["transitions"], told[::-1])
+        self.assertIn("gateway  ", self.ctl("incidents", "--since", "1h").stdout)
+        self.ctl("agents", "history", "no-such-machine", code=3)
+
+    def test_heartbeats_are_watched_as_they_arrive(self):
+        name = self.gateway.get(self.path)["hostname"]
+        lines = self.ctl("agents", "watch", name, "--count", "3", "-o", "json").stdout
+        beats = [json.loads(line) for line in lines.splitlines()]
+        first = beats[0]["sequence"]
+        self.assertEqual([b["sequence"] for b in beats], [first, first + 1, first + 2])
+        self.assertTrue(all("clock_skew" in b for b in beats))
+
+
+if __name__ == "__main__":
+    muster_e2e.main()
