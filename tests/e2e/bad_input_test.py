@@ -102,9 +102,20 @@ class ApiTest(BadInputTest):
 
 
 class RegistrationTest(BadInputTest):
-    def register(self, gateway, token, csr):
+    def register(self, gateway, token, csr, hostname="h"):
         return gateway.call("POST", "/api/agents/register", token="", body={
-            "token": token, "csr_pem": csr, "facts": {"hostname": "h"}})
+            "token": token, "csr_pem": csr, "facts": {"hostname": hostname}})
+
+    def test_a_hostname_that_could_be_taken_for_another_machines(self):
+        gateway = self.start_gateway()
+        csr, token = self.make_csr("one"), gateway.create_token()
+        for hostname in ("a~b", "vm~c3d06e", UNKNOWN_ID, " vm", "vm ", "..", "-x", "vm/..",
+                         "$(id)", "", "h" * 65):
+            with self.subTest(hostname):
+                answer = self.register(gateway, token, csr, hostname)
+                self.assertEqual((answer.status, answer.data["code"]), (400, "invalid_argument"))
+                self.assertRegex(answer.data["detail"], "^facts.hostname: must .*, got .")
+        self.assertEqual(self.register(gateway, token, csr).status, 201)  # The token is unused.
 
     def test_tokens_that_do_not_admit(self):
         gateway = self.start_gateway()
