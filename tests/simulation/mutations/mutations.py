@@ -27,8 +27,8 @@ LINK = "agent/link/link_machine.cc"
 
 MUTATIONS = [
     Mutation("own-pause-is-their-silence", JUDGING,
-             "if (still.to - still.from <= options_.presence.blind_gap) return;",
-             "if (still.to - still.from >= absl::ZeroDuration()) return;",
+             "if (length <= options_.presence.blind_gap) return;",
+             "if (length >= absl::ZeroDuration()) return;",
              "kubernetes #24597: all nodes NotReady at once because the controller was cut off; Mesos caps removals "
              "for the same reason"),
     Mutation("long-pause-only-shifts", PRESENCE,
