@@ -38,6 +38,8 @@ class HistoryTest(muster_e2e.TestCase):
         self.wait_status(self.gateway, self.agent.agent_id, "online", 20)
         self.agent.kill()  # It promised nothing this time.
         self.wait_status(self.gateway, self.agent.agent_id, "offline", 20)
+        self.wait_until(lambda: all(t["durable"] for t in self.transitions(100)), 20,
+                        "all of it is on disk")
         told = self.transitions(100)
         self.assertEqual([t["sequence"] for t in told], list(range(1, len(told) + 1)))
         for before, after in zip(told, told[1:]):
@@ -45,7 +47,6 @@ class HistoryTest(muster_e2e.TestCase):
         self.assertEqual([t["to"] for t in told],
                          ["online", "stale", "online", "stale", "offline"])
         self.assertEqual(told[1]["cause"], "agent_stopped")
-        self.assertTrue(all(t["durable"] for t in told))
         self.assertEqual(self.transitions(1), told, "the pages are the whole")
         links = self.gateway.get(f"{self.path}/links")["links"]
         self.assertEqual([l["ended"] for l in links], ["closed_by_peer", "goodbye"])

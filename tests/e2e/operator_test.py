@@ -32,7 +32,7 @@ class OperatorTest(muster_e2e.TestCase):
     def test_a_pipe_that_ends_early_ends_the_command(self):
         gateway = self.start_gateway()
         agent = self.start_agent(gateway)
-        for command, reader in (("yes", "head -2"), ("sleep 3600", "true")):
+        for command, reader in (("yes", "head -2"), ("echo up; sleep 3600", "head -1")):
             with self.subTest(command):
                 line = f'"$0" run "$1" -- {command!r} | {reader}; exit "${{PIPESTATUS[0]}}"'
                 done = subprocess.run(
