@@ -14,6 +14,9 @@
 namespace muster::gateway {
 namespace {
 
+// How often a waiting call looks by itself when too many watch its command.
+constexpr absl::Duration kUnwatchedLook = absl::Seconds(1);
+
 absl::Duration DurationOr(bool present, const google::protobuf::Duration& d,
                           absl::Duration otherwise) {
   return present ? wire::FromProto(d) : otherwise;
@@ -357,8 +360,10 @@ void CommandHandlers::Try(std::shared_ptr<Wait> wait) {
              loop_.Cancel(wait->timer);
              Try(wait);
            };
-           wait->timer = loop_.PostAt(wait->until, once);
-           fleet_.commands().Watch(wait->id, once);
+           const bool watches = fleet_.commands().Watch(wait->id, once);
+           const Instant again = loop_.clock().Now() + kUnwatchedLook;
+           wait->timer = loop_.PostAt(
+               watches ? wait->until : std::min(wait->until, again), once);
          });
        });
 }

@@ -343,14 +343,15 @@ const CommandRecord* CommandDesk::Find(const CommandId& id) const {
   return it == open_.end() ? nullptr : &it->second->stored;
 }
 
-void CommandDesk::Watch(const CommandId& id, Changed changed) {
+bool CommandDesk::Watch(const CommandId& id, Changed changed) {
   Open* open = FindOpen(id);
-  if (open == nullptr ||
-      open->watchers.size() >= options_.watchers_per_command_max) {
+  if (open == nullptr) {
     loop_.Post(std::move(changed));
-    return;
+    return true;
   }
+  if (open->watchers.size() >= options_.watchers_per_command_max) return false;
   open->watchers.push_back(std::move(changed));
+  return true;
 }
 
 void CommandDesk::WakeWatchers() {

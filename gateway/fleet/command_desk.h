@@ -97,8 +97,9 @@ class CommandDesk {
   size_t open() const { return open_.size(); }
 
   // Calls `changed` once: at the next change of the command, or at once
-  // (posted) if it is not open or already watched by too many.
-  void Watch(const CommandId& id, Changed changed);
+  // (posted) if it is not open. False, and it is never called, if too many
+  // watch the command already.
+  [[nodiscard]] bool Watch(const CommandId& id, Changed changed);
 
   // Calls everyone who watches, as if every command had changed.
   void WakeWatchers();

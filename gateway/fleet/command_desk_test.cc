@@ -519,7 +519,7 @@ TEST_F(CommandDeskTest, AWatcherFiresOnceAtTheNextChange) {
   Submit("c1");
   loop_.RunReady();
   int fired = 0;
-  desk_.Watch(CommandId("c1"), [&] { ++fired; });
+  EXPECT_TRUE(desk_.Watch(CommandId("c1"), [&] { ++fired; }));
   loop_.RunReady();
   EXPECT_EQ(fired, 0);
   Say("c1", kRunning);
@@ -528,9 +528,22 @@ TEST_F(CommandDeskTest, AWatcherFiresOnceAtTheNextChange) {
   Say("c1", kSucceeded);
   loop_.RunReady();
   EXPECT_EQ(fired, 1);
-  desk_.Watch(CommandId("c1"), [&] { ++fired; });
+  EXPECT_TRUE(desk_.Watch(CommandId("c1"), [&] { ++fired; }));
   loop_.RunReady();
   EXPECT_EQ(fired, 2) << "not open: at once";
+}
+
+TEST_F(CommandDeskTest, OneWatcherTooManyIsToldSoAndNotCalled) {
+  Submit("c1");
+  loop_.RunReady();
+  int fired = 0;
+  const CommandDesk::Options options;
+  for (size_t i = 0; i < options.watchers_per_command_max; ++i) {
+    EXPECT_TRUE(desk_.Watch(CommandId("c1"), [&] { ++fired; }));
+  }
+  EXPECT_FALSE(desk_.Watch(CommandId("c1"), [] { FAIL(); }));
+  loop_.RunReady();
+  EXPECT_EQ(fired, 0);
 }
 
 TEST_F(CommandDeskTest, EveryWatcherCanBeWoken) {
@@ -538,7 +551,7 @@ TEST_F(CommandDeskTest, EveryWatcherCanBeWoken) {
   for (const char* id : {"c1", "c2"}) {
     Submit(id);
     loop_.RunReady();
-    desk_.Watch(CommandId(id), [&] { ++fired; });
+    EXPECT_TRUE(desk_.Watch(CommandId(id), [&] { ++fired; }));
   }
   desk_.WakeWatchers();
   EXPECT_EQ(fired, 2);

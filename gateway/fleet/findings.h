@@ -59,7 +59,7 @@ class SharedIds {
                                     const AgentId& agent);
 
  private:
-  const std::vector<AgentId> none_;
+  const std::vector<AgentId> none_{};
   absl::flat_hash_map<std::pair<OrgId, std::string>, std::vector<AgentId>>
       heard_;
 };

@@ -4,10 +4,11 @@
 
 #include "fmt/format.h"
 #include "libprotocol/base/status_macros.h"
-#include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/limits.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/age.h"
 #include "tools/musterctl/agents_table.h"
+#include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/resolve.h"
 
@@ -15,12 +16,7 @@ namespace muster::ctl {
 namespace {
 
 constexpr uint32_t kTerminalRows = 50;
-constexpr uint32_t kPageRowsMax = 1000;
 constexpr absl::Duration kWaitPollInterval = absl::Milliseconds(500);
-
-std::string StatusWord(v1::Status status) {
-  return wire::EnumText(*v1::Status_descriptor()->FindValueByNumber(status));
-}
 
 // Pages of one listing, at most `rows_max` rows in all (0: every row).
 struct AgentPages {
@@ -47,8 +43,8 @@ absl::StatusOr<AgentPages> FetchAgents(Tool& tool,
   AgentPages result;
   uint32_t rows = 0;
   do {
-    const uint32_t left = rows_max == 0 ? kPageRowsMax : rows_max - rows;
-    request.set_limit(std::min(left, kPageRowsMax));
+    const uint32_t left = rows_max == 0 ? wire::kPageSizeMax : rows_max - rows;
+    request.set_limit(std::min(left, wire::kPageSizeMax));
     ASSIGN_OR_RETURN(auto page, tool.api.Call<v1::ListAgentsResponse>(
                                     "ListAgents", request));
     rows += static_cast<uint32_t>(page.message.agents_size());
@@ -224,10 +220,11 @@ absl::StatusOr<int> AgentsWait(Tool& tool, const AgentsWaitOptions& options) {
   // A "?" is not an answer: the gateway itself does not know.
   while (agent.status() != options.status || !agent.confirmed()) {
     if (tool.clock.Now() >= deadline) {
-      tool.console.Err(fmt::format(
-          "error: {} is still {} after {}, not {}\n",
-          Printable(agent.hostname()), StatusCell(agent).text,
-          ShortDuration(options.timeout), StatusWord(options.status)));
+      tool.console.Err(
+          fmt::format("error: {} is still {} after {}, not {}\n",
+                      Printable(agent.hostname()), StatusCell(agent).text,
+                      ShortDuration(options.timeout),
+                      EnumWord(v1::Status_descriptor(), options.status)));
       return kExitTimeout;
     }
     tool.patience.Pause(

@@ -13,6 +13,11 @@ std::string EnumWords(const google::protobuf::EnumDescriptor* type) {
   return words;
 }
 
+std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value) {
+  const auto* known = type->FindValueByNumber(value);
+  return known == nullptr ? "unknown" : wire::EnumText(*known);
+}
+
 std::optional<int> EnumNumber(const google::protobuf::EnumDescriptor* type,
                               std::string_view word) {
   for (int i = 0; i < type->value_count(); ++i) {

@@ -14,6 +14,9 @@ namespace muster::ctl {
 // "bash|sh|…": all but UNSPECIFIED.
 std::string EnumWords(const google::protobuf::EnumDescriptor* type);
 
+// The word of `value`; "unknown" if only a newer gateway knows it.
+std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value);
+
 // The number of `word`; absent if it is none of them.
 std::optional<int> EnumNumber(const google::protobuf::EnumDescriptor* type,
                               std::string_view word);

@@ -4,22 +4,17 @@
 #include <utility>
 
 #include "fmt/format.h"
-#include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "tools/musterctl/age.h"
+#include "tools/musterctl/enum_words.h"
 
 namespace muster::ctl {
 namespace {
 
 constexpr size_t kSuffix = 6;
 
-std::string Word(const google::protobuf::EnumDescriptor* type, int value) {
-  const auto* known = type->FindValueByNumber(value);
-  return known == nullptr ? "unknown" : wire::EnumText(*known);
-}
-
 std::string StatusWord(v1::Status status) {
-  return Word(v1::Status_descriptor(), status);
+  return EnumWord(v1::Status_descriptor(), status);
 }
 
 Color ColorOf(v1::Status status) {
@@ -38,13 +33,14 @@ Color ColorOf(v1::Status status) {
 // "agent_stopped, proven": id and confidence.
 template <typename Message>
 std::string CauseText(const Message& message) {
-  return fmt::format("{}, {}", Word(v1::Cause_descriptor(), message.cause()),
-                     Word(v1::Confidence_descriptor(), message.confidence()));
+  return fmt::format(
+      "{}, {}", EnumWord(v1::Cause_descriptor(), message.cause()),
+      EnumWord(v1::Confidence_descriptor(), message.confidence()));
 }
 
 // "drift", "duplicate identity".
 std::string NoteWord(v1::NoteKind kind) {
-  std::string word = Word(v1::NoteKind_descriptor(), kind);
+  std::string word = EnumWord(v1::NoteKind_descriptor(), kind);
   std::ranges::replace(word, '_', ' ');
   return word;
 }
@@ -171,7 +167,7 @@ void AddBlindIntervals(std::span<const v1::BlindInterval> intervals,
          .why = BlindText(b.reason()),
          .sequence = "",
          .epoch = "",
-         .detail = Word(v1::BlindReason_descriptor(), b.reason())});
+         .detail = EnumWord(v1::BlindReason_descriptor(), b.reason())});
   }
 }
 
@@ -232,7 +228,7 @@ Table IncidentsTable(std::span<const v1::Incident> incidents,
          {OnlyNewcomers(b.reason()) ? "new" : "all"},
          {""},
          {BlindText(b.reason())}},
-        Word(v1::BlindReason_descriptor(), b.reason()));
+        EnumWord(v1::BlindReason_descriptor(), b.reason()));
   }
   std::ranges::stable_sort(rows, std::ranges::greater(),
                            [](const auto& row) { return row.first; });

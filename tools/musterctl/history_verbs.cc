@@ -6,6 +6,7 @@
 
 #include "fmt/format.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/exit_code.h"
@@ -17,7 +18,6 @@ namespace {
 
 constexpr uint32_t kRowsDefault = 50;
 constexpr uint32_t kRowsSinceMax = 10'000;
-constexpr uint32_t kPageRowsMax = 1000;
 
 uint32_t RowsMax(const PastOptions& options) {
   if (options.limit > 0) return options.limit;
@@ -43,7 +43,7 @@ auto Fetch(Tool& tool, std::string_view method, Request request,
   std::vector<std::string> bodies;
   do {
     const auto left = rows_max - static_cast<uint32_t>(listed.rows.size());
-    request.set_limit(std::min(left, kPageRowsMax));
+    request.set_limit(std::min(left, wire::kPageSizeMax));
     ASSIGN_OR_RETURN(auto page, tool.api.Call<Response>(method, request));
     const auto& rows = rows_of(page.message);
     listed.rows.insert(listed.rows.end(), rows.begin(), rows.end());
