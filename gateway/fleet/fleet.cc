@@ -316,11 +316,10 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   Schedule(*machine);
 }
 
-void Fleet::TurnedAway() {
+void Fleet::TurnedAway(BlindReason reason) {
   const Instant now = loop_.clock().Now();
   Pass(now);
-  deafness_.TurnedAway(now, now + options_.deaf_after_refusal,
-                       BlindReason::kDescriptors);
+  deafness_.TurnedAway(now, now + options_.deaf_after_refusal, reason);
 }
 
 absl::Duration Fleet::HeartbeatInterval() const {

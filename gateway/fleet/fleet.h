@@ -115,8 +115,9 @@ class Fleet {
   void Leave(const AgentId& agent, uint64_t epoch);
   // Exactly once for every accepted link.
   void LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end);
-  // A connection was closed before its agent could speak: no descriptor left.
-  void TurnedAway();
+  // Somebody could not speak, whoever it was: the connection was closed
+  // (kDescriptors) or had to wait (kAdmission).
+  void TurnedAway(BlindReason reason);
 
   // --- Operators (called by admin) ----------------------------------------
   // A machine that the store has just admitted. Those whose place it takes

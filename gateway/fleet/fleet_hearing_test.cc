@@ -27,7 +27,7 @@ class HearingTest : public FleetTest {
   // Turned away at this moment and for the whole of `time`.
   void DeafFor(absl::Duration time) {
     for (absl::Duration t; t < time; t += Seconds(1)) {
-      fleet_->TurnedAway();
+      fleet_->TurnedAway(BlindReason::kDescriptors);
       loop_.Advance(Seconds(1));
     }
   }
@@ -94,7 +94,7 @@ TEST_F(HearingTest, WhoLosesItsLinkWhileNewcomersAreTurnedAwayHasAWholeLease) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
   loop_.Advance(Seconds(60));
-  fleet_->TurnedAway();
+  fleet_->TurnedAway(BlindReason::kDescriptors);
   Lose(a, epoch);
   loop_.Advance(Seconds(75));
   EXPECT_EQ(StatusOf(a), Status::kOnline);
@@ -229,7 +229,7 @@ TEST_F(HearingTest, PresenceIsUnconfirmedWhileMostOfHalfAnHourWasNotHeard) {
 }
 
 TEST_F(HearingTest, WhileNewcomersAreTurnedAwayThatIsSaidButConfirmed) {
-  fleet_->TurnedAway();
+  fleet_->TurnedAway(BlindReason::kDescriptors);
   loop_.Advance(Seconds(1));
   EXPECT_TRUE(fleet_->confirmed());
   ASSERT_TRUE(fleet_->impairment().has_value());

@@ -174,7 +174,7 @@ enum class BlindReason : uint8_t {
   kStoodStill = 2,   // The loop did not turn.
   kSuspended = 3,    // Nor did the host.
   kDescriptors = 4,  // Connections were closed unheard: no descriptor left.
-  kAdmission = 5,    // Newcomers were told to come back later.
+  kAdmission = 5,    // Newcomers had to wait, or were told to come back.
 };
 
 // A time in which nobody was judged, or nobody without a link.

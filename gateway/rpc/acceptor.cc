@@ -28,7 +28,7 @@ constexpr int kBacklog = 4096;
 // source.
 constexpr size_t kV6SourceBytes = 8;
 // How long to leave the queue alone when not even the spare descriptor helps.
-constexpr int kExhaustedPauseMs = 100;
+constexpr absl::Duration kExhaustedPause = absl::Milliseconds(100);
 
 uint16_t PortOf(int fd) {
   sockaddr_storage address{};
@@ -111,8 +111,8 @@ Acceptor::Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake)
 
 Acceptor::~Acceptor() { Stop(); }
 
-void Acceptor::Run(Handler handler, std::function<void()> shed) {
-  shed_ = std::move(shed);
+void Acceptor::Run(Handler handler, Hindered hindered) {
+  hindered_ = std::move(hindered);
   handler_ = std::move(handler);
   thread_ = std::thread([this] { Loop(); });
 }
@@ -137,15 +137,16 @@ void Acceptor::Loop() {
   }
 }
 
-bool Acceptor::WaitForTurn() {
-  const absl::Duration wait = rate_.Wait(clock_.Now());
-  if (wait <= absl::ZeroDuration()) return true;
+bool Acceptor::Pause(absl::Duration length) {
   pollfd wake{wake_.get(), POLLIN, 0};
-  return poll(&wake, 1, PollTimeout(wait)) == 0;
+  return poll(&wake, 1, PollTimeout(length)) == 0;
 }
 
 void Acceptor::AcceptAll() {
-  while (WaitForTurn()) {
+  while (true) {
+    const absl::Duration wait = rate_.Wait(clock_.Now());
+    const bool late = wait > absl::ZeroDuration();
+    if (late && !Pause(wait)) return;
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd =
@@ -159,13 +160,14 @@ void Acceptor::AcceptAll() {
       return;  // EAGAIN, or one connection that went away: poll again.
     }
     rate_.Take(clock_.Now());
+    if (late) hindered_(BlindReason::kAdmission);
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     const bool low = static_cast<rlim_t>(fd) + options_.descriptors_reserved >=
                      limit.rlim_cur;
     if (low || !Admit(fd, SourceOf(address))) {
       close(fd);
-      if (low) shed_();
+      if (low) hindered_(BlindReason::kDescriptors);
       continue;
     }
     const int on = 1;
@@ -184,10 +186,8 @@ void Acceptor::ShedOne() {
   const bool helped = shed.valid();
   shed.Reset();
   spare_ = OpenSpare();
-  shed_();
-  if (helped) return;
-  pollfd wake{wake_.get(), POLLIN, 0};
-  poll(&wake, 1, kExhaustedPauseMs);
+  hindered_(BlindReason::kDescriptors);
+  if (!helped) Pause(kExhaustedPause);
 }
 
 bool Acceptor::Connection::Ended() const { return InodeOf(fd) != inode; }

@@ -21,6 +21,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "gateway/fleet/records.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/base/token_bucket.h"
@@ -32,7 +33,7 @@ struct AcceptorOptions {
   std::string listen = "0.0.0.0:7443";
   // Connections taken from the kernel's queue in a second; the others wait
   // there. Every one costs a TLS handshake, and the agents that are connected
-  // must keep their turn while a whole fleet dials. From 1.
+  // must keep their turn while a whole fleet dials. Above zero.
   double connections_per_second_max = 1000;
   // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
@@ -61,9 +62,13 @@ class Acceptor {
       AcceptorOptions options);
   ~Acceptor();
 
-  // Starts the thread. Once. `handler` runs on it, and so does `shed`, after
-  // each connection that was closed for want of descriptors.
-  void Run(Handler handler, std::function<void()> shed);
+  // Why somebody could not speak at once; whoever judges silence must know.
+  using Hindered = std::function<void(BlindReason)>;
+
+  // Starts the thread. Once. `handler` runs on it, and so does `hindered`,
+  // after each connection that was closed for want of descriptors, or had to
+  // wait.
+  void Run(Handler handler, Hindered hindered);
 
   // Stops accepting and joins the thread. Idempotent.
   void Stop();
@@ -74,9 +79,8 @@ class Acceptor {
   Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
   void Loop();
   void AcceptAll();
-  // Until the rate allows one more connection; false if it must not wait for
-  // it.
-  bool WaitForTurn();
+  // False if Stop() was called meanwhile.
+  bool Pause(absl::Duration length);
   // Descriptors ran out: takes one connection with the spare one and closes it,
   // so that the peer learns at once and the queue moves.
   void ShedOne();
@@ -89,7 +93,7 @@ class Acceptor {
   Fd listener_;
   Fd wake_;
   Handler handler_;
-  std::function<void()> shed_;
+  Hindered hindered_;
 
   const SystemClock clock_;
 

@@ -62,11 +62,11 @@ class Keeper {
 
 std::unique_ptr<Acceptor> Start(
     AcceptorOptions options, Keeper& keeper,
-    std::function<void()> shed = [] {}) {
+    Acceptor::Hindered hindered = [](BlindReason) {}) {
   options.listen = "127.0.0.1:0";
   auto acceptor = Acceptor::Listen(options);
   EXPECT_TRUE(acceptor.ok()) << acceptor.status();
-  (*acceptor)->Run([&keeper](int fd) { keeper.Take(fd); }, std::move(shed));
+  (*acceptor)->Run([&keeper](int fd) { keeper.Take(fd); }, std::move(hindered));
   return *std::move(acceptor);
 }
 
@@ -134,7 +134,10 @@ TEST(AcceptorTest, ASourceIsAnAddressOrTheNetworkOfOneCustomer) {
 
 TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
   Keeper keeper;
-  const auto acceptor = Start({.connections_per_second_max = 50}, keeper);
+  std::atomic<int> waited = 0;
+  const auto acceptor = Start(
+      {.connections_per_second_max = 50}, keeper,
+      [&waited](BlindReason why) { waited += why == BlindReason::kAdmission; });
   const SystemClock clock;
   const Instant start = clock.Now();
   std::vector<Fd> clients;
@@ -142,6 +145,7 @@ TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
   for (const Fd& client : clients) EXPECT_FALSE(ClosedByPeer(client.get()));
   // A tenth of a second's worth at once, the other five at 50 per second.
   EXPECT_GE(clock.Now() - start, absl::Milliseconds(90));
+  EXPECT_GE(waited, 4) << "whoever judges silence must know";
 }
 
 TEST(AcceptorTest, StopDoesNotWaitForTheRate) {
@@ -157,8 +161,9 @@ TEST(AcceptorTest, StopDoesNotWaitForTheRate) {
 TEST(AcceptorTest, GoesOnAfterDescriptorsRanOut) {
   Keeper keeper;
   std::atomic<int> shed = 0;
-  const auto acceptor =
-      Start({.descriptors_reserved = 0}, keeper, [&shed] { ++shed; });
+  const auto acceptor = Start(
+      {.descriptors_reserved = 0}, keeper,
+      [&shed](BlindReason why) { shed += why == BlindReason::kDescriptors; });
   const Fd before = Connect(acceptor->port());
   EXPECT_FALSE(ClosedByPeer(before.get()));
   // Client sockets first: they need descriptors of this process too.

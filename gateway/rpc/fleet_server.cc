@@ -149,7 +149,8 @@ class GrpcFleetServer final : public FleetServer {
   uint16_t port() const override { return acceptor_->port(); }
 
   void Start() override {
-    acceptor_->Run([this](int fd) { Handle(fd); }, [this] { TellShed(); });
+    acceptor_->Run([this](int fd) { Handle(fd); },
+                   [this](BlindReason reason) { TellHindered(reason); });
   }
 
   void Stop(absl::Duration grace) override {
@@ -170,11 +171,11 @@ class GrpcFleetServer final : public FleetServer {
 
  private:
   // On the accept thread; thousands a second are told as one.
-  void TellShed() {
-    if (shed_told_.exchange(true)) return;
-    loop_.Post([this] {
-      shed_told_ = false;
-      fleet_.TurnedAway();
+  void TellHindered(BlindReason reason) {
+    if (hindered_told_.exchange(true)) return;
+    loop_.Post([this, reason] {
+      hindered_told_ = false;
+      fleet_.TurnedAway(reason);
     });
   }
 
@@ -189,7 +190,7 @@ class GrpcFleetServer final : public FleetServer {
   Fleet& fleet_;
   Service service_;
   std::unique_ptr<Acceptor> acceptor_;
-  std::atomic<bool> shed_told_ = false;
+  std::atomic<bool> hindered_told_ = false;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
   std::unique_ptr<grpc::Server> server_;
 };
