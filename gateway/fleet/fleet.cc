@@ -138,6 +138,7 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   Pass(now);
   Catch(*machine);
   if (auto refused = Refuse(*machine, now)) return refused;
+  ExcuseNewcomer(*machine, now);
   if (auto refused = CheckInstance(
           *machine, {hello.boot_id, hello.process_start_id, hello.address},
           now)) {

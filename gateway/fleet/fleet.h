@@ -123,10 +123,12 @@ class Fleet {
   // A machine that the store has just admitted. Those whose place it takes
   // (Machines::FindReplaced) say so as soon as they are not online. Idempotent.
   void Admit(const MachineRecord& machine, const AgentId& replaces = AgentId());
-  // Durable before `done`, and before anybody sees it. NotFound if there is no
-  // such living machine.
+  // Takes effect at once, as it may be a thief's machine; durable before `done`
+  // says OK. If the store is away, `done` says so, and it is written when the
+  // store returns. NotFound if there is no such living machine.
   void Delete(const OrgId& org, const AgentId& agent,
               absl::AnyInvocable<void(absl::Status)> done);
+  // Durable before `done`, and before anybody sees it. NotFound likewise.
   void SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
                  absl::AnyInvocable<void(absl::Status)> done);
 
@@ -176,6 +178,9 @@ class Fleet {
   void AddGap(const Gap& gap);
   // The machine is told of the gaps that it has missed.
   void Catch(Machine& machine);
+  // Who has had no link is let in: while others are still turned away, that
+  // time is not yet a gap to catch up with.
+  void ExcuseNewcomer(Machine& machine, Instant now);
   absl::Time WallOf(Instant then) const;
   Machine* Current(const AgentId& agent, uint64_t epoch);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);

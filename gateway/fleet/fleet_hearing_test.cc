@@ -105,6 +105,19 @@ TEST_F(HearingTest, WhoLosesItsLinkWhileNewcomersAreTurnedAwayHasAWholeLease) {
   EXPECT_EQ(StatusOf(a), Status::kStale);
 }
 
+TEST_F(HearingTest, WhoGetsInWhileOthersAreStillTurnedAwayIsExcusedUntilThen) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  Lose(a, epoch);
+  DeafFor(Seconds(300));
+  FakeLink again;
+  ASSERT_FALSE(fleet_->LinkOpened(a, Hello(a), again).has_value());
+  loop_.Advance(Seconds(75) - kTick);
+  EXPECT_EQ(StatusOf(a), Status::kOnline) << "a round trip may take a lease";
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+}
+
 TEST_F(HearingTest, DeafnessExcusesOnlyMachinesWithoutALink) {
   const AgentId linked = Admit("linked");
   const AgentId lost = Admit("lost");

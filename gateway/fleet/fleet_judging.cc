@@ -47,6 +47,14 @@ void Fleet::Catch(Machine& machine) {
   });
 }
 
+void Fleet::ExcuseNewcomer(Machine& machine, Instant now) {
+  if (machine.presence.link_open()) return;
+  if (const auto deaf = deafness_.SoFar(now)) {
+    machine.presence.Blind(deaf->from, deaf->to);
+    machine.instances.Excuse(deaf->to - deaf->from);
+  }
+}
+
 absl::Time Fleet::WallOf(Instant then) const {
   return loop_.clock().Wall() - (loop_.clock().Now() - then);
 }

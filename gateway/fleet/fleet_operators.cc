@@ -7,6 +7,7 @@
 #include "gateway/fleet/errors.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/fleet/words.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 
 namespace muster::gateway {
@@ -82,14 +83,20 @@ void Fleet::SaveTombstone(Machine& machine,
                           absl::AnyInvocable<void(absl::Status)> done) {
   journal_.Put({machine.record}, [this, &machine, done = std::move(done)](
                                      const absl::Status& status) mutable {
-    if (!status.ok()) {
-      // It is refused from now on; a restart must not bring it back.
-      loop_.PostAt(loop_.clock().Now() + options_.commands.retry_after,
-                   [this, &machine] {
-                     SaveTombstone(machine, [](const absl::Status&) {});
-                   });
+    if (status.ok()) {
+      done(status);
+      return;
     }
-    done(status);
+    loop_.PostAt(loop_.clock().Now() + options_.commands.retry_after,
+                 [this, &machine] {
+                   SaveTombstone(machine, [](const absl::Status&) {});
+                 });
+    done(absl::Status(
+        status.code(),
+        fmt::format("agent {} is refused from now on, but that is not stored "
+                    "yet and a restart of the gateway would bring it back; it "
+                    "is written as soon as the store takes it: {}",
+                    machine.record.id.str(), ToStd(status.message()))));
   });
 }
 
@@ -100,12 +107,11 @@ std::string Fleet::Why(const Machine& machine) const {
       record.last_heard
           ? fmt::format("last heartbeat {}", Stamp(*record.last_heard))
           : "never heard";
-  std::string text = fmt::format(
-      "{} is {} for {}, since {} ({})", record.facts.hostname,
-      Name(record.status),
-      // The wall clock may have been set back since.
-      Spoken(now - record.status_since),
-      Stamp(record.status_since), heard);
+  std::string text = fmt::format("{} is {} for {}, since {} ({})",
+                                 record.facts.hostname, Name(record.status),
+                                 // The wall clock may have been set back since.
+                                 Spoken(now - record.status_since),
+                                 Stamp(record.status_since), heard);
   if (record.verdict && !record.verdict->summary.empty()) {
     text += ": " + record.verdict->summary;
   }

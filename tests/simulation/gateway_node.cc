@@ -590,8 +590,8 @@ void GatewayNode::Delete(uint32_t machine) {
   if (fleet_ == nullptr || !open_ || stalled_) return;
   SetNow();
   fleet_->Delete(DefaultOrg(), IdOf(machine), [this, machine](auto status) {
-    if (!status.ok()) return;
-    world_.recorder.Record({.what = What::kDeleted, .machine = machine});
+    world_.recorder.Record(
+        {.what = What::kDeleted, .flag = status.ok(), .machine = machine});
   });
   AfterTask();
 }

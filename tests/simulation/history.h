@@ -60,7 +60,8 @@ enum class What : uint8_t {
   kRestored,
   // The machine is one of the fleet. Durable.
   kAdmitted,
-  // The operator was told that the machine is deleted.
+  // The operator was told that the machine is deleted; without `flag`: that a
+  // start may bring it back, as this is not durable.
   kDeleted,
   // The link `epoch` was accepted; `length`: the interval told.
   kAccepted,

@@ -112,6 +112,11 @@ class Ledger {
   // When silence last began to count from nothing: the end of a pause of
   // blind_restart, or a start.
   Nanos restarted_at() const { return std::max(restarted_at_, opened_at_); }
+  // Likewise, if the process was without time for a moment longer than it was
+  // stopped.
+  Nanos perhaps_restarted_at() const {
+    return std::max(perhaps_restarted_at_, opened_at_);
+  }
   // Until when the gateway may have found links lost that it had not watched,
   // and silences that it gives back.
   Nanos excused_until() const {
@@ -142,6 +147,7 @@ class Ledger {
   Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
   Nanos disturbed_until_ = 0;
   Nanos restarted_at_ = 0;
+  Nanos perhaps_restarted_at_ = 0;
   Nanos deaf_until_ = 0;
   Nanos opened_at_ = 0;
   Nanos healed_at_ = kNever;

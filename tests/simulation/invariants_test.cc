@@ -310,11 +310,22 @@ TEST(InvariantsTest, D1NoMachineIsForgotten) {
 TEST(InvariantsTest, D1TheDeletedStayDeleted) {
   HistoryOfOne h;
   h.Stored(1, Status::kStale, Status::kOnline);
-  h.Is({.what = What::kDeleted});
+  h.Is({.what = What::kDeleted, .flag = true});
   h.At(20).Is({.what = What::kCrashed});
   h.At(21).Is({.what = What::kOpened});
   h.Is({.what = What::kRestored, .to = Status::kOnline, .number = 1});
   EXPECT_EQ(h.Broken(), "D1");
+}
+
+TEST(InvariantsTest, D1ADeletionThatIsNotDurableMayBeUndoneByACrash) {
+  HistoryOfOne h;
+  h.Stored(1, Status::kStale, Status::kOnline);
+  h.Is({.what = What::kDeleted});
+  h.At(20).Is({.what = What::kCrashed});
+  h.At(21).Is({.what = What::kOpened});
+  h.Is({.what = What::kRestored, .to = Status::kOnline, .number = 1});
+  h.At(22).Tick();
+  EXPECT_EQ(h.Broken(), "");
 }
 
 TEST(InvariantsTest, D2AFullDiskAcceptsNoCommand) {

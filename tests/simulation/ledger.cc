@@ -22,6 +22,9 @@ void Ledger::StoodStill(Nanos at, Nanos length) {
   if (length <= promises_.blind_gap) return;
   stood_still_ += length;
   if (length >= promises_.blind_restart) restarted_at_ = at;
+  if (length + promises_.blind_gap / 2 >= promises_.blind_restart) {
+    perhaps_restarted_at_ = at;
+  }
   // What came meanwhile is looked at now.
   const Nanos from = at - length;
   for (MachineFacts& m : machines_) {
@@ -127,9 +130,10 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kDeleted:
       m.member = false;
-      m.deleted = true;
+      m.deleted = event.flag;
       return;
     case What::kRestored:
+      m.member = true;
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
       m.since = Now(event.at);
