@@ -99,7 +99,9 @@ void Fleet::Open() {
   suspended_ = loop_.clock().Suspended();
   trust_links_from_ = now;
   machines_.ForEachLiving([&](Machine& machine) {
-    // Until now nobody could have been heard.
+    // Until now nobody could have been heard, and each keeps the interval that
+    // the former life told it.
+    machine.presence.Told(HeartbeatInterval());
     machine.presence.Blind(Instant(), now);
     Schedule(machine);
   });
@@ -324,7 +326,10 @@ void Fleet::TurnedAway(BlindReason reason) {
 }
 
 absl::Duration Fleet::HeartbeatInterval() const {
-  return ScaledInterval(options_.presence.heartbeat_interval, open_links_,
+  // Whoever is online comes back: after a start the fleet is as large as
+  // before.
+  const uint64_t links = std::max<uint64_t>(open_links_, machines_.online());
+  return ScaledInterval(options_.presence.heartbeat_interval, links,
                         options_.heartbeats_per_second_max);
 }
 

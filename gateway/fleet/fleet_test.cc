@@ -360,6 +360,22 @@ TEST_F(FleetTest, TheToldIntervalGrowsWithTheFleetAndSoDoesTheLease) {
   EXPECT_EQ(StatusOf(first), Status::kStale);
 }
 
+TEST_F(FleetTest, AfterARestartTheFleetCountsAsLargeAsItWas) {
+  FleetOptions options;
+  options.heartbeats_per_second_max = 0.05;
+  Start(options);
+  std::vector<FakeLink> links(4);
+  for (size_t i = 0; i < links.size(); ++i)
+    Connect(Admit(fmt::format("m{}", i)), links[i]);
+  loop_.RunReady();
+  Start(options);
+  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(80));
+  loop_.Advance(Seconds(200) - kTick);
+  EXPECT_EQ(StatusOf(AgentId("m0")), Status::kOnline) << "it was told 80 s";
+  loop_.Advance(kTick);
+  EXPECT_EQ(StatusOf(AgentId("m0")), Status::kStale);
+}
+
 TEST_F(FleetTest, TransitionsThatTheStoreRefusedAreWrittenInOrderLater) {
   const AgentId a = Admit("a");
   journal_.FailNext(1000);

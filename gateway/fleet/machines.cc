@@ -110,6 +110,7 @@ void Machines::Enter(const MachineRecord& record) {
   by_hostname_.insert({record.facts.hostname, record.id});
   ++long_names_[LongName(record)];
   ++CountOf(CountsOf(record.org), record.status);
+  online_ += record.status == Status::kOnline;
 }
 
 void Machines::Withdraw(const MachineRecord& record) {
@@ -120,6 +121,7 @@ void Machines::Withdraw(const MachineRecord& record) {
     long_names_.erase(it);
   }
   --CountOf(CountsOf(record.org), record.status);
+  online_ -= record.status == Status::kOnline;
 }
 
 Machine& Machines::Add(MachineRecord record, Presence presence) {

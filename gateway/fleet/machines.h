@@ -142,6 +142,8 @@ class Machines {
             const std::optional<ListPosition>& after, size_t limit) const;
 
   StatusCounts Counts(const OrgId& org) const;
+  // Of all organisations.
+  uint64_t online() const { return online_; }
 
   // What a person typed: full id, hostname, or name~suffix. A hostname means
   // the machine that has replaced the others of that name.
@@ -177,6 +179,7 @@ class Machines {
   absl::btree_set<std::pair<std::string, AgentId>> by_hostname_;
   absl::flat_hash_map<std::string, int> long_names_;  // How many have it.
   absl::flat_hash_map<OrgId, StatusCounts> counts_;
+  uint64_t online_ = 0;
 };
 
 // Number of edits between two names, at most `bound` + 1. For suggestions.

@@ -297,6 +297,7 @@ void GatewayNode::TimerDue() {
 
 void GatewayNode::RunTimers() {
   while (!dying_ && loop_->RunTimer()) loop_->RunReady();
+  LookIfChanged();  // Before anything else is handled.
 }
 
 void GatewayNode::CommitDue(uint32_t life) {
@@ -316,19 +317,20 @@ void GatewayNode::AfterTask() {
     Crash(false);
     return;
   }
-  if (open_) {
-    const gateway::StatusCounts counts =
-        fleet_->machines().Counts(DefaultOrg());
-    if (journal_->TakeTransitionSeen() || !(counts == counts_)) {
-      counts_ = counts;
-      LookAtAll();
-    }
-  }
+  LookIfChanged();
   const Nanos next = loop_->NextTimer();
   if (next < timer_armed_) {
     timer_armed_ = next;
     world_.timeline.Add(next, Due::kGatewayTimer);
   }
+}
+
+void GatewayNode::LookIfChanged() {
+  if (!open_) return;
+  const gateway::StatusCounts counts = fleet_->machines().Counts(DefaultOrg());
+  if (!journal_->TakeTransitionSeen() && counts == counts_) return;
+  counts_ = counts;
+  LookAtAll();
 }
 
 void GatewayNode::LookAtAll() {
@@ -589,9 +591,11 @@ void GatewayNode::Admit(uint32_t machine) {
 void GatewayNode::Delete(uint32_t machine) {
   if (fleet_ == nullptr || !open_ || stalled_) return;
   SetNow();
+  world_.recorder.Record({.what = What::kDeleted, .machine = machine});
   fleet_->Delete(DefaultOrg(), IdOf(machine), [this, machine](auto status) {
+    if (!status.ok()) return;
     world_.recorder.Record(
-        {.what = What::kDeleted, .flag = status.ok(), .machine = machine});
+        {.what = What::kDeleted, .flag = true, .machine = machine});
   });
   AfterTask();
 }

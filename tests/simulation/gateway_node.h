@@ -108,6 +108,7 @@ class GatewayNode {
   void RunTimers();
   // Notices what was decided.
   void Look(uint32_t machine);
+  void LookIfChanged();
   void LookAtAll();
   Known& KnownOf(uint32_t machine);
   Port* PortOf(ConnectionId id);

@@ -60,8 +60,8 @@ enum class What : uint8_t {
   kRestored,
   // The machine is one of the fleet. Durable.
   kAdmitted,
-  // The operator was told that the machine is deleted; without `flag`: that a
-  // start may bring it back, as this is not durable.
+  // The operator deletes the machine; with `flag`: was told that it is done.
+  // Until then a start may bring it back.
   kDeleted,
   // The link `epoch` was accepted; `length`: the interval told.
   kAccepted,

@@ -128,7 +128,7 @@ class BoundedHold final : public Invariant {  // P3
       if (!m.member || m.status != Status::kStale || m.left) continue;
       const Moment& heard = m.heard.known() ? m.heard : m.born;
       // Every restart of a lease is one hold, and they are counted in time.
-      const Nanos listened = before.Listened(heard, e.at);
+      const Nanos listened = before.ListenedMin(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
       const Nanos excused =
           std::max(before.perhaps_restarted_at(), before.deaf_until());
@@ -209,7 +209,7 @@ class CauseSoundness final : public Invariant {  // P7
         // Time adds nothing to what is known; what was so then need not be now.
         if (e.to == Status::kOffline) return;
         if (e.confidence == Confidence::kProven) Fail(e, "proven by silence");
-        if (before.Listened(m.heard, e.at) >
+        if (before.ListenedMin(m.heard, e.at) >
             std::max(before.promises().stale_after, m.told * 5 / 2) + slack) {
           Fail(e, "one way, though nothing was heard");
         }

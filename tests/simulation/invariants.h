@@ -50,7 +50,10 @@ struct Violation {
 // say how long it listened in between.
 struct Moment {
   Nanos at = kNever;
+  // How long the gateway had stood still until then, and may have found that
+  // it had.
   Nanos stood_still = 0;
+  Nanos stood_still_max = 0;
   bool known() const { return at != kNever; }
 };
 
@@ -105,6 +108,10 @@ class Ledger {
   Nanos Listened(const Moment& since, Nanos now) const {
     return now - since.at - (stood_still_ - since.stood_still);
   }
+  // If every pause counted for all that it may have seemed to be.
+  Nanos ListenedMin(const Moment& since, Nanos now) const {
+    return now - since.at - (stood_still_max_ - since.stood_still_max);
+  }
   // How long a machine may be silent.
   Nanos StaleLease(const MachineFacts& m) const;
   Nanos OfflineLease(const MachineFacts& m) const;
@@ -140,11 +147,12 @@ class Ledger {
  private:
   void StoodStill(Nanos at, Nanos length);
   void TakeLink(const Event& event, MachineFacts& m);
-  Moment Now(Nanos at) const { return {at, stood_still_}; }
+  Moment Now(Nanos at) const { return {at, stood_still_, stood_still_max_}; }
 
   const Promises promises_;
   std::vector<MachineFacts> machines_;
   Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
+  Nanos stood_still_max_ = 0;
   Nanos disturbed_until_ = 0;
   Nanos restarted_at_ = 0;
   Nanos perhaps_restarted_at_ = 0;
