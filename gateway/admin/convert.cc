@@ -30,6 +30,32 @@ v1::TokenState StateOf(const TokenRecord& token, absl::Time now) {
   return v1::TOKEN_STATE_ACTIVE;
 }
 
+// Says what has happened in `out`, where its kind belongs.
+class EventWriter {
+ public:
+  EventWriter(v1::Event& out, bool durable) : out_(out), durable_(durable) {}
+  void operator()(const TransitionRecord& transition) {
+    out_.set_kind(v1::EVENT_KIND_TRANSITION);
+    *out_.mutable_transition() = ToProto(transition, durable_);
+  }
+  void operator()(const NoteRecord& note) {
+    out_.set_kind(v1::EVENT_KIND_NOTE);
+    *out_.mutable_note() = ToProto(note);
+  }
+  void operator()(const IncidentRecord& incident) {
+    out_.set_kind(v1::EVENT_KIND_INCIDENT);
+    *out_.mutable_incident() = ToProto(incident);
+  }
+  void operator()(const BlindRecord& blind) {
+    out_.set_kind(v1::EVENT_KIND_BLIND_INTERVAL);
+    *out_.mutable_blind_interval() = ToProto(blind);
+  }
+
+ private:
+  v1::Event& out_;
+  const bool durable_;
+};
+
 }  // namespace
 
 std::optional<CommandState> ToCommandState(v1::CommandState state) {
@@ -253,6 +279,17 @@ v1::HeartbeatSample ToProto(const HeartbeatSample& heartbeat) {
   if (heartbeat.clock_skew) {
     *out.mutable_clock_skew() = wire::ToProto(*heartbeat.clock_skew);
   }
+  return out;
+}
+
+v1::Event ToProto(const Event& event, bool durable) {
+  v1::Event out;
+  out.set_version(event.version.Text());
+  *out.mutable_at() = wire::ToProto(event.at);
+  out.set_agent_id(event.agent.str());
+  out.set_hostname(event.hostname);
+  std::visit(EventWriter(out, durable), event.what);
+  if (event.late) *out.mutable_late() = wire::ToProto(*event.late);
   return out;
 }
 

@@ -5,11 +5,13 @@
 
 #include <optional>
 
+#include "gateway/fleet/event_log.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/records.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/agent_link.pb.h"
 #include "muster/v1/command.pb.h"
+#include "muster/v1/event.pb.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "muster/v1/history.pb.h"
 
@@ -49,6 +51,8 @@ v1::Note ToProto(const NoteRecord& note);
 v1::BlindInterval ToProto(const BlindRecord& blind);
 v1::Incident ToProto(const IncidentRecord& incident);
 v1::HeartbeatSample ToProto(const HeartbeatSample& heartbeat);
+// `durable`: the store has it. Matters for a transition only.
+v1::Event ToProto(const Event& event, bool durable);
 
 }  // namespace muster::gateway
 

@@ -49,6 +49,7 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       options_(options),
       commands_(loop, journal, machines_, options_.presence, options_.commands),
       history_(loop, journal, machines_, {}),
+      events_(options_.events),
       mass_silence_(options_.mass_silence),
       admission_(options_.admission) {}
 
@@ -70,6 +71,7 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
   run_ = run;
   const Instant now = loop_.clock().Now();
   const absl::Time wall = loop_.clock().Wall();
+  events_.BeginRun(run, wall);
   for (MachineRecord& record : machines) {
     std::optional<Instant> promise;
     if (record.status == Status::kStale && record.promised_back) {
@@ -121,8 +123,8 @@ void Fleet::NoteAbsence(Instant now) {
   });
   if (!last) return;
   const absl::Time wall = WallOf(now);
-  history_.Add(
-      BlindRecord{std::min(*last, wall), wall, BlindReason::kNotRunning});
+  Tell({.what = BlindRecord{std::min(*last, wall), wall,
+                            BlindReason::kNotRunning}});
 }
 
 // --- Links -----------------------------------------------------------------

@@ -21,6 +21,7 @@
 #include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
 #include "gateway/fleet/deadlines.h"
+#include "gateway/fleet/event_log.h"
 #include "gateway/fleet/history_log.h"
 #include "gateway/fleet/journal.h"
 #include "gateway/fleet/link_port.h"
@@ -33,6 +34,7 @@ namespace muster::gateway {
 struct FleetOptions {
   PresencePolicy presence;
   CommandDesk::Options commands;
+  EventLog::Options events = {};
   AdmissionLimits admission;
   MassSilencePolicy mass_silence;
   // The told interval grows so that the whole fleet stays below this.
@@ -138,6 +140,7 @@ class Fleet {
   Machines& machines() { return machines_; }
   CommandDesk& commands() { return commands_; }
   const HistoryLog& history() const { return history_; }
+  EventLog& events() { return events_; }
   const FleetOptions& options() const { return options_; }
   uint32_t open_links() const { return open_links_; }
   // True when presence can be vouched for: links are accepted, and have been
@@ -217,7 +220,11 @@ class Fleet {
   // When the machine must be judged, or its link be found dead.
   static Instant NextLook(const Machine& machine);
   void Schedule(Machine& machine);
-  void Record(Machine& machine, const StatusChange& change);
+  // `late`: how long after its deadline, if that decided it.
+  void Record(Machine& machine, const StatusChange& change,
+              std::optional<absl::Duration> late = {});
+  // Says it at once to those who follow the fleet, and remembers it.
+  void Tell(Event event);
   // Ends the machine's open link; its LinkClosed() will count for nothing.
   void DropLink(Machine& machine, LinkEnd end, const Disconnect& why);
   void CloseLinkRecord(Machine& machine, LinkEnd end);
@@ -242,6 +249,7 @@ class Fleet {
   Machines machines_;
   CommandDesk commands_;
   HistoryLog history_;
+  EventLog events_;
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;

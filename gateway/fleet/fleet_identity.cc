@@ -105,12 +105,15 @@ void Fleet::Note(Machine& machine, NoteKind kind,
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname},
        {"kind", static_cast<int>(kind)}});
-  history_.Add(NoteRecord{.agent = machine.record.id,
-                          .at = loop_.clock().Wall(),
-                          .kind = kind,
-                          .epoch = machine.record.epoch,
-                          .verdict = std::move(verdict),
-                          .text = std::move(text)});
+  Tell({.org = machine.record.org,
+        .agent = machine.record.id,
+        .hostname = machine.record.facts.hostname,
+        .what = NoteRecord{.agent = machine.record.id,
+                           .at = loop_.clock().Wall(),
+                           .kind = kind,
+                           .epoch = machine.record.epoch,
+                           .verdict = std::move(verdict),
+                           .text = std::move(text)}});
 }
 
 void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,

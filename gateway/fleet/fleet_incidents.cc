@@ -42,7 +42,7 @@ void Fleet::FellSilent(Machine& machine, Instant now) {
         {{"incident", record.id},
          {"group", incident.group},
          {"machines", incident.machines}});
-    history_.Add(record);
+    Tell({.org = record.org, .what = record});
   }
   // Those that join are counted in one write for many.
   incidents_to_write_.insert_or_assign(incident.number, std::move(record));
@@ -64,7 +64,7 @@ void Fleet::NoLongerSilent(Machine& machine) {
        {"machines", incident.machines},
        {"still_silent", event->machines.size()}});
   incidents_to_write_.erase(incident.number);
-  history_.Add(std::move(record));
+  Tell({.org = incident.org, .what = std::move(record)});
 }
 
 bool Fleet::HoldSome() {
@@ -103,7 +103,7 @@ IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
 
 void Fleet::FlushIncidents() {
   for (auto& [number, record] : std::exchange(incidents_to_write_, {})) {
-    history_.Add(std::move(record));
+    Tell({.org = record.org, .what = std::move(record)});
   }
 }
 

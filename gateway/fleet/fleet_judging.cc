@@ -36,7 +36,7 @@ void Fleet::AddGap(const Gap& gap) {
       {{"for", gap.to - gap.from}, {"reason", Words(gap.reason)}});
   gaps_.Add(gap);
   vouch_.Add(gap);
-  history_.Add(BlindRecord{WallOf(gap.from), WallOf(gap.to), gap.reason});
+  Tell({.what = BlindRecord{WallOf(gap.from), WallOf(gap.to), gap.reason}});
 }
 
 void Fleet::Catch(Machine& machine) {
@@ -94,7 +94,8 @@ void Fleet::Schedule(Machine& machine) {
   if (sooner) Arm(/*more_due=*/false);
 }
 
-void Fleet::Record(Machine& machine, const StatusChange& change) {
+void Fleet::Record(Machine& machine, const StatusChange& change,
+                   std::optional<absl::Duration> late) {
   machines_.SetStatus(machine, loop_.clock().Wall());
   machine.status_changed_at = loop_.clock().Now();
   MachineRecord& record = machine.record;
@@ -122,7 +123,19 @@ void Fleet::Record(Machine& machine, const StatusChange& change) {
        {"last_heartbeat",
         record.last_heard ? Stamp(*record.last_heard) : "never"},
        {"summary", change.verdict ? change.verdict->summary : ""}});
-  history_.Add(std::move(transition));
+  Tell({.org = record.org,
+        .agent = record.id,
+        .hostname = record.facts.hostname,
+        .what = std::move(transition),
+        .late = late});
+}
+
+void Fleet::Tell(Event event) {
+  event.at = loop_.clock().Wall();
+  Change change =
+      std::visit([](const auto& what) { return Change(what); }, event.what);
+  events_.Publish(std::move(event));
+  history_.Add(std::move(change));
 }
 
 void Fleet::Turn() {
@@ -160,8 +173,10 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
     deadlines_.Schedule(machine.record.id, deafness_.until());
     return;
   }
+  Instant due = machine.presence.NextDeadline();
   while (const auto change = machine.presence.Tick(now)) {
-    Record(machine, *change);
+    Record(machine, *change, loop_.clock().Now() - due);
+    due = machine.presence.NextDeadline();
     if (change->to == Status::kStale) FellSilent(machine, now);
     if (change->to == Status::kOffline) ++marked_offline_;
   }

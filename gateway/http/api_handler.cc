@@ -56,8 +56,9 @@ std::string RequestId(const HttpRequest& request) {
 // Headers that two parties could read differently, if sent twice or oddly. The
 // Host goes into links and install lines that people paste.
 absl::Status CheckHeaders(const HttpRequest& request) {
-  for (std::string_view name : {"authorization", "content-type", "host",
-                                "idempotency-key", "x-request-id"}) {
+  for (std::string_view name :
+       {"authorization", "content-type", "host", "idempotency-key",
+        "last-event-id", "x-request-id"}) {
     if (request.HeaderCount(name) > 1) {
       return absl::InvalidArgumentError(
           fmt::format("header {}: given more than once", name));
@@ -316,6 +317,17 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
                       .peer_address = std::move(request.peer_address),
                       .request_id = request_id,
                       .web_authority = std::string(request.Header("host"))};
+  if (message->GetDescriptor() == v1::WatchEventsRequest::descriptor() &&
+      EventStream::Wanted(request)) {
+    // A reader that comes back still has its first question in the URL.
+    const std::string_view seen = request.Header("last-event-id");
+    Stream(*route.method, std::move(context),
+           seen.empty()
+               ? static_cast<const v1::WatchEventsRequest&>(*message).after()
+               : std::string(seen),
+           std::move(respond));
+    return;
+  }
   api_.Call(*route.method, std::move(context), std::move(message),
             [&route, request_id = std::move(request_id),
              respond = std::move(respond)](
@@ -324,6 +336,29 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
                           ? Render(route.rule, *response, request_id)
                           : RenderError(error, request_id));
             });
+}
+
+void ApiHandler::Stream(const pb::MethodDescriptor& method, CallContext context,
+                        std::string after, Respond respond) {
+  const std::string request_id = context.request_id;
+  HttpResponse head{.status = 200,
+                    .headers = {{"Content-Type", "text/event-stream"},
+                                {"X-Accel-Buffering", "no"},
+                                {"X-Request-Id", request_id}},
+                    .body = ""};
+  AddSafetyHeaders(head);
+  EventStream::Begin(
+      streams_, std::move(after),
+      [&api = api_, &method, context = std::move(context)](
+          const v1::WatchEventsRequest& request, Api::Reply reply) {
+        api.Call(method, context,
+                 std::make_unique<v1::WatchEventsRequest>(request),
+                 std::move(reply));
+      },
+      [request_id](const ApiError& error) {
+        return RenderError(error, request_id);
+      },
+      std::move(head.headers), std::move(respond));
 }
 
 }  // namespace muster::gateway

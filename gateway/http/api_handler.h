@@ -5,6 +5,7 @@
 //   body            JSON with the other fields, if the operation takes a body;
 //   query           else those fields are query parameters
 //   errors          RFC 9457 problems with `code` and `request_id`
+//   WatchEvents     also as an answer without an end; see event_stream.h
 //
 // Besides the operations there are /health, /ready and a page that says what
 // this is.
@@ -20,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "gateway/admin/api.h"
+#include "gateway/http/event_stream.h"
 #include "gateway/http/http_message.h"
 #include "gateway/http/router.h"
 
@@ -47,6 +49,8 @@ class ApiHandler final : public HttpHandler {
   void Handle(HttpRequest request, Respond respond) override;
 
   const Router& router() const { return router_; }
+  // Answers without an end that are being given. Thread-safe.
+  size_t event_streams() const { return streams_->open(); }
 
  private:
   ApiHandler(Api& api, Router router, ReadyCheck ready)
@@ -57,11 +61,15 @@ class ApiHandler final : public HttpHandler {
                    Respond& respond) const;
   void Call(const Router::Match& match, HttpRequest request,
             std::string request_id, Respond respond);
+  void Stream(const google::protobuf::MethodDescriptor& watch_events,
+              CallContext context, std::string after, Respond respond);
 
   // Constant after construction.
   Api& api_;
   const Router router_;
   const ReadyCheck ready_;
+  const std::shared_ptr<EventStreams> streams_ =
+      std::make_shared<EventStreams>();
 };
 
 }  // namespace muster::gateway

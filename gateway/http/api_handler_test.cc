@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gateway/http/fake_api.h"
 #include "gmock/gmock.h"
@@ -269,6 +270,99 @@ TEST_F(ApiHandlerTest, HealthIsAlwaysWellAndReadyAsks) {
   const HttpResponse response = Ask("GET", "/ready");
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(response.body, "{\"presence\":\"unconfirmed\"}\n");
+}
+
+// The next part of an answer in parts.
+HttpResponse NextOf(const HttpResponse& answer) {
+  std::optional<HttpResponse> next;
+  answer.more(Respond([&](HttpResponse r) { next = std::move(r); }));
+  return next.value_or(HttpResponse{.status = 0, .headers = {}, .body = ""});
+}
+
+constexpr char kStream[] = "text/event-stream";
+
+TEST_F(ApiHandlerTest, EventsAreOneAnswerOrAStreamAsTheCallerWishes) {
+  api_.fill = [](google::protobuf::Message& m) {
+    static_cast<v1::WatchEventsResponse&>(m).set_next("7-1");
+  };
+  const HttpResponse one = Ask("GET", "/api/events?after=7-1&wait=5s");
+  EXPECT_EQ(Header(one, "Content-Type"), "application/json");
+  EXPECT_EQ(one.more, nullptr);
+  EXPECT_EQ(api_.calls.back().request,
+            R"({"after":"7-1","wait":"5s","limit":0})");
+  const HttpResponse stream =
+      Ask("GET", "/api/events?after=7-1", "",
+          {{"accept", "text/event-stream"}, {"authorization", "Bearer t"}});
+  EXPECT_EQ(Header(stream, "Content-Type"), kStream);
+  EXPECT_EQ(stream.body, "retry: 2000\n\n");
+  EXPECT_EQ(handler_->event_streams(), 1u);
+  EXPECT_EQ(NextOf(stream).body, ":\n\n") << "nothing has happened";
+  EXPECT_EQ(api_.calls.back().request,
+            R"({"after":"7-1","wait":"15s","limit":256})");
+  EXPECT_EQ(api_.calls.back().context.bearer.Reveal(), "t");
+}
+
+TEST_F(ApiHandlerTest, AStreamGoesOnAfterWhatTheReaderHasSeen) {
+  Ask("GET", "/api/events?after=7-1", "",
+      {{"accept", kStream}, {"last-event-id", "7-9"}});
+  EXPECT_THAT(api_.calls.back().request, HasSubstr(R"("after":"7-9")"));
+}
+
+TEST_F(ApiHandlerTest, EventsAreFramesAndAResetIsOneToo) {
+  api_.fill = [](google::protobuf::Message& m) {
+    auto& answer = static_cast<v1::WatchEventsResponse&>(m);
+    answer.set_next("7-1");
+    answer.set_reset(v1::EVENT_RESET_TOO_OLD);
+  };
+  const HttpResponse stream =
+      Ask("GET", "/api/events", "", {{"accept", kStream}});
+  EXPECT_EQ(stream.body,
+            "retry: 2000\n\nid: 7-1\nevent: reset\n"
+            "data: {\"version\":\"7-1\",\"reason\":\"too_old\"}\n\n");
+  api_.fill = [](google::protobuf::Message& m) {
+    auto& answer = static_cast<v1::WatchEventsResponse&>(m);
+    answer.set_next("7-3");
+    for (const char* version : {"7-2", "7-3"}) {
+      v1::Event& event = *answer.add_events();
+      event.set_version(version);
+      event.set_kind(v1::EVENT_KIND_TRANSITION);
+      event.mutable_transition()->set_summary("two\nlines");
+    }
+  };
+  const HttpResponse part = NextOf(stream);
+  EXPECT_THAT(part.body,
+              MatchesRegex("id: 7-2\nevent: transition\ndata: [^\n]*\n\n"
+                           "id: 7-3\nevent: transition\ndata: [^\n]*\n\n"));
+  NextOf(part);
+  EXPECT_THAT(api_.calls.back().request, HasSubstr(R"("after":"7-3")"));
+}
+
+TEST_F(ApiHandlerTest, AStreamThatIsRefusedIsAProblemAndLaterItsEnd) {
+  const HttpResponse stream =
+      Ask("GET", "/api/events", "", {{"accept", kStream}});
+  api_.error = {absl::UnauthenticatedError("the token is not valid"), "", {}};
+  EXPECT_EQ(NextOf(stream).status, 503) << "the token was revoked";
+  const HttpResponse refused =
+      Ask("GET", "/api/events", "", {{"accept", kStream}});
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(Header(refused, "Content-Type"), "application/problem+json");
+  EXPECT_EQ(refused.more, nullptr);
+}
+
+TEST_F(ApiHandlerTest, StreamsAreBoundedAndCountedOut) {
+  std::vector<HttpResponse> open;
+  for (size_t i = 0; i < EventStreams::kOpenMax; ++i) {
+    open.push_back(Ask("GET", "/api/events", "", {{"accept", kStream}}));
+    ASSERT_EQ(open.back().status, 200);
+  }
+  const HttpResponse refused =
+      Ask("GET", "/api/events", "", {{"accept", kStream}});
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_THAT(refused.body, HasSubstr("too_many_watchers"));
+  open.pop_back();
+  EXPECT_EQ(Ask("GET", "/api/events", "", {{"accept", kStream}}).status, 200);
+  open.clear();
+  EXPECT_EQ(handler_->event_streams(), 0u);
 }
 
 TEST_F(ApiHandlerTest, TheFrontPageHasNoScriptAndAStrictPolicy) {

@@ -3,6 +3,7 @@
 #ifndef MUSTER_GATEWAY_HTTP_HTTP_MESSAGE_H_
 #define MUSTER_GATEWAY_HTTP_HTTP_MESSAGE_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,12 +30,20 @@ struct HttpRequest {
   size_t HeaderCount(std::string_view name) const;
 };
 
+class Respond;
+
 // The server adds Content-Length and Connection. For HEAD it sends the length
 // of the body and not the body.
 struct HttpResponse {
   int status = 200;
   HttpHeaders headers;
   std::string body;
+  // Of an answer that has no end yet: called on the io thread when all so far
+  // is written, to be answered with the next part. Only body and `more` of a
+  // part count; the answer ends with a part without `more` or of a status that
+  // is not 200. A reader that takes nothing for HttpLimits::write_timeout is
+  // cut. Such an answer has no length: its end is that of the connection.
+  std::function<void(Respond)> more = nullptr;
 };
 
 // Respond is the obligation to answer one request: call it once, on any thread.

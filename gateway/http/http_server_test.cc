@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -31,6 +32,7 @@ namespace muster::gateway {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // Far beyond what anything here takes; a test that waits this long has failed.
@@ -154,6 +156,14 @@ class RawClient {
   Answer Ask(std::string_view bytes) {
     Send(bytes);
     return Read();
+  }
+  // The next bytes of an answer without a length, as many as `wanted` has.
+  std::string ReadPart(std::string_view wanted) {
+    while (in_.size() < wanted.size() && Fill()) {
+    }
+    const std::string part = in_.substr(0, wanted.size());
+    in_.erase(0, wanted.size());
+    return part;
   }
   // True if the server ended the connection and nothing was left unread.
   bool AtEnd() { return in_.empty() && !Fill(); }
@@ -367,6 +377,114 @@ TEST_F(HttpServerTest, AnAnswerAfterTheServersEndIsDropped) {
   server_.reset();
   respond({.status = 200, .headers = {}, .body = "too late"});
   EXPECT_EQ(client.Read().status, 0);
+}
+
+// Answers in parts, each when it is asked for.
+class PartsHandler final : public HttpHandler {
+ public:
+  void Handle(HttpRequest, Respond respond) override {
+    respond({.status = 200,
+             .headers = {{"Content-Type", "text/event-stream"}},
+             .body = "0;",
+             .more = [this](Respond next) { Hold(std::move(next)); }});
+  }
+  // Gives the next part, once it is asked for.
+  void Give(int status, std::string body, bool last = false) {
+    EXPECT_TRUE(Eventually([this] {
+      MutexLock lock(mu_);
+      return next_.has_value();
+    }));
+    std::optional<Respond> respond;
+    {
+      MutexLock lock(mu_);
+      respond.emplace(*std::move(next_));
+      next_.reset();
+    }
+    std::function<void(Respond)> more;
+    if (!last) more = [this](Respond next) { Hold(std::move(next)); };
+    (*respond)({.status = status,
+                .headers = {},
+                .body = std::move(body),
+                .more = std::move(more)});
+  }
+
+ private:
+  void Hold(Respond next) {
+    MutexLock lock(mu_);
+    next_.emplace(std::move(next));
+  }
+
+  Mutex mu_;
+  std::optional<Respond> next_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST_F(HttpServerTest, AnAnswerInPartsIsWrittenAsItComesUntilItsLastPart) {
+  PartsHandler parts;
+  Start({}, &parts);
+  RawClient client = Client();
+  const Answer head = client.Ask(kGet);
+  EXPECT_EQ(head.status, 200);
+  EXPECT_THAT(head.head, Not(HasSubstr("Content-Length")));
+  EXPECT_THAT(head.head, HasSubstr("Connection: close"));
+  EXPECT_EQ(client.ReadPart("0;"), "0;");
+  for (const std::string part : {"1;", "22;", "333;"}) {
+    parts.Give(200, part);
+    EXPECT_EQ(client.ReadPart(part), part);
+  }
+  parts.Give(200, "last", /*last=*/true);
+  EXPECT_EQ(client.ReadPart("last"), "last");
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST_F(HttpServerTest, AnAnswerInPartsEndsWithAnError) {
+  PartsHandler parts;
+  Start({}, &parts);
+  RawClient client = Client();
+  client.Ask(kGet);
+  EXPECT_EQ(client.ReadPart("0;"), "0;");
+  parts.Give(503, "not to be seen");
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST_F(HttpServerTest, AReaderOfPartsThatLeavesIsNoticed) {
+  PartsHandler parts;
+  Start({}, &parts);
+  RawClient client = Client();
+  client.Ask(kGet);
+  parts.Give(200, "1;");
+  client.Hangup();
+  EXPECT_TRUE(Eventually([&] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, AReaderOfPartsThatTakesNothingIsCutOff) {
+  PartsHandler parts;
+  HttpLimits limits;
+  limits.write_timeout = absl::Milliseconds(100);
+  Start(limits, &parts);
+  RawClient client = Client();
+  client.Ask(kGet);
+  parts.Give(200, std::string(64 << 20, 'x'));
+  EXPECT_TRUE(Eventually([&] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, AnAnswerInPartsDoesNotKeepTheServerFromStopping) {
+  PartsHandler parts;
+  Start({}, &parts);
+  RawClient client = Client();
+  client.Ask(kGet);
+  EXPECT_EQ(client.ReadPart("0;"), "0;");
+  server_->Stop(absl::Hours(1));
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST_F(HttpServerTest, HeadOfAnAnswerInPartsEnds) {
+  PartsHandler parts;
+  Start({}, &parts);
+  RawClient client = Client();
+  client.head_only = true;
+  EXPECT_EQ(client.Ask("HEAD /x HTTP/1.1\r\nConnection: close\r\n\r\n").status,
+            200);
+  EXPECT_TRUE(client.AtEnd());
 }
 
 TEST_F(HttpServerTest, AHandlerThatForgetsToAnswerCosts500) {

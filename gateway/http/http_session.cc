@@ -100,7 +100,7 @@ void HttpSession::Start() { BeginRequest(limits_.header_timeout); }
 
 void HttpSession::Drain() {
   draining_ = true;
-  if (state_ == State::kReading && !begun_) Close();
+  if ((state_ == State::kReading && !begun_) || more_) Close();
 }
 
 void HttpSession::Close() {
@@ -214,41 +214,65 @@ void HttpSession::Dispatch() {
   timer_.cancel();
   ++deadline_;
   Read();
-  handler_.Handle(
-      ToPlain(parser_->release(), peer_address_),
-      Respond([weak = weak_from_this(), io = io_owner_.lock(),
-               executor = stream_.get_executor(),
-               exchange = ++exchange_](HttpResponse response) {
-        asio::post(executor,
-                   [weak, exchange, response = std::move(response)]() mutable {
-                     if (const auto self = weak.lock()) {
-                       self->OnResponse(exchange, std::move(response));
-                     }
-                   });
-      }));
+  handler_.Handle(ToPlain(parser_->release(), peer_address_), MakeRespond());
+}
+
+Respond HttpSession::MakeRespond() {
+  return Respond([weak = weak_from_this(), io = io_owner_.lock(),
+                  executor = stream_.get_executor(),
+                  exchange = ++exchange_](HttpResponse response) {
+    asio::post(executor,
+               [weak, exchange, response = std::move(response)]() mutable {
+                 if (const auto self = weak.lock()) {
+                   self->OnResponse(exchange, std::move(response));
+                 }
+               });
+  });
 }
 
 void HttpSession::OnResponse(uint64_t exchange, HttpResponse response) {
   if (state_ != State::kHandling || exchange != exchange_) return;
-  Write(response);
+  if (more_) return WritePart(std::move(response));
+  Write(std::move(response));
 }
 
-void HttpSession::Write(const HttpResponse& response) {
+void HttpSession::Write(HttpResponse response) {
   state_ = State::kWriting;
-  if (draining_) keep_alive_ = false;
+  if (!head_) more_ = std::move(response.more);
+  if (draining_ || more_) keep_alive_ = false;
   out_ = fmt::format("HTTP/1.1 {} {}\r\n", response.status,
                      ReasonPhrase(response.status));
   for (const auto& [name, value] : response.headers) {
     fmt::format_to(std::back_inserter(out_), "{}: {}\r\n", name,
                    OneLine(value));
   }
-  if (response.status != 204) {
+  if (response.status != 204 && !more_) {
     fmt::format_to(std::back_inserter(out_), "Content-Length: {}\r\n",
                    response.body.size());
   }
   out_ += keep_alive_ ? "Connection: keep-alive\r\n\r\n"
                       : "Connection: close\r\n\r\n";
   if (!head_ && response.status != 204) out_ += response.body;
+  written_ = 0;
+  WriteSome();
+}
+
+void HttpSession::AskForMore() {
+  if (draining_) return Close();
+  state_ = State::kHandling;
+  timer_.cancel();
+  ++deadline_;
+  Read();
+  more_(MakeRespond());
+}
+
+void HttpSession::WritePart(HttpResponse part) {
+  more_ = part.status == 200 ? std::move(part.more) : nullptr;
+  if (part.status != 200 || part.body.empty()) {
+    return more_ ? AskForMore() : Linger();
+  }
+  state_ = State::kWriting;
+  out_ = std::move(part.body);
   written_ = 0;
   WriteSome();
 }
@@ -263,6 +287,7 @@ void HttpSession::WriteSome() {
         self->written_ += bytes;
         if (self->written_ < self->out_.size()) return self->WriteSome();
         self->out_ = {};
+        if (self->more_) return self->AskForMore();
         if (!self->keep_alive_) return self->Linger();
         self->BeginRequest(self->limits_.idle_timeout);
       });

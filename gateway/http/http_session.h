@@ -8,6 +8,8 @@
 //                                               ▼
 //                          kLingering ──▶ kClosed
 //
+// An answer in parts goes from kWriting back to kHandling until the last one.
+//
 // Exactly one read is under way while there is room, whatever the state: that
 // is how a caller that goes away is noticed while its answer is pending.
 // Requests that arrive early (pipelining) wait in the buffer, within bounds.
@@ -50,7 +52,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
 
   void Start();
 
-  // Closes now if no request is under way, else after its answer.
+  // Closes now if no request is under way, or one whose answer has no end; else
+  // after the answer.
   void Drain();
 
   // Closes now. Pending answers are dropped. Idempotent.
@@ -72,8 +75,12 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void SendContinue();
   void Refuse(ErrorCode error);
   void Dispatch();
+  // The obligation to answer the request, or its next part.
+  Respond MakeRespond();
   void OnResponse(uint64_t exchange, HttpResponse response);
-  void Write(const HttpResponse& response);
+  void Write(HttpResponse response);
+  void AskForMore();
+  void WritePart(HttpResponse part);
   void WriteSome();
   void Linger();
 
@@ -103,6 +110,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   uint64_t exchange_ = 0;  // Which one; a late answer to another is dropped.
   bool keep_alive_ = false;
   bool head_ = false;
+  std::function<void(Respond)> more_;  // Set: an answer in parts, not its last.
   std::string out_;
   size_t written_ = 0;
   size_t discarded_ = 0;  // While lingering.

@@ -196,6 +196,8 @@ HandlerTable Gateway::MakeHandlers() {
       *loop_, *fleet_, *store_, config_.commands);
   enrollment_handlers_ = std::make_unique<EnrollmentHandlers>(
       clock_, *fleet_, *store_, *authority_, addresses_);
+  event_handlers_ = std::make_unique<EventHandlers>(*loop_, *fleet_,
+                                                    EventHandlers::Options());
   gateway_handlers_ = std::make_unique<GatewayHandlers>(
       *fleet_, *store_, addresses_, started_at_);
   history_handlers_ =
@@ -204,6 +206,7 @@ HandlerTable Gateway::MakeHandlers() {
   agent_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
   enrollment_handlers_->AddTo(table);
+  event_handlers_->AddTo(table);
   gateway_handlers_->AddTo(table);
   history_handlers_->AddTo(table);
   return table;
@@ -395,7 +398,10 @@ void Gateway::Stop() {
   if (loop_ == nullptr) return;
   ready_ = false;
   if (http_) {
-    OnLoop([this](Fleet&) { command_handlers_->EndWaits(); });
+    OnLoop([this](Fleet&) {
+      command_handlers_->EndWaits();
+      event_handlers_->EndWaits();
+    });
     http_->Stop(absl::Seconds(1));
   }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
@@ -408,7 +414,8 @@ void Gateway::Stop() {
   web_handler_.reset();
   api_.reset();
   fleet_server_.reset();
-  history_handlers_.reset();  // Its taps listen to the fleet.
+  event_handlers_.reset();  // Both listen to the fleet.
+  history_handlers_.reset();
   fleet_.reset();
   loop_.reset();
   folder_lock_.Reset();

@@ -18,6 +18,7 @@
 #include "gateway/admin/agent_handlers.h"
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/enrollment_handlers.h"
+#include "gateway/admin/event_handlers.h"
 #include "gateway/admin/gateway_handlers.h"
 #include "gateway/admin/history_handlers.h"
 #include "gateway/fleet/fleet.h"
@@ -142,6 +143,7 @@ class Gateway {
   std::unique_ptr<AgentHandlers> agent_handlers_;
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
+  std::unique_ptr<EventHandlers> event_handlers_;
   std::unique_ptr<GatewayHandlers> gateway_handlers_;
   std::unique_ptr<HistoryHandlers> history_handlers_;
   std::unique_ptr<AdminApi> api_;

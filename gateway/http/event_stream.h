@@ -1,0 +1,88 @@
+// Events as they come: the answers of WatchEvents, asked again and again, as
+// one answer of Server-Sent Events.
+//
+//   id     the event's version; given back as Last-Event-ID
+//   event  its kind, or "reset": take a snapshot, then go on reading
+//   data   the event, or {"version", "reason"}
+//
+// A comment goes out when nothing happens, so that both sides notice when the
+// other is gone. Each part is asked for when the one before it is written: a
+// slow reader costs one part of memory, and who may read is checked each time.
+
+#ifndef MUSTER_GATEWAY_HTTP_EVENT_STREAM_H_
+#define MUSTER_GATEWAY_HTTP_EVENT_STREAM_H_
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "gateway/admin/api.h"
+#include "gateway/http/http_message.h"
+#include "muster/v1/fleet_admin.pb.h"
+
+namespace muster::gateway {
+
+// EventStreams counts those that are open. Thread-safe.
+class EventStreams {
+ public:
+  // Each takes a connection and, while nothing happens, a call that waits.
+  static constexpr size_t kOpenMax = 256;
+
+  size_t open() const { return open_; }
+
+ private:
+  friend class EventStream;
+  std::atomic<size_t> open_ = 0;
+};
+
+// EventStream is one such answer. Threading: each call after the one before it
+// was answered. Lifetime: owned by the answer that it gives.
+class EventStream : public std::enable_shared_from_this<EventStream> {
+ public:
+  // A comment after this time without an event.
+  static constexpr absl::Duration kHeartbeat = absl::Seconds(15);
+  // Events in one part.
+  static constexpr unsigned kPartMax = 256;
+
+  // Asks WatchEvents, as the caller of this stream.
+  using Ask =
+      std::function<void(const v1::WatchEventsRequest&, Api::Reply reply)>;
+  // What a caller sees instead of the stream.
+  using Refuse = std::function<HttpResponse(const ApiError&)>;
+
+  // True if the caller asks for a stream rather than for one answer.
+  static bool Wanted(const HttpRequest& request);
+
+  // Answers with the events after `after`. Whatever is wrong with the first
+  // question is answered by `refuse`; later it ends the stream.
+  static void Begin(std::shared_ptr<EventStreams> streams, std::string after,
+                    Ask ask, Refuse refuse, HttpHeaders headers,
+                    Respond respond);
+
+  ~EventStream();
+  EventStream(const EventStream&) = delete;
+  EventStream& operator=(const EventStream&) = delete;
+
+ private:
+  EventStream(std::shared_ptr<EventStreams> streams, Ask ask)
+      : streams_(std::move(streams)), ask_(std::move(ask)) {
+    ++streams_->open_;
+  }
+
+  void AskOn(Respond respond);
+  // What follows once `answer` is written.
+  HttpResponse Part(const v1::WatchEventsResponse& answer);
+
+  // Constant after construction.
+  const std::shared_ptr<EventStreams> streams_;
+  const Ask ask_;
+
+  std::string after_;
+};
+
+}  // namespace muster::gateway
+
+#endif  // MUSTER_GATEWAY_HTTP_EVENT_STREAM_H_
