@@ -89,6 +89,20 @@ class HistoryTest(muster_e2e.TestCase):
         self.assertEqual([b["sequence"] for b in beats], [first, first + 1, first + 2])
         self.assertTrue(all("clock_skew" in b for b in beats))
 
+    def test_watching_goes_on_over_a_restart_of_the_gateway(self):
+        name = self.gateway.get(self.path)["hostname"]
+        watch = self.start_program(
+            "musterctl", "-s", self.gateway.url, "agents", "watch", name, "-o", "name",
+            environment={"MUSTER_TOKEN": self.gateway.token, "HOME": str(self.folder)})
+        self.wait_until(lambda: "is online" in watch.text(), 20, "it watches")
+        self.gateway.kill()
+        self.wait_until(lambda: "asking again" in watch.text(), 20, "it says that nobody answers")
+        self.gateway.start()
+        self.wait_until(lambda: "the gateway answers again" in watch.text(), 30, "it goes on")
+        seen = len(watch.text())
+        self.wait_until(lambda: any(line.isdigit() for line in watch.text()[seen:].split()), 20,
+                        "heartbeats are shown again")
+
 
 if __name__ == "__main__":
     muster_e2e.main()

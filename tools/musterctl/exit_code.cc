@@ -77,6 +77,14 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
+bool IsPassing(const absl::Status& error) {
+  if (const auto problem = ProblemOf(error)) {
+    return problem->status >= 500 || problem->status == 429;
+  }
+  return absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error) ||
+         absl::IsDataLoss(error);
+}
+
 absl::Status WithHint(absl::Status status, std::string_view hint) {
   if (!hint.empty()) status.SetPayload(kHintUrl, absl::Cord(ToAbsl(hint)));
   return status;

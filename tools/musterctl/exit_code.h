@@ -32,6 +32,9 @@ bool TokenRefused(const absl::Status& status);
 // The code of the gateway's problem decides if there is one, else the status.
 ExitCode ExitCodeOf(const absl::Status& status);
 
+// Whether asking again may help: no answer, or the gateway is busy or stopping.
+bool IsPassing(const absl::Status& error);
+
 // The same status with a line of advice. An empty `hint` changes nothing.
 absl::Status WithHint(absl::Status status, std::string_view hint);
 

@@ -56,6 +56,7 @@ inline constexpr char kWatchFooter[] =
     R"(RTT is the round trip that the agent measured with the heartbeat before; SKEW
 is the machine's clock minus the gateway's. Ctrl-C ends it. It costs the gateway
 nothing while nobody watches. With -o json each heartbeat is one line of JSON.
+A gateway that restarts is waited for.
 
 Examples:
   musterctl agents watch web-1

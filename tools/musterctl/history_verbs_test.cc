@@ -286,5 +286,46 @@ TEST_F(HistoryTest, WatchingShowsEachHeartbeatAndWhatElseChanges) {
                   std::string(kHistory) + "heartbeats?after=18&wait=5s"));
 }
 
+TEST_F(HistoryTest, WatchingWaitsForAGatewayThatRestarts) {
+  const std::string path = std::string(kHistory) + "heartbeats";
+  v1::WatchHeartbeatsResponse answer;
+  answer.set_status(v1::STATUS_ONLINE);
+  answer.set_next(17);
+  *answer.mutable_heartbeat_interval() = wire::ToProto(absl::Seconds(30));
+  gateway_.On(path, Ok(answer));
+  const Reply gone = absl::UnavailableError("connection refused");
+  gateway_.On(path, Refused(503, "unavailable", "the gateway stops"));
+  for (int i = 0; i < 7; ++i) gateway_.On(path, gone);
+  answer.add_heartbeats()->set_sequence(1);
+  answer.set_next(9'001);
+  gateway_.On(path, Ok(answer));
+  EXPECT_EQ(
+      world_.Run({"agents", "watch", "web-1", "--count", "1", "-o", "name"}),
+      0);
+  EXPECT_EQ(console_.out, "1\n");
+  // 0.5 + 1 + 2 + 4 + 8 + 10 + 10 + 10 s.
+  EXPECT_EQ(console_.err,
+            "web-1 is online; a heartbeat is due every 30.0s\n"
+            "warning: the gateway stops; asking again\n"
+            "warning: connection refused; asking again\n"
+            "the gateway answers again after 45.5s; heartbeats meanwhile "
+            "may be missing\n");
+}
+
+TEST_F(HistoryTest, WatchingDoesNotWaitForWhatNeverComes) {
+  const std::string path = std::string(kHistory) + "heartbeats";
+  gateway_.On(path, absl::UnavailableError("connection refused"));
+  EXPECT_EQ(world_.Run({"agents", "watch", "web-1"}), 5) << "not even begun";
+}
+
+TEST_F(HistoryTest, WatchingEndsWhenTheMachineIsRemoved) {
+  const std::string path = std::string(kHistory) + "heartbeats";
+  v1::WatchHeartbeatsResponse answer;
+  answer.set_next(17);
+  gateway_.On(path, Ok(answer));
+  gateway_.On(path, Refused(404, "not_found", "no such agent"));
+  EXPECT_EQ(world_.Run({"agents", "watch", "web-1"}), 3);
+}
+
 }  // namespace
 }  // namespace muster::ctl

@@ -6,7 +6,7 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_time.h"
-#include "tools/musterctl/problem.h"
+#include "tools/musterctl/exit_code.h"
 
 namespace muster::ctl {
 namespace {
@@ -18,15 +18,6 @@ constexpr absl::Duration kRetryPause = absl::Seconds(1);
 
 // How long an ended command's missing output is waited for.
 constexpr absl::Duration kTailWait = absl::Seconds(30);
-
-// Whether asking again may help: no answer, or the gateway is busy or stopping.
-bool IsPassing(const absl::Status& error) {
-  if (const auto problem = ProblemOf(error)) {
-    return problem->status >= 500 || problem->status == 429;
-  }
-  return absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error) ||
-         absl::IsDataLoss(error);
-}
 
 }  // namespace
 

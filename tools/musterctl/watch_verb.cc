@@ -1,8 +1,11 @@
 #include "tools/musterctl/watch_verb.h"
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
@@ -17,6 +20,10 @@ namespace {
 // One question to the gateway lasts so long at most: a change of status shows
 // no later.
 constexpr absl::Duration kPoll = absl::Seconds(5);
+
+// Pauses between two questions to a gateway that does not answer.
+constexpr absl::Duration kRetryFirst = absl::Milliseconds(500);
+constexpr absl::Duration kRetryMax = absl::Seconds(10);
 
 std::string DurationOr(bool known, const google::protobuf::Duration& d) {
   return known ? ShortDuration(wire::FromProto(d)) : "-";
@@ -97,28 +104,83 @@ class Watcher {
   uint64_t shown_ = 0;
 };
 
+// Outage is the time in which the gateway does not answer: it is told at its
+// beginning and at its end, and lasts until Ctrl-C if need be.
+class Outage {
+ public:
+  explicit Outage(Tool& tool) : tool_(tool) {}
+
+  void Failed(const absl::Status& error) {
+    if (!since_) {
+      since_ = tool_.clock.Now();
+      pause_ = kRetryFirst;
+    }
+    const std::string text(ToStd(error.message()));
+    if (text != told_) {
+      tool_.console.Err(fmt::format("warning: {}; asking again\n", text));
+    }
+    told_ = text;
+    tool_.patience.Pause(pause_);
+    pause_ = std::min(2 * pause_, kRetryMax);
+  }
+
+  void Answered() {
+    if (!since_) return;
+    tool_.console.Err(fmt::format(
+        "the gateway answers again after {}; heartbeats meanwhile may be "
+        "missing\n",
+        ShortDuration(tool_.clock.Now() - *since_)));
+    since_.reset();
+    told_.clear();
+  }
+
+ private:
+  Tool& tool_;
+  std::optional<Instant> since_;
+  absl::Duration pause_;
+  std::string told_;
+};
+
+// The next answer, whenever it comes. Errors are those that asking again does
+// not mend, and any before the first answer: `request` asks nothing after it.
+absl::StatusOr<v1::WatchHeartbeatsResponse> NextAnswer(
+    Tool& tool, const v1::WatchHeartbeatsRequest& request, Outage& outage) {
+  while (true) {
+    auto answer = tool.api.Call<v1::WatchHeartbeatsResponse>(
+        "WatchHeartbeats", request, {.wait = kPoll});
+    if (answer.ok()) {
+      outage.Answered();
+      return std::move(answer->message);
+    }
+    if (!request.has_after() || !IsPassing(answer.status())) {
+      return answer.status();
+    }
+    outage.Failed(answer.status());
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<int> AgentsWatch(Tool& tool, const AgentsWatchOptions& options) {
   ASSIGN_OR_RETURN(const ResolvedAgent resolved,
                    ResolveAgent(tool, options.agent));
   Watcher watcher(tool, options, Printable(resolved.agent.hostname()));
+  Outage outage(tool);
   v1::WatchHeartbeatsRequest request;
   request.set_agent_id(resolved.agent.agent_id());
   while (options.count == 0 || watcher.shown() < options.count) {
-    ASSIGN_OR_RETURN(auto answer,
-                     tool.api.Call<v1::WatchHeartbeatsResponse>(
-                         "WatchHeartbeats", request, {.wait = kPoll}));
+    ASSIGN_OR_RETURN(v1::WatchHeartbeatsResponse answer,
+                     NextAnswer(tool, request, outage));
     if (options.count > 0) {
       const uint64_t left = options.count - watcher.shown();
-      auto& heartbeats = *answer.message.mutable_heartbeats();
+      auto& heartbeats = *answer.mutable_heartbeats();
       if (static_cast<uint64_t>(heartbeats.size()) > left) {
         heartbeats.DeleteSubrange(static_cast<int>(left),
                                   heartbeats.size() - static_cast<int>(left));
       }
     }
-    RETURN_IF_ERROR(watcher.Show(answer.message));
-    request.set_after(answer.message.next());
+    RETURN_IF_ERROR(watcher.Show(answer));
+    request.set_after(answer.next());
     // The first answer came at once: it says how the machine is.
     *request.mutable_wait() = wire::ToProto(kPoll);
   }

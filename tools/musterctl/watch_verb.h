@@ -16,7 +16,8 @@ struct AgentsWatchOptions {
   uint64_t count = 0;  // End after so many; 0: never.
   bool header = true;
 };
-// A line for each heartbeat; what else changes is said on stderr.
+// A line for each heartbeat; what else changes is said on stderr. Once it has
+// begun, a gateway that is away is waited for.
 absl::StatusOr<int> AgentsWatch(Tool& tool, const AgentsWatchOptions& options);
 
 }  // namespace muster::ctl
