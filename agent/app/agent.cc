@@ -114,9 +114,8 @@ absl::Status Agent::OpenCommands() {
   return executor_->Recover();
 }
 
-void Agent::Goodbye(v1::GoodbyeReason reason,
-                    std::optional<absl::Duration> back_within) {
-  keeper_.Goodbye(reason, back_within);
+void Agent::Goodbye(const Farewell& farewell) {
+  keeper_.Goodbye(farewell.reason, farewell.back_within);
 }
 
 void Agent::OnOnline(const WentOnline& online) {
@@ -215,22 +214,25 @@ void Agent::OnStopped() {
                                   options_.identity.agent_id)
                             : std::string(ToStd(wiped.message()))});
   }
+  for (const auto& [reply, answer] : at_end_) reply(answer);
   on_end_(end_);
 }
 
-void Agent::Control(ControlVerb verb, ControlServer::Reply reply) {
-  switch (verb) {
+void Agent::Control(const ControlRequest& request, ControlServer::Reply reply) {
+  switch (request.verb) {
     case ControlVerb::kStatus:
       return reply(Status());
     case ControlVerb::kHeartbeatNow:
       return HeartbeatNow(std::move(reply));
     case ControlVerb::kStop:
-      reply({.ok = true, .text = "stopping"});
-      return Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt);
+      return Stop({v1::GOODBYE_REASON_STOP, request.back_within},
+                  std::move(reply));
+    case ControlVerb::kStopForUpgrade:
+      return Stop(FarewellForUpgrade(), std::move(reply));
     case ControlVerb::kReplaced:
       end_ = End::kReplaced;
       reply({.ok = true, .text = "starting with the new identity"});
-      return Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt);
+      return Goodbye({});
     case ControlVerb::kLeave:
       return Leave(std::move(reply));
   }
@@ -291,6 +293,19 @@ void Agent::AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence) {
   });
 }
 
+void Agent::Stop(const Farewell& farewell, ControlServer::Reply reply) {
+  std::string text = "stopped, and said so to the gateway";
+  if (!keeper_.machine().online()) {
+    text = "stopped; not connected, so the gateway was told nothing";
+  } else if (farewell.back_within) {
+    text += fmt::format(": back within {}",
+                        absl::FormatDuration(*farewell.back_within));
+  }
+  at_end_.emplace_back(std::move(reply),
+                       ControlReply{.ok = true, .text = std::move(text)});
+  Goodbye(farewell);
+}
+
 void Agent::Leave(ControlServer::Reply reply) {
   if (!keeper_.machine().online()) {
     return reply(
@@ -301,7 +316,7 @@ void Agent::Leave(ControlServer::Reply reply) {
   }
   end_ = End::kLeft;
   leave_reply_ = std::move(reply);
-  Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt);
+  Goodbye({v1::GOODBYE_REASON_LEAVE});
 }
 
 }  // namespace muster::agent

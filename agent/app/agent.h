@@ -7,10 +7,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/app/agent_state.h"
 #include "agent/app/command_courier.h"
+#include "agent/app/farewell.h"
 #include "agent/app/prober.h"
 #include "agent/link/link_keeper.h"
 #include "agent/local/control_server.h"
@@ -49,12 +51,11 @@ class Agent final : private LinkKeeper::Delegate {
       std::function<void(End)> on_end);
   ~Agent() override;
 
-  void Goodbye(v1::GoodbyeReason reason,
-               std::optional<absl::Duration> back_within);
+  void Goodbye(const Farewell& farewell);
   void RouteChanged() { keeper_.RouteChanged(); }
 
   // A request of the control socket.
-  void Control(ControlVerb verb, ControlServer::Reply reply);
+  void Control(const ControlRequest& request, ControlServer::Reply reply);
 
  private:
   struct Waiter {  // For a heartbeat that was asked for.
@@ -93,6 +94,8 @@ class Agent final : private LinkKeeper::Delegate {
   void TellFailure(const WentOffline& offline,
                    const std::optional<ProbeResult>& probe);
   void AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence);
+  // Replies when the goodbye is over.
+  void Stop(const Farewell& farewell, ControlServer::Reply reply);
   void Leave(ControlServer::Reply reply);
 
   // Constant after construction.
@@ -107,6 +110,7 @@ class Agent final : private LinkKeeper::Delegate {
   Instant next_dial_;
   uint64_t sequence_ = 0;  // Of the last heartbeat on this link.
   std::vector<Waiter> waiters_;
+  std::vector<std::pair<ControlServer::Reply, ControlReply>> at_end_;
   ControlServer::Reply leave_reply_;
   LinkKeeper keeper_;
   CommandCourier courier_;

@@ -53,7 +53,7 @@ VerbResult Do(const Flags& flags) {
     case Verb::kHeartbeatNow:
       return DoHeartbeatNow(context);
     case Verb::kStop:
-      return DoStop(context);
+      return DoStop(context, flags);
     case Verb::kVersion:
     case Verb::kRun:
       break;

@@ -366,6 +366,8 @@ TEST(FlagsTest, EveryVerbIsUnderstoodWithSettingsBeforeAndAfterIt) {
   EXPECT_EQ(std::get<Flags>(Parse({"agent", "--send-heartbeat-now"})).verb,
             Verb::kHeartbeatNow);
   EXPECT_EQ(std::get<Flags>(Parse({"stop"})).verb, Verb::kStop);
+  EXPECT_EQ(std::get<Flags>(Parse({"stop"})).back_within, std::nullopt);
+  EXPECT_TRUE(std::get<Flags>(Parse({"stop", "--for-upgrade"})).for_upgrade);
   EXPECT_TRUE(std::get<Flags>(Parse({"leave", "--force"})).force);
 }
 
@@ -383,6 +385,17 @@ TEST(FlagsTest, JoinTakesServerLabelsAndAnOptionalWait) {
             std::nullopt);
 }
 
+TEST(FlagsTest, APromiseToBeBackKeepsItsBounds) {
+  EXPECT_EQ(
+      std::get<Flags>(Parse({"stop", "--back-within", "20m"})).back_within,
+      absl::Minutes(20));
+  const auto refused =
+      std::get<EarlyExit>(Parse({"stop", "--back-within", "2h"}));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err,
+              HasSubstr("--back-within: must be 1s to 1h, got 2h"));
+}
+
 TEST(FlagsTest, WordsThatMakeNoSenseEndWithTwoHelpWithZero) {
   for (const std::vector<const char*>& words :
        std::vector<std::vector<const char*>>{
@@ -392,6 +405,8 @@ TEST(FlagsTest, WordsThatMakeNoSenseEndWithTwoHelpWithZero) {
            {"run", "--nonsense"},
            {"agent"},
            {"status", "stop"},
+           {"stop", "--back-within", "soon"},
+           {"stop", "--back-within", "5m", "--for-upgrade"},
            {"join", "--server", "x", "--label", "novalue"},
            {"join", "--server", "x", "--wait=soon"}}) {
     const auto parsed = Parse(words);

@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "agent/app/agent_config.h"
+#include "agent/local/control_protocol.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/wire/duration_text.h"
@@ -26,6 +27,10 @@ constexpr char kJoinExamples[] = R"(Examples:
   MUSTER_TOKEN_FILE=/root/token muster-agent join --server http://127.0.0.1:7080
   muster-agent join --server https://gw.example:7080 --pin sha256//… \
       --label env=prod --wait --token-stdin < /root/token)";
+
+constexpr char kStopExamples[] = R"(Examples:
+  muster-agent stop                     # no promise: offline after seconds
+  muster-agent stop --back-within 20m   # stale, and offline only if it is not)";
 
 void AddJoin(CLI::App& app, Flags& flags, std::vector<std::string>& labels,
              std::string& wait) {
@@ -53,6 +58,18 @@ void AddJoin(CLI::App& app, Flags& flags, std::vector<std::string>& labels,
   join->callback([&flags] { flags.verb = Verb::kJoin; });
 }
 
+void AddStop(CLI::App& app, Flags& flags, std::string& back_within) {
+  CLI::App* stop =
+      app.add_subcommand("stop", "make the running agent say goodbye and stop");
+  CLI::Option* back = stop->add_option(
+      "--back-within", back_within, "promise the gateway to be back: 1s to 1h");
+  stop->add_flag("--for-upgrade", flags.for_upgrade,
+                 "say that it is upgraded: back within 30s")
+      ->excludes(back);
+  stop->footer(kStopExamples);
+  stop->callback([&flags] { flags.verb = Verb::kStop; });
+}
+
 void AddVerbs(CLI::App& app, Flags& flags, bool& heartbeat_flag) {
   const auto verb = [&](const char* name, const char* help, Verb value) {
     CLI::App* sub = app.add_subcommand(name, help);
@@ -68,7 +85,6 @@ void AddVerbs(CLI::App& app, Flags& flags, bool& heartbeat_flag) {
   verb("heartbeat-now",
        "make the running agent send a heartbeat and say what happened",
        Verb::kHeartbeatNow);
-  verb("stop", "make the running agent say goodbye and stop", Verb::kStop);
   verb("version", "print the version", Verb::kVersion);
   // The runbook's spellings.
   app.add_flag("--send-heartbeat-now", heartbeat_flag,
@@ -85,7 +101,8 @@ EarlyExit UsageError(std::string_view text) {
 
 // Empty if all is well.
 std::string Interpret(const std::vector<std::string>& labels,
-                      const std::string& wait, Flags& flags) {
+                      const std::string& wait, const std::string& back_within,
+                      Flags& flags) {
   for (const std::string& label : labels) {
     const size_t equals = label.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -102,6 +119,19 @@ std::string Interpret(const std::vector<std::string>& labels,
     }
     flags.wait = *duration;
   }
+  if (!back_within.empty()) {
+    const auto duration = wire::ParseDurationText(back_within);
+    if (!duration.ok()) {
+      return fmt::format("--back-within: {}",
+                         ToStd(duration.status().message()));
+    }
+    if (const absl::Status valid =
+            ValidateBackWithin("--back-within", *duration);
+        !valid.ok()) {
+      return std::string(ToStd(valid.message()));
+    }
+    flags.back_within = *duration;
+  }
   return {};
 }
 
@@ -113,6 +143,7 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
   Flags flags;
   std::vector<std::string> labels;
   std::string wait;
+  std::string back_within;
   bool heartbeat_flag = false;
   std::string config_file;
   app.fallthrough();
@@ -129,6 +160,7 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
             ->type_name("");
   }
   AddJoin(app, flags, labels, wait);
+  AddStop(app, flags, back_within);
   AddVerbs(app, flags, heartbeat_flag);
   app.set_version_flag("--version", "muster-agent " MUSTER_VERSION);
   app.require_subcommand(0, 1);
@@ -150,7 +182,7 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
   for (const auto& [key, option] : options) {
     if (option->count() > 0) flags.settings[key] = values[key];
   }
-  if (const std::string error = Interpret(labels, wait, flags);
+  if (const std::string error = Interpret(labels, wait, back_within, flags);
       !error.empty()) {
     return UsageError(error);
   }

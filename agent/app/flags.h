@@ -38,6 +38,9 @@ struct Flags {
   std::optional<absl::Duration> wait;
   bool start = false;
 
+  std::optional<absl::Duration> back_within;  // stop
+  bool for_upgrade = false;                   // stop
+
   bool force = false;  // leave
   bool json = false;   // status
 };

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "agent/app/agent.h"
+#include "agent/app/farewell.h"
 #include "agent/app/route_watcher.h"
 #include "agent/host/host_facts.h"
 #include "fmt/format.h"
@@ -29,10 +30,6 @@
 
 namespace muster::agent {
 namespace {
-
-// DESIGN §4: what a goodbye promises.
-constexpr absl::Duration kBackAfterTermination = absl::Seconds(30);
-constexpr absl::Duration kBackAfterReboot = absl::Minutes(5);
 
 constexpr int kLookForIdentityMs = 500;
 
@@ -143,8 +140,8 @@ absl::StatusOr<Agent::End> Life::Live(Agent::Options options) {
   RETURN_IF_ERROR(Start(std::move(options)));
   auto control = ControlServer::Start(
       state_.socket_path(), loop_,
-      [this](ControlVerb verb, ControlServer::Reply reply) {
-        if (agent_) agent_->Control(verb, std::move(reply));
+      [this](const ControlRequest& request, ControlServer::Reply reply) {
+        if (agent_) agent_->Control(request, std::move(reply));
       });
   RouteWatcher routes;
   if (control.ok()) {
@@ -154,8 +151,7 @@ absl::StatusOr<Agent::End> Life::Live(Agent::Options options) {
       loop_.Post([this, interval] { Beat(interval); });
     }
   } else {
-    loop_.Post(
-        [this] { agent_->Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt); });
+    loop_.Post([this] { agent_->Goodbye({}); });
   }
   WaitForEnd(routes);
   NotifyService("STOPPING=1");
@@ -186,18 +182,9 @@ void Life::OnSignal() {
   if (signal == SIGHUP) return IgnoreHangup();
   if (leaving_) _exit(128 + signal);  // The second one means it.
   leaving_ = true;
-  v1::GoodbyeReason reason = v1::GOODBYE_REASON_TERMINATED;
-  std::optional<absl::Duration> back_within = kBackAfterTermination;
-  if (IsShuttingDown(host_root_, clock_.Wall())) {
-    reason = v1::GOODBYE_REASON_REBOOT;
-    back_within = kBackAfterReboot;
-  } else if (signal == SIGINT) {  // An operator at a terminal.
-    reason = v1::GOODBYE_REASON_STOP;
-    back_within.reset();
-  }
+  const Farewell farewell = FarewellOnSignal(signal, host_root_, clock_.Wall());
   Log(kInfo, "stopping", {{"signal", strsignal(signal)}});
-  loop_.Post(
-      [this, reason, back_within] { agent_->Goodbye(reason, back_within); });
+  loop_.Post([this, farewell] { agent_->Goodbye(farewell); });
 }
 
 // A loop that hangs is killed by its supervisor.

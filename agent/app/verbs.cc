@@ -51,8 +51,9 @@ absl::StatusOr<Secret> ReadToken(const VerbContext& context,
   return Secret();
 }
 
-absl::StatusOr<ControlReply> Ask(const VerbContext& context, ControlVerb verb) {
-  return AskAgent(AgentState(context.config.state_dir).socket_path(), verb,
+absl::StatusOr<ControlReply> Ask(const VerbContext& context,
+                                 const ControlRequest& request) {
+  return AskAgent(AgentState(context.config.state_dir).socket_path(), request,
                   kAnswerTimeout, context.clock);
 }
 
@@ -73,7 +74,7 @@ VerbResult WaitOnline(const VerbContext& context, absl::Duration limit,
   std::string last;
   while (true) {
     const absl::StatusOr<ControlReply> reply =
-        Ask(context, ControlVerb::kStatus);
+        Ask(context, {ControlVerb::kStatus});
     if (reply.ok()) {
       const auto online = reply->fields.find("online");
       if (online != reply->fields.end() && online->second == "true") {
@@ -160,8 +161,9 @@ VerbResult DoJoin(const VerbContext& context, const Flags& flags) {
       "{} {} as {} (agent_id={}).\n",
       joined->already ? "Already joined to" : "Joined", flags.server,
       options->facts.hostname(), joined->identity.agent_id);
-  const absl::StatusOr<ControlReply> running = Ask(
-      context, joined->already ? ControlVerb::kStatus : ControlVerb::kReplaced);
+  const absl::StatusOr<ControlReply> running =
+      Ask(context,
+          {joined->already ? ControlVerb::kStatus : ControlVerb::kReplaced});
   if (flags.start) return StartAndWait(context, flags, std::move(said));
   if (flags.wait) return WaitOnline(context, *flags.wait, std::move(said));
   if (!running.ok()) {
@@ -173,8 +175,9 @@ VerbResult DoJoin(const VerbContext& context, const Flags& flags) {
 }
 
 VerbResult DoLeave(const VerbContext& context, const Flags& flags) {
-  if (!flags.force) return Said(Ask(context, ControlVerb::kLeave));
-  const absl::StatusOr<ControlReply> stopped = Ask(context, ControlVerb::kStop);
+  if (!flags.force) return Said(Ask(context, {ControlVerb::kLeave}));
+  const absl::StatusOr<ControlReply> stopped =
+      Ask(context, {ControlVerb::kStop});
   const AgentState state(context.config.state_dir);
   if (const absl::Status wiped = state.Wipe(); !wiped.ok())
     return Failure(wiped);
@@ -187,7 +190,8 @@ VerbResult DoLeave(const VerbContext& context, const Flags& flags) {
 }
 
 VerbResult DoStatus(const VerbContext& context, const Flags& flags) {
-  const absl::StatusOr<ControlReply> reply = Ask(context, ControlVerb::kStatus);
+  const absl::StatusOr<ControlReply> reply =
+      Ask(context, {ControlVerb::kStatus});
   if (reply.ok()) {
     if (flags.json) return {0, RenderReply(*reply), ""};
     std::string out;
@@ -217,11 +221,14 @@ VerbResult DoStatus(const VerbContext& context, const Flags& flags) {
 }
 
 VerbResult DoHeartbeatNow(const VerbContext& context) {
-  return Said(Ask(context, ControlVerb::kHeartbeatNow));
+  return Said(Ask(context, {ControlVerb::kHeartbeatNow}));
 }
 
-VerbResult DoStop(const VerbContext& context) {
-  return Said(Ask(context, ControlVerb::kStop));
+VerbResult DoStop(const VerbContext& context, const Flags& flags) {
+  if (flags.for_upgrade) {
+    return Said(Ask(context, {ControlVerb::kStopForUpgrade}));
+  }
+  return Said(Ask(context, {ControlVerb::kStop, flags.back_within}));
 }
 
 }  // namespace muster::agent

@@ -34,7 +34,7 @@ VerbResult DoJoin(const VerbContext& context, const Flags& flags);
 VerbResult DoLeave(const VerbContext& context, const Flags& flags);
 VerbResult DoStatus(const VerbContext& context, const Flags& flags);
 VerbResult DoHeartbeatNow(const VerbContext& context);
-VerbResult DoStop(const VerbContext& context);
+VerbResult DoStop(const VerbContext& context, const Flags& flags);
 
 // An error as a person sees it, with the exit code it means.
 VerbResult Failure(const absl::Status& status);

@@ -158,19 +158,23 @@ absl::StatusOr<std::string> ReadBootId(const std::string& host_root) {
   return Shown(std::move(id));
 }
 
-bool IsShuttingDown(const std::string& host_root, absl::Time wall) {
+Shutdown ReadShutdown(const std::string& host_root, absl::Time wall) {
   // Written as soon as a shutdown is planned, be it for tomorrow.
-  const std::string due_us =
-      ValueOf("USEC", Content(host_root + "/run/systemd/shutdown/scheduled"));
+  const std::string plan =
+      Content(host_root + "/run/systemd/shutdown/scheduled");
   int64_t us = 0;
-  if (absl::SimpleAtoi(due_us, &us) &&
+  if (absl::SimpleAtoi(ValueOf("USEC", plan), &us) &&
       absl::FromUnixMicros(us) <= wall + kShutdownNear) {
-    return true;
+    const std::string mode = ValueOf("MODE", plan);
+    return mode == "poweroff" || mode == "halt" ? Shutdown::kPowerOff
+                                                : Shutdown::kReboot;
   }
   // The same file keeps users out while the machine comes up.
   const std::string nologin = host_root + "/run/nologin";
-  return FileExists(nologin) &&
-         Content(nologin).find("booting up") == std::string::npos;
+  const bool goes_down =
+      FileExists(nologin) &&
+      Content(nologin).find("booting up") == std::string::npos;
+  return goes_down ? Shutdown::kReboot : Shutdown::kNone;
 }
 
 }  // namespace muster::agent

@@ -31,9 +31,11 @@ v1::AgentFacts ReadAgentFacts(const HostView& view,
 // The id of this boot of the kernel. Errors are those of ReadFile().
 absl::StatusOr<std::string> ReadBootId(const std::string& host_root);
 
-// True if the machine itself says that it goes down: a shutdown is due within a
-// minute of `wall`, or logins have ended for one.
-bool IsShuttingDown(const std::string& host_root, absl::Time wall);
+// Whether the machine itself says that it goes down: a shutdown is due within a
+// minute of `wall`, or logins have ended for one. One that does not say how it
+// ends counts as a reboot.
+enum class Shutdown { kNone, kReboot, kPowerOff };
+Shutdown ReadShutdown(const std::string& host_root, absl::Time wall);
 
 // The machine id that leaves the machine: HMAC-SHA256 of a constant of ours
 // under `machine_id`, cut to a UUID, as `systemd-id128 --app-specific` does it.

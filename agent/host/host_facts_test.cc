@@ -128,19 +128,23 @@ TEST_F(HostFactsTest, ReadsTheBootId) {
 
 TEST_F(HostFactsTest, KnowsAShutdownThatIsDueFromOneThatIsPlanned) {
   const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
-  EXPECT_FALSE(IsShuttingDown(root_.path(), now));
+  EXPECT_EQ(ReadShutdown(root_.path(), now), Shutdown::kNone);
   Put("/run/systemd/shutdown/scheduled",
       "USEC=1700003600000000\nWARN_WALL=1\nMODE=reboot\n");
-  EXPECT_FALSE(IsShuttingDown(root_.path(), now));
-  EXPECT_TRUE(IsShuttingDown(root_.path(), now + absl::Minutes(59)));
+  EXPECT_EQ(ReadShutdown(root_.path(), now), Shutdown::kNone);
+  EXPECT_EQ(ReadShutdown(root_.path(), now + absl::Minutes(59)),
+            Shutdown::kReboot);
+  Put("/run/systemd/shutdown/scheduled",
+      "USEC=1700000000000000\nMODE=poweroff\n");
+  EXPECT_EQ(ReadShutdown(root_.path(), now), Shutdown::kPowerOff);
 }
 
 TEST_F(HostFactsTest, TellsGoingDownFromComingUpByTheLoginNotice) {
   const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
   Put("/run/nologin", "System is booting up. Unprivileged users may not …\n");
-  EXPECT_FALSE(IsShuttingDown(root_.path(), now));
+  EXPECT_EQ(ReadShutdown(root_.path(), now), Shutdown::kNone);
   Put("/run/nologin", "System is going down. Unprivileged users may not …\n");
-  EXPECT_TRUE(IsShuttingDown(root_.path(), now));
+  EXPECT_EQ(ReadShutdown(root_.path(), now), Shutdown::kReboot);
 }
 
 }  // namespace

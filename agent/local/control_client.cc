@@ -9,7 +9,8 @@
 
 namespace muster::agent {
 
-absl::StatusOr<ControlReply> AskAgent(const std::string& path, ControlVerb verb,
+absl::StatusOr<ControlReply> AskAgent(const std::string& path,
+                                      const ControlRequest& request,
                                       absl::Duration timeout,
                                       const Clock& clock) {
   ASSIGN_OR_RETURN(const LocalAddress address, MakeLocalAddress(path));
@@ -22,9 +23,9 @@ absl::StatusOr<ControlReply> AskAgent(const std::string& path, ControlVerb verb,
     }
     return ErrnoStatus(errno, "connecting to", path);
   }
-  const std::string request = RenderRequest(verb);
-  if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(request.size())) {
+  const std::string asked = RenderRequest(request);
+  if (send(fd.get(), asked.data(), asked.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(asked.size())) {
     return ErrnoStatus(errno, "asking the agent at", path);
   }
   ASSIGN_OR_RETURN(const std::string line, ReadLine(fd.get(), timeout, clock));

@@ -13,7 +13,8 @@ namespace muster::agent {
 
 // Blocks for the answer. Unavailable: no agent listens at `path`;
 // PermissionDenied: only the agent's user may ask; DeadlineExceeded.
-absl::StatusOr<ControlReply> AskAgent(const std::string& path, ControlVerb verb,
+absl::StatusOr<ControlReply> AskAgent(const std::string& path,
+                                      const ControlRequest& request,
                                       absl::Duration timeout,
                                       const Clock& clock);
 

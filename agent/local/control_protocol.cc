@@ -1,9 +1,13 @@
 #include "agent/local/control_protocol.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/duration_text.h"
 #include "libprotocol/wire/json_tree.h"
 #include "nlohmann/json.hpp"
 
@@ -14,6 +18,7 @@ constexpr std::pair<ControlVerb, std::string_view> kVerbs[] = {
     {ControlVerb::kStatus, "status"},
     {ControlVerb::kHeartbeatNow, "heartbeat-now"},
     {ControlVerb::kStop, "stop"},
+    {ControlVerb::kStopForUpgrade, "stop-for-upgrade"},
     {ControlVerb::kLeave, "leave"},
     {ControlVerb::kReplaced, "replaced"},
 };
@@ -44,8 +49,21 @@ std::string_view VerbName(ControlVerb verb) {
   return "";
 }
 
-std::string RenderRequest(ControlVerb verb) {
-  return Line({{"verb", std::string(VerbName(verb))}});
+absl::Status ValidateBackWithin(std::string_view field, absl::Duration value) {
+  if (value >= kBackWithinMin && value <= kBackWithinMax) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format("{}: must be {} to {}, got {}",
+                                                field, kBackWithinMin,
+                                                kBackWithinMax, value));
+}
+
+std::string RenderRequest(const ControlRequest& request) {
+  nlohmann::json tree = {{"verb", std::string(VerbName(request.verb))}};
+  if (request.back_within) {
+    tree["back_within"] = wire::DurationText(*request.back_within);
+  }
+  return Line(tree);
 }
 
 std::string RenderReply(const ControlReply& reply) {
@@ -53,16 +71,29 @@ std::string RenderReply(const ControlReply& reply) {
       {{"ok", reply.ok}, {"text", reply.text}, {"fields", reply.fields}});
 }
 
-absl::StatusOr<ControlVerb> ParseRequest(std::string_view line) {
+absl::StatusOr<ControlRequest> ParseRequest(std::string_view line) {
   ASSIGN_OR_RETURN(const nlohmann::json tree, ParseObject(line));
   const auto verb = tree.find("verb");
   if (verb == tree.end() || !verb->is_string()) {
     return absl::InvalidArgumentError("verb: expected a string");
   }
-  for (const auto& [value, name] : kVerbs) {
-    if (verb->get_ref<const std::string&>() == name) return value;
+  const auto* const known =
+      std::ranges::find(kVerbs, verb->get_ref<const std::string&>(),
+                        [](const auto& entry) { return entry.second; });
+  if (known == std::end(kVerbs)) {
+    return absl::InvalidArgumentError("verb: unknown");
   }
-  return absl::InvalidArgumentError("verb: unknown");
+  ControlRequest request{.verb = known->first};
+  const auto back_within = tree.find("back_within");
+  if (back_within == tree.end()) return request;
+  if (!back_within->is_string()) {
+    return absl::InvalidArgumentError("back_within: expected a string");
+  }
+  ASSIGN_OR_RETURN(
+      request.back_within,
+      wire::ParseDurationText(back_within->get_ref<const std::string&>()));
+  RETURN_IF_ERROR(ValidateBackWithin("back_within", *request.back_within));
+  return request;
 }
 
 absl::StatusOr<ControlReply> ParseReply(std::string_view line) {

@@ -2,6 +2,7 @@
 // of JSON each way on a Unix socket that only the agent's own user may open.
 //
 //   {"verb":"heartbeat-now"}
+//   {"back_within":"1200s","verb":"stop"}
 //   {"ok":true,"text":"acknowledged in 12 ms","fields":{"agent_id":"…"}}
 
 #ifndef MUSTER_AGENT_LOCAL_CONTROL_PROTOCOL_H_
@@ -9,17 +10,41 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace muster::agent {
 
 // One line, newline included. Status texts are far below it.
 inline constexpr size_t kControlLineBytesMax = 8 * 1024;
 
-enum class ControlVerb { kStatus, kHeartbeatNow, kStop, kLeave, kReplaced };
+enum class ControlVerb {
+  kStatus,
+  kHeartbeatNow,
+  kStop,
+  kStopForUpgrade,
+  kLeave,
+  kReplaced
+};
+
+struct ControlRequest {
+  ControlVerb verb = ControlVerb::kStatus;
+  // kStop: what the gateway is promised; absent: nothing.
+  std::optional<absl::Duration> back_within = {};
+
+  friend bool operator==(const ControlRequest&,
+                         const ControlRequest&) = default;
+};
+
+// The gateway believes no longer promise.
+inline constexpr absl::Duration kBackWithinMin = absl::Seconds(1);
+inline constexpr absl::Duration kBackWithinMax = absl::Hours(1);
+// InvalidArgument naming `field`, the bounds and the value.
+absl::Status ValidateBackWithin(std::string_view field, absl::Duration value);
 
 struct ControlReply {
   bool ok = false;
@@ -30,11 +55,11 @@ struct ControlReply {
 std::string_view VerbName(ControlVerb verb);
 
 // With the newline.
-std::string RenderRequest(ControlVerb verb);
+std::string RenderRequest(const ControlRequest& request);
 std::string RenderReply(const ControlReply& reply);
 
 // Without the newline. InvalidArgument names what is wrong.
-absl::StatusOr<ControlVerb> ParseRequest(std::string_view line);
+absl::StatusOr<ControlRequest> ParseRequest(std::string_view line);
 absl::StatusOr<ControlReply> ParseReply(std::string_view line);
 
 }  // namespace muster::agent

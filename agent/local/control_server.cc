@@ -80,11 +80,12 @@ void ControlServer::Serve(std::shared_ptr<Fd> connection) {
       ReadLine(connection->get(), kReadTimeout, loop_.clock());
   if (!line.ok())
     return reply({.text = std::string(ToStd(line.status().message()))});
-  const absl::StatusOr<ControlVerb> verb = ParseRequest(*line);
-  if (!verb.ok())
-    return reply({.text = std::string(ToStd(verb.status().message()))});
-  loop_.Post(
-      [handler = handler_, reply, verb = *verb] { (*handler)(verb, reply); });
+  const absl::StatusOr<ControlRequest> request = ParseRequest(*line);
+  if (!request.ok())
+    return reply({.text = std::string(ToStd(request.status().message()))});
+  loop_.Post([handler = handler_, reply, request = *request] {
+    (*handler)(request, reply);
+  });
 }
 
 }  // namespace muster::agent

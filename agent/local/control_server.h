@@ -25,7 +25,7 @@ class ControlServer {
  public:
   // Call once, now or later.
   using Reply = std::function<void(const ControlReply&)>;
-  using Handler = std::function<void(ControlVerb, Reply)>;
+  using Handler = std::function<void(const ControlRequest&, Reply)>;
 
   // Replaces a socket that a dead agent left at `path` (the caller holds the
   // agent's lock). InvalidArgument if the path is too long for a socket.

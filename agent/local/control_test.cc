@@ -22,13 +22,34 @@ using testing::HasSubstr;
 TEST(ControlProtocolTest, EveryVerbSurvivesTheWire) {
   for (const ControlVerb verb :
        {ControlVerb::kStatus, ControlVerb::kHeartbeatNow, ControlVerb::kStop,
-        ControlVerb::kLeave, ControlVerb::kReplaced}) {
-    std::string line = RenderRequest(verb);
+        ControlVerb::kStopForUpgrade, ControlVerb::kLeave,
+        ControlVerb::kReplaced}) {
+    std::string line = RenderRequest({verb});
     ASSERT_EQ(line.back(), '\n');
     line.pop_back();
     ASSERT_TRUE(ParseRequest(line).ok());
-    EXPECT_EQ(*ParseRequest(line), verb);
+    EXPECT_EQ(*ParseRequest(line), ControlRequest{verb});
   }
+}
+
+TEST(ControlProtocolTest, APromiseSurvivesTheWireWithinItsBounds) {
+  const auto read = [](absl::Duration promise) {
+    std::string line = RenderRequest({ControlVerb::kStop, promise});
+    line.pop_back();
+    return ParseRequest(line);
+  };
+  for (const absl::Duration promise :
+       {absl::Seconds(1), absl::Minutes(20), absl::Hours(1)}) {
+    ASSERT_TRUE(read(promise).ok()) << promise;
+    EXPECT_EQ(read(promise)->back_within, promise);
+  }
+  for (const absl::Duration promise :
+       {absl::ZeroDuration(), absl::Seconds(-1),
+        absl::Hours(1) + absl::Milliseconds(1)}) {
+    EXPECT_FALSE(read(promise).ok()) << promise;
+  }
+  EXPECT_EQ(read(absl::Hours(2)).status().message(),
+            "back_within: must be 1s to 1h, got 2h");
 }
 
 TEST(ControlProtocolTest, ARequestThatIsNoneIsAnErrorThatSaysWhy) {
@@ -39,6 +60,9 @@ TEST(ControlProtocolTest, ARequestThatIsNoneIsAnErrorThatSaysWhy) {
   EXPECT_THAT(error("{}"), HasSubstr("verb: expected a string"));
   EXPECT_THAT(error(R"({"verb":3})"), HasSubstr("verb: expected a string"));
   EXPECT_THAT(error(R"({"verb":"dance"})"), HasSubstr("verb: unknown"));
+  EXPECT_THAT(error(R"({"verb":"stop","back_within":60})"),
+              HasSubstr("back_within: expected a string"));
+  EXPECT_FALSE(ParseRequest(R"({"verb":"stop","back_within":"x"})").ok());
   EXPECT_FALSE(ParseRequest("{").ok());
   EXPECT_THAT(error(std::string(kControlLineBytesMax + 1, ' ')),
               HasSubstr("at most"));
@@ -60,14 +84,15 @@ class ControlTest : public testing::Test {
  protected:
   std::unique_ptr<ControlServer> Start() {
     auto server = ControlServer::Start(
-        path_, loop_, [](ControlVerb verb, ControlServer::Reply r) {
-          r({.ok = true, .text = std::string(VerbName(verb))});
+        path_, loop_,
+        [](const ControlRequest& request, ControlServer::Reply r) {
+          r({.ok = true, .text = std::string(VerbName(request.verb))});
         });
     EXPECT_TRUE(server.ok()) << server.status();
     return *std::move(server);
   }
   absl::StatusOr<ControlReply> Ask(ControlVerb verb) {
-    return AskAgent(path_, verb, absl::Seconds(10), clock_);
+    return AskAgent(path_, {verb}, absl::Seconds(10), clock_);
   }
   // Sends raw bytes and returns what comes back.
   std::string Raw(const std::string& bytes) {
@@ -127,7 +152,7 @@ TEST_F(ControlTest, NonsenseGetsAnErrorAndTheServerGoesOn) {
 TEST_F(ControlTest, APathTooLongForASocketIsRefused) {
   const auto server =
       ControlServer::Start(dir_.File(std::string(120, 'x')), loop_,
-                           [](ControlVerb, ControlServer::Reply) {});
+                           [](const ControlRequest&, ControlServer::Reply) {});
   EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument);
 }
 

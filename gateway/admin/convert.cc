@@ -143,6 +143,9 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
   if (const auto newer = ReplacedBy(record)) {
     out.set_replaced_by(newer->str());
   }
+  if (record.promised_back) {
+    *out.mutable_promised_back() = wire::ToProto(*record.promised_back);
+  }
   return out;
 }
 

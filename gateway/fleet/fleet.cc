@@ -282,7 +282,11 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
   const Instant now = loop_.clock().Now();
   Pass(now);
   Heard(*machine, now);
-  machine->record.promised_back = loop_.clock().Wall() + notice.back_within;
+  machine->record.promised_back.reset();
+  if (notice.back_within > absl::ZeroDuration()) {
+    machine->record.promised_back =
+        loop_.clock().Wall() + std::min(notice.back_within, kPromiseMax);
+  }
   if (const auto change = machine->presence.Goodbye(now, std::move(notice))) {
     Record(*machine, *change);
   } else {

@@ -115,6 +115,9 @@ std::string Fleet::Why(const Machine& machine) const {
   if (record.verdict && !record.verdict->summary.empty()) {
     text += ": " + record.verdict->summary;
   }
+  if (record.promised_back) {
+    text += fmt::format("; promised back by {}", Stamp(*record.promised_back));
+  }
   return text;
 }
 

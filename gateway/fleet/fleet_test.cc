@@ -584,6 +584,37 @@ TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("silent, link not closed"));
 }
 
+TEST_F(FleetTest, APromiseIsShownUntilTheMachineIsBack) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  fleet_->Goodbye(a, epoch,
+                  {.summary = "upgrading", .back_within = Seconds(30)});
+  const std::string promise =
+      "; promised back by " + absl::FormatTime("%Y-%m-%d %H:%M:%S UTC",
+                                               loop_.Wall() + Seconds(30),
+                                               absl::UTCTimeZone());
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("upgrading" + promise));
+  loop_.Advance(Seconds(60));
+  ASSERT_EQ(StatusOf(a), Status::kOffline);
+  EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr(promise));
+  FakeLink again;
+  const uint64_t second = Connect(a, again);
+  EXPECT_EQ(Of(a).record.promised_back, std::nullopt);
+  fleet_->Goodbye(a, second, {});
+  EXPECT_EQ(Of(a).record.promised_back, std::nullopt) << "promised nothing";
+}
+
+TEST_F(FleetTest, APromiseIsBelievedForAnHourAtMost) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  fleet_->Goodbye(a, epoch, {.back_within = absl::Hours(5)});
+  EXPECT_EQ(Of(a).record.promised_back, loop_.Wall() + kPromiseMax);
+  loop_.Advance(kPromiseMax - Seconds(1));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(1));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+}
+
 TEST_F(FleetTest, WhyKnowsNoNegativeTime) {
   const AgentId a = Admit("a");
   Connect(a, link_);

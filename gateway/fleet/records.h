@@ -109,7 +109,8 @@ struct MachineRecord {
   // Age decides nothing after a restart; shown only. Kept in a table of its
   // own.
   std::optional<absl::Time> last_heard;
-  // Wall-clock end of the promise made with a goodbye.
+  // Wall-clock end of the promise made with the last goodbye, if it made one
+  // and no link came since.
   std::optional<absl::Time> promised_back;
 
   uint64_t epoch = 0;  // Of the newest accepted link; 0: none ever.

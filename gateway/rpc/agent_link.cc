@@ -53,7 +53,8 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
     case v1::GOODBYE_REASON_SHUTDOWN:
       notice.domain = Domain::kHost;
       notice.cause = Cause::kHostShutdown;
-      notice.summary = "host is shutting down";
+      notice.summary = "host is shutting down" + promise;
+      notice.lapsed_summary = "host was shut down";
       break;
     case v1::GOODBYE_REASON_TERMINATED:
       notice.summary =
@@ -61,7 +62,8 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
       notice.lapsed_summary = "agent was stopped";
       break;
     default:
-      notice.summary = "agent was stopped";
+      notice.summary = "agent was stopped" + promise;
+      notice.lapsed_summary = "agent was stopped";
   }
   return notice;
 }
@@ -263,6 +265,13 @@ void AgentLink::OnGoodbye(const v1::Goodbye& goodbye) {
   if (goodbye.reason() == v1::GOODBYE_REASON_LEAVE) {
     fleet_.Leave(agent_, *epoch_);
     return;
+  }
+  const absl::Duration promised = wire::FromProto(goodbye.back_within());
+  if (promised > kPromiseMax) {
+    Log(kWarning, "a promise to be back is not believed for so long",
+        {{"agent_id", agent_.str()},
+         {"promised", promised},
+         {"believed", kPromiseMax}});
   }
   fleet_.Goodbye(agent_, *epoch_, ToNotice(goodbye));
 }

@@ -81,6 +81,24 @@ END
   rm -r "$1/usr/local/sbin/systemctl" "$1/var/lib/muster.old"
 }
 
+# the_agents_upgrade_is_announced ROOT: a restart of the running unit finds the
+# mark that the agent looks for, and it does not stay. Stand-ins for systemd.
+the_agents_upgrade_is_announced() {
+  mkdir -p "$1/run/systemd/system" "$1/run/muster-agent"
+  printf '#!/bin/sh\n' >"$1/usr/local/sbin/systemctl"
+  cat >"$1/usr/local/sbin/deb-systemd-invoke" <<'END'
+#!/bin/sh
+echo "$1 $2 $(ls /run/muster-agent)" >>/run/invoked
+END
+  chmod +x "$1/usr/local/sbin/"{systemctl,deb-systemd-invoke}
+  chroot "$1" env PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+    sh /var/lib/dpkg/info/muster-agent.postinst configure 0.0.1 >"$WORK/postinst.log" 2>&1 ||
+    fail "postinst: $(tail -n 3 "$WORK/postinst.log")"
+  expect_equal "an upgrade" "restart muster-agent.service upgrading" "$(cat "$1/run/invoked")"
+  expect_equal "the mark afterwards" "" "$(ls "$1/run/muster-agent")"
+  rm -r "$1/run/systemd" "$1/run/muster-agent" "$1/usr/local/sbin/"{systemctl,deb-systemd-invoke}
+}
+
 # Runs in namespaces of its own, below a copy-on-write view of /.
 install_and_purge() {
   local view=$WORK/view left
@@ -105,6 +123,7 @@ install_and_purge() {
   chroot "$view/root" musterctl version >/dev/null || fail "musterctl version after installation"
   units_are_sound_and_the_gateway_is_confined "$view/root"
   the_lines_of_upkeep_work "$view/root"
+  the_agents_upgrade_is_announced "$view/root"
   touch "$view/root/var/lib/muster/"{muster.db,leftover}
 
   chroot "$view/root" dpkg --purge muster-gateway muster-agent musterctl >"$WORK/dpkg.log" 2>&1 ||

@@ -1,4 +1,5 @@
 """What silence alone does not mean: two that use one identity, and a whole group at once."""
+import datetime
 import shutil
 import time
 
@@ -30,6 +31,34 @@ class PresenceTest(muster_e2e.TestCase):
         notes = [row[0] for row in gateway.query("SELECT note FROM notes WHERE kind=5")]
         self.assertEqual(len(notes), 1, notes)
         self.assertRegex(notes[0], r"^two live instances .*process \S+ of boot \S+ at 127.0.0.1; ")
+
+    def test_a_promise_to_be_back_holds_a_machine_and_none_does_not(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        path = f"/api/agents/{agent.agent_id}"
+        refused = agent.verb("stop", "--back-within", "61m")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("--back-within: must be 1s to 1h, got 1h1m", refused.stderr)
+        self.assertEqual(gateway.get(path)["status"], "online")
+
+        for words, summary, back_within_s in [
+                (["--back-within", "20m"], "agent was stopped, expected back within 20 min", 1200),
+                (["--for-upgrade"], "agent is upgrading, expected back within 30 s", 30)]:
+            done = agent.verb("stop", *words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("stopped, and said so to the gateway: back within", done.stdout)
+            self.assertEqual(agent.program.wait(5), 0)
+            gone = self.wait_status(gateway, agent.agent_id, "stale", 5)
+            self.assertEqual(gone["summary"], summary)
+            until = datetime.datetime.fromisoformat(gone["promised_back"]).timestamp() - time.time()
+            self.assertTrue(back_within_s - 10 < until <= back_within_s, gone)
+            agent.start()
+            back = self.wait_status(gateway, agent.agent_id, "online", 20)
+            self.assertNotIn("promised_back", back)
+
+        self.assertEqual(agent.verb("stop").returncode, 0)
+        self.assertIsNone(self.wait_status(gateway, agent.agent_id, "offline", 15)
+                          .get("promised_back"))
 
     def test_a_group_that_falls_silent_at_once_is_one_incident_and_is_given_time(self):
         gateway = self.start_gateway()

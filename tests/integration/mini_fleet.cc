@@ -196,8 +196,7 @@ void MiniFleet::StartAgent(int i) {
 }
 
 void MiniFleet::Destroy(Node& node) {
-  RunOn(*node.loop,
-        [&] { node.agent->Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt); });
+  RunOn(*node.loop, [&] { node.agent->Goodbye({}); });
   EXPECT_TRUE(Eventually([&] { return *node.end >= 0; }));
   RunOn(*node.loop, [&] { node.agent.reset(); });
   node.loop.reset();

@@ -27,6 +27,15 @@ std::string When(const google::protobuf::Timestamp& t, absl::Time now,
                      Since(t, now));
 }
 
+// "14:02:11  (in 4m)", "14:02:11  (1h ago)".
+std::string PromiseText(const google::protobuf::Timestamp& t, absl::Time now,
+                        absl::TimeZone zone) {
+  const absl::Time end = wire::FromProto(t);
+  if (end <= now) return When(t, now, zone);
+  return fmt::format("{}  (in {})", ClockText(end, now, zone),
+                     AgeText(end - now));
+}
+
 template <typename Enum>
 std::string EnumWord(const google::protobuf::EnumDescriptor* type, Enum value) {
   const auto* known = type->FindValueByNumber(value);
@@ -161,6 +170,9 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
       {"Last seen",
        agent.has_last_seen() ? When(agent.last_seen(), now, zone) : "never"},
       {"Why", WhyText(agent)},
+      {"Promised back", agent.has_promised_back()
+                            ? PromiseText(agent.promised_back(), now, zone)
+                            : ""},
       {"Cause", CauseText(agent)},
       {"Labels", LabelsText(agent.labels())},
       {"Address", agent.address()},
