@@ -81,10 +81,7 @@ void AgentHandlers::List(const Caller& caller,
   }
   if (page.next) response.set_next_page_token(EncodePageToken(*page.next));
   response.set_matched(page.matched);
-  const StatusCounts counts = fleet_.machines().Counts(caller.org);
-  response.mutable_counts()->set_online(counts.online);
-  response.mutable_counts()->set_stale(counts.stale);
-  response.mutable_counts()->set_offline(counts.offline);
+  *response.mutable_counts() = ToProto(fleet_.machines().Counts(caller.org));
   reply(std::move(response));
 }
 

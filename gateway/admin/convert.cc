@@ -149,6 +149,15 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
   return out;
 }
 
+v1::StatusCounts ToProto(const StatusCounts& counts) {
+  v1::StatusCounts out;
+  out.set_online(counts.online);
+  out.set_stale(counts.stale);
+  out.set_offline(counts.offline);
+  out.set_degraded(counts.degraded);
+  return out;
+}
+
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   v1::Command out;
   out.set_command_id(command.id.str());

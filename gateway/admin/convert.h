@@ -38,6 +38,7 @@ v1::AgentFacts ToProto(const Facts& facts);
 
 // `confirmed`: the gateway can vouch for its status now.
 v1::Agent ToProto(const Machine& machine, bool confirmed);
+v1::StatusCounts ToProto(const StatusCounts& counts);
 // `hostname` is the machine's present name.
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
 v1::CommandOrder ToOrder(const CommandRecord& command);

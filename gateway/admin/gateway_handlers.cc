@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "gateway/admin/convert.h"
 #include "libprotocol/wire/proto_time.h"
 
 namespace muster::gateway {
@@ -18,10 +19,7 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
   v1::GatewayStatus status;
   status.set_version(kVersion);
   *status.mutable_started_at() = wire::ToProto(started_at_);
-  const StatusCounts counts = fleet_.machines().Counts(caller.org);
-  status.mutable_agents()->set_online(counts.online);
-  status.mutable_agents()->set_stale(counts.stale);
-  status.mutable_agents()->set_offline(counts.offline);
+  *status.mutable_agents() = ToProto(fleet_.machines().Counts(caller.org));
   status.set_links(fleet_.open_links());
   status.set_presence_confirmed(fleet_.confirmed());
   if (const auto impaired = fleet_.impairment()) {

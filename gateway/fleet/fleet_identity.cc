@@ -154,16 +154,12 @@ void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
 
 void Fleet::FindFlapping(Machine& machine, Instant now) {
   if (!machine.flapping.Lasts(now)) {
-    machine.health.erase(kFlappingFinding);
+    machines_.EndFinding(machine, kFlappingFinding);
     return;
   }
-  const bool news =
-      machine.health
-          .insert_or_assign(
-              kFlappingFinding,
-              fmt::format("{} links or more in 10 min", Flapping::kLinks))
-          .second;
-  if (news) {
+  if (machines_.SetFinding(
+          machine, kFlappingFinding,
+          fmt::format("{} links or more in 10 min", Flapping::kLinks))) {
     Note(machine, NoteKind::kFlapping, std::nullopt,
          machine.health.at(kFlappingFinding));
   }
@@ -172,26 +168,22 @@ void Fleet::FindFlapping(Machine& machine, Instant now) {
 void Fleet::FindShared(Machine& machine, bool heard) {
   const MachineRecord& record = machine.record;
   const std::string& machine_id = record.facts.machine_id;
-  if (!heard) machine.health.erase(kSharedIdFinding);
+  if (!heard) machines_.EndFinding(machine, kSharedIdFinding);
   const std::vector<AgentId>& sharers =
       heard ? shared_ids_.Enter(record.org, machine_id, record.id)
             : shared_ids_.Leave(record.org, machine_id, record.id);
   for (const AgentId& id : sharers) {
     Machine& sharer = *machines_.Find(id);
     if (sharers.size() < 2) {
-      sharer.health.erase(kSharedIdFinding);
+      machines_.EndFinding(sharer, kSharedIdFinding);
       continue;
     }
     const AgentId& other = sharers.front() == id ? sharers[1] : sharers[0];
-    const bool news =
-        sharer.health
-            .insert_or_assign(
-                kSharedIdFinding,
-                fmt::format("{} machines, also {}~{}", sharers.size(),
-                            machines_.Find(other)->record.facts.hostname,
-                            other.suffix()))
-            .second;
-    if (news) {
+    if (machines_.SetFinding(
+            sharer, kSharedIdFinding,
+            fmt::format("{} machines, also {}~{}", sharers.size(),
+                        machines_.Find(other)->record.facts.hostname,
+                        other.suffix()))) {
       Note(sharer, NoteKind::kSharedMachineId, std::nullopt,
            "other machines have the same machine-id: " +
                sharer.health.at(kSharedIdFinding));

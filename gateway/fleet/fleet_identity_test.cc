@@ -253,11 +253,13 @@ TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   EXPECT_EQ(Of(a).health.at("shared_machine_id"), "2 machines, also b~b");
   EXPECT_EQ(Of(b).health.at("shared_machine_id"), "2 machines, also a~a");
   EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kSharedMachineId));
+  EXPECT_EQ(fleet_->machines().Counts(kOrg).degraded, 2u);
   fleet_->Goodbye(b, epoch, {});
   loop_.Advance(Seconds(5));
   ASSERT_EQ(StatusOf(b), Status::kOffline);
   EXPECT_FALSE(Of(a).health.contains("shared_machine_id"));
   EXPECT_FALSE(Of(b).health.contains("shared_machine_id"));
+  EXPECT_EQ(fleet_->machines().Counts(kOrg).degraded, 0u);
 }
 
 }  // namespace

@@ -11,15 +11,19 @@
 namespace muster::gateway {
 namespace {
 
+bool Degraded(const Machine& machine) {
+  return machine.record.status == Status::kOnline && !machine.health.empty();
+}
+
 // Offline machines are shown first.
-uint8_t Rank(Status status) {
-  switch (status) {
+uint8_t Rank(const Machine& machine) {
+  switch (machine.record.status) {
     case Status::kOffline:
       return 0;
     case Status::kStale:
       return 1;
     case Status::kOnline:
-      return 3;  // 2 is for degraded machines.
+      return Degraded(machine) ? 2 : 3;
   }
   return 3;
 }
@@ -100,27 +104,34 @@ bool MachineFilter::Selects(const MachineRecord& record) const {
       [&record](const LabelTerm& term) { return term.Holds(record.labels); });
 }
 
-ListPosition Machines::PositionOf(const MachineRecord& record) {
-  return {Rank(record.status), record.facts.hostname, record.id};
+ListPosition Machines::PositionOf(const Machine& machine) {
+  const MachineRecord& record = machine.record;
+  return {Rank(machine), record.facts.hostname, record.id};
 }
 
-void Machines::Enter(const MachineRecord& record) {
+void Machines::Enter(const Machine& machine) {
+  const MachineRecord& record = machine.record;
   if (record.deleted_at) return;
-  listed_.insert(PositionOf(record));
+  listed_.insert(PositionOf(machine));
   by_hostname_.insert({record.facts.hostname, record.id});
   ++long_names_[LongName(record)];
-  ++CountOf(CountsOf(record.org), record.status);
+  StatusCounts& counts = CountsOf(record.org);
+  ++CountOf(counts, record.status);
+  if (Degraded(machine)) ++counts.degraded;
   online_ += record.status == Status::kOnline;
 }
 
-void Machines::Withdraw(const MachineRecord& record) {
+void Machines::Withdraw(const Machine& machine) {
+  const MachineRecord& record = machine.record;
   if (record.deleted_at) return;
-  listed_.erase(PositionOf(record));
+  listed_.erase(PositionOf(machine));
   by_hostname_.erase({record.facts.hostname, record.id});
   if (const auto it = long_names_.find(LongName(record)); --it->second == 0) {
     long_names_.erase(it);
   }
-  --CountOf(CountsOf(record.org), record.status);
+  StatusCounts& counts = CountsOf(record.org);
+  --CountOf(counts, record.status);
+  if (Degraded(machine)) --counts.degraded;
   online_ -= record.status == Status::kOnline;
 }
 
@@ -129,7 +140,7 @@ Machine& Machines::Add(MachineRecord record, Presence presence) {
   if (!slot) {
     slot = std::make_unique<Machine>(
         Machine{.record = std::move(record), .presence = std::move(presence)});
-    Enter(slot->record);
+    Enter(*slot);
   }
   return *slot;
 }
@@ -189,21 +200,37 @@ bool Machines::IsReplaced(const MachineRecord& old,
 }
 
 void Machines::SetStatus(Machine& machine, absl::Time now) {
-  Withdraw(machine.record);
+  Withdraw(machine);
   machine.record.status = machine.presence.status();
   machine.record.verdict = machine.presence.verdict();
   machine.record.status_since = now;
-  Enter(machine.record);
+  Enter(machine);
 }
 
 void Machines::SetHostname(Machine& machine, std::string hostname) {
-  Withdraw(machine.record);
+  Withdraw(machine);
   machine.record.facts.hostname = std::move(hostname);
-  Enter(machine.record);
+  Enter(machine);
+}
+
+bool Machines::SetFinding(Machine& machine, const std::string& finding,
+                          std::string text) {
+  Withdraw(machine);
+  const bool news =
+      machine.health.insert_or_assign(finding, std::move(text)).second;
+  Enter(machine);
+  return news;
+}
+
+void Machines::EndFinding(Machine& machine, const std::string& finding) {
+  if (!machine.health.contains(finding)) return;
+  Withdraw(machine);
+  machine.health.erase(finding);
+  Enter(machine);
 }
 
 void Machines::Bury(Machine& machine, absl::Time now) {
-  Withdraw(machine.record);
+  Withdraw(machine);
   machine.record.deleted_at = now;
 }
 

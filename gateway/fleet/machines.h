@@ -44,7 +44,7 @@ struct Machine {
   bool heard_unflushed = false;  // last_heard is newer than the stored one.
   Instances instances = {};
   Flapping flapping = {};
-  Health health = {};
+  Health health = {};  // Changed by Machines only.
   MassSilence::Membership membership = {};
   // How many gaps (blind.h) it has been told of.
   uint64_t gaps_told = 0;
@@ -101,6 +101,7 @@ struct StatusCounts {
   uint32_t online = 0;
   uint32_t stale = 0;
   uint32_t offline = 0;
+  uint32_t degraded = 0;  // Of those online: with a finding.
 
   friend bool operator==(const StatusCounts&, const StatusCounts&) = default;
 };
@@ -129,6 +130,10 @@ class Machines {
   // `machine.presence`; the rest of the record is the caller's.
   void SetStatus(Machine& machine, absl::Time now);
   void SetHostname(Machine& machine, std::string hostname);
+  // True if the finding is new; else its text may be.
+  bool SetFinding(Machine& machine, const std::string& finding,
+                  std::string text);
+  void EndFinding(Machine& machine, const std::string& finding);
   // Makes it a tombstone: not listed, not counted, not found by name.
   void Bury(Machine& machine, absl::Time now);
 
@@ -166,12 +171,13 @@ class Machines {
   size_t size() const { return by_id_.size(); }
 
  private:
-  static ListPosition PositionOf(const MachineRecord& record);
+  static ListPosition PositionOf(const Machine& machine);
   // Whether `old` was replaced by `newer`, or by one that was, and so on.
   bool IsReplaced(const MachineRecord& old, const MachineRecord& newer) const;
   StatusCounts& CountsOf(const OrgId& org) { return counts_[org]; }
-  void Enter(const MachineRecord& record);
-  void Withdraw(const MachineRecord& record);
+  // Each change of what it is listed and counted by stands between the two.
+  void Withdraw(const Machine& machine);
+  void Enter(const Machine& machine);
 
   absl::flat_hash_map<AgentId, std::unique_ptr<Machine>> by_id_;
   // Living machines only.

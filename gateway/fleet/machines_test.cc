@@ -179,6 +179,27 @@ TEST_F(MachinesTest, CountsFollowEveryChange) {
   EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{1, 0, 0}));
 }
 
+TEST_F(MachinesTest, AnOnlineMachineWithAFindingIsDegradedAndShownFirst) {
+  Add("1", "a");
+  Machine& b = Add("2", "b");
+  Add("3", "c", Status::kStale);
+  EXPECT_TRUE(machines_.SetFinding(b, "flapping", "5 links"));
+  EXPECT_FALSE(machines_.SetFinding(b, "flapping", "6 links"));
+  EXPECT_EQ(b.health, (Health{{"flapping", "6 links"}}));
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{2, 1, 0, 1}));
+  EXPECT_THAT(Listed(), ElementsAre("3", "2", "1"));
+  (void)b.presence.Goodbye({}, {});
+  machines_.SetStatus(b, {});
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{1, 2, 0, 0})) << "worse";
+  (void)b.presence.Echoed({});
+  machines_.SetStatus(b, {});
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{2, 1, 0, 1}));
+  machines_.EndFinding(b, "flapping");
+  machines_.EndFinding(b, "flapping");
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{2, 1, 0, 0}));
+  EXPECT_THAT(Listed(), ElementsAre("3", "1", "2"));
+}
+
 TEST_F(MachinesTest, ASecondAddOfTheSameIdChangesNothing) {
   Machine& first = Add("1", "a");
   EXPECT_EQ(&Add("1", "other", Status::kOffline), &first);
