@@ -148,7 +148,9 @@ absl::Status Gateway::OpenFleetPort() {
   options.link.hello_timeout = config_.hello_timeout;
   options.link.stream.close_grace = config_.close_grace;
   options.acceptor.connections_per_source_max =
-      static_cast<size_t>(config_.connections_per_source_max);
+      config_.connections_per_source_max;
+  options.acceptor.connections_per_second_max =
+      config_.connections_per_second_max;
   options.tls = {.ca_pem = ca + "/ca.pem",
                  .certificate_pem = ca + "/fleet.pem",
                  .key_pem = ca + "/fleet.key"};

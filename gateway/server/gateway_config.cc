@@ -1,6 +1,7 @@
 #include "gateway/server/gateway_config.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
@@ -56,6 +57,10 @@ absl::Status GatewayConfig::Validate() const {
                          wire::kCommandTimeoutMin, wire::kCommandTimeoutMax));
   RETURN_IF_ERROR(
       Within("drain", drain, absl::ZeroDuration(), absl::Minutes(5)));
+  RETURN_IF_ERROR(Within("mass_silence_window", fleet.mass_silence.window,
+                         absl::Seconds(1), absl::Minutes(10)));
+  RETURN_IF_ERROR(Within("mass_silence_hold", fleet.mass_silence.hold_max,
+                         absl::ZeroDuration(), absl::Hours(1)));
   for (const auto& [name, kept] :
        {std::pair{"keep_history", retention.transitions},
         std::pair{"keep_commands", retention.commands},
@@ -82,6 +87,7 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
   using wire::NumberSetting;
   using wire::TextSetting;
   PresencePolicy& presence = c.fleet.presence;
+  MassSilencePolicy& silence = c.fleet.mass_silence;
   return {
       TextSetting("data_dir", "folder of database, CA and admin token",
                   c.data_dir),
@@ -99,6 +105,17 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
       NumberSetting("connections_per_source_max",
                     "to the fleet port, from one address, 1 to 1000000", 1,
                     1'000'000, c.connections_per_source_max),
+      NumberSetting("connections_per_second_max",
+                    "accepted on the fleet port, 1 to 100000", 1, 100'000,
+                    c.connections_per_second_max),
+      NumberSetting("links_per_second_max",
+                    "machines let in; the others are told when to come back, "
+                    "1 to 100000",
+                    1, 100'000, c.fleet.admission.links_per_second_max),
+      NumberSetting("heartbeats_per_second_max",
+                    "of the whole fleet: a larger one speaks less often, 1 to "
+                    "1000000",
+                    1, 1'000'000, c.fleet.heartbeats_per_second_max),
       DurationSetting("heartbeat_interval", "100ms to 1h",
                       presence.heartbeat_interval),
       DurationSetting("stale_after", "more than 2.2 heartbeat_interval",
@@ -110,6 +127,21 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
       DurationSetting("blind_gap",
                       "less than half of offline_after - stale_after",
                       presence.blind_gap),
+      NumberSetting("mass_silence_machines",
+                    "of one group, silent together: an incident, 2 to 1000000",
+                    2, 1'000'000, silence.machines_min),
+      NumberSetting(
+          "mass_silence_percent",
+          "and at least so many of each hundred of the group, 1 to 100", 1, 100,
+          [&silence](int64_t percent) {
+            silence.share_min = static_cast<double>(percent) / 100;
+          },
+          [&silence] { return std::lround(silence.share_min * 100); }),
+      DurationSetting("mass_silence_window", "within this time, 1s to 10m",
+                      silence.window),
+      DurationSetting("mass_silence_hold",
+                      "how much later they may be offline, 0s to 1h",
+                      silence.hold_max),
       DurationSetting("command_timeout", "default of a command, 1s to 7d",
                       c.commands.timeout),
       DurationSetting("delivery_timeout", "default of a command, 1s to 7d",
@@ -129,6 +161,7 @@ absl::StatusOr<GatewayConfig> LoadGatewayConfig(
   GatewayConfig config;
   const auto complete = [&config] {
     config.retention.links = config.retention.transitions;
+    config.fleet.admission.burst = config.fleet.admission.links_per_second_max;
     PresencePolicy& presence = config.fleet.presence;
     presence.blind_restart =
         std::max(presence.blind_restart, presence.blind_gap);

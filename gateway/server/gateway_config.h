@@ -38,7 +38,9 @@ struct GatewayConfig {
 
   // Open connections to the fleet port from one address: a NAT may hide a whole
   // site.
-  int64_t connections_per_source_max = 4096;
+  size_t connections_per_source_max = 4096;
+  // New connections to the fleet port in a second; the others wait their turn.
+  double connections_per_second_max = 1000;
 
   FleetOptions fleet;
   CommandDefaults commands;

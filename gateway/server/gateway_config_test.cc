@@ -28,11 +28,18 @@ const Values& Other() {
       {"web_certificate", "/etc/web.pem"},
       {"web_key", "/etc/web.key"},
       {"connections_per_source_max", "7"},
+      {"connections_per_second_max", "8"},
+      {"links_per_second_max", "9"},
+      {"heartbeats_per_second_max", "10"},
       {"heartbeat_interval", "1s"},
       {"stale_after", "2.5s"},
       {"offline_after", "4s"},
       {"reconnect_grace", "0.5s"},
       {"blind_gap", "0.6s"},
+      {"mass_silence_machines", "3"},
+      {"mass_silence_percent", "29"},
+      {"mass_silence_window", "20s"},
+      {"mass_silence_hold", "0s"},
       {"command_timeout", "60s"},
       {"delivery_timeout", "20s"},
       {"keep_history", "3600s"},
@@ -100,10 +107,11 @@ TEST_F(GatewayConfigTest, TheDefaultsAreThoseOfTheDesign) {
 
 TEST_F(GatewayConfigTest, EverySettingIsTakenFromTheFile) {
   std::string toml;
-  for (const auto& [key, value] : Other()) {
-    const bool number = key == "connections_per_source_max";
-    toml += number ? fmt::format("{} = {}\n", key, value)
-                   : fmt::format("{} = \"{}\"\n", key, value);
+  GatewayConfig unused;
+  for (const wire::Setting& setting : GatewaySettings(unused)) {
+    const char* quote = setting.is_number ? "" : "\"";
+    toml += fmt::format("{} = {}{}{}\n", setting.key, quote,
+                        Other().at(setting.key), quote);
   }
   const auto config = Load(toml);
   ASSERT_TRUE(config.ok()) << config.status();
@@ -154,6 +162,18 @@ TEST_F(GatewayConfigTest, AnErrorNamesKeyBoundAndValue) {
        "connections_per_source_max",
        "1 to 1000000",
        "0"},
+      {{{"links_per_second_max", "0"}},
+       "links_per_second_max",
+       "1 to 100000",
+       "0"},
+      {{{"connections_per_second_max", "1e9"}},
+       "connections_per_second_max",
+       "1 to 100000",
+       "1e9"},
+      {{{"mass_silence_machines", "1"}}, "mass_silence_machines", "2", "1"},
+      {{{"mass_silence_percent", "0"}}, "mass_silence_percent", "100", "0"},
+      {{{"mass_silence_window", "11m"}}, "mass_silence_window", "10m", "11m"},
+      {{{"mass_silence_hold", "61m"}}, "mass_silence_hold", "1h", "1h1m"},
       {{{"drain", "301s"}}, "drain", "5m", "got 5m1s"},
       {{{"log_level", "loud"}}, "log_level", "debug", "loud"},
       {{{"log_format", "xml"}}, "log_format", "json", "xml"},
@@ -195,6 +215,18 @@ TEST_F(GatewayConfigTest, AMachineMayBeNeverOffline) {
   const auto config = Load("offline_after = \"never\"\n");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->fleet.presence.offline_after, absl::InfiniteDuration());
+}
+
+TEST_F(GatewayConfigTest, AfterAQuietTimeASecondsWorthOfLinksMayComeAtOnce) {
+  const auto config = Load("links_per_second_max = 70\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->fleet.admission.burst, 70);
+}
+
+TEST_F(GatewayConfigTest, APercentageIsTheShareOfAGroup) {
+  const auto config = Load("mass_silence_percent = 45\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_DOUBLE_EQ(config->fleet.mass_silence.share_min, 0.45);
 }
 
 TEST_F(GatewayConfigTest, LinksAreKeptAsLongAsTransitions) {

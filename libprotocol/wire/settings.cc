@@ -194,10 +194,11 @@ Setting LogFormatSetting(LogFormat& format) {
 }
 
 Setting NumberSetting(std::string key, std::string help, int64_t min,
-                      int64_t max, int64_t& value) {
+                      int64_t max, std::function<void(int64_t)> set,
+                      std::function<int64_t()> get) {
   return {
       std::move(key), std::move(help),
-      [&value, min, max](const std::string& text) {
+      [set = std::move(set), min, max](const std::string& text) {
         int64_t number = 0;
         const char* end = text.data() + text.size();
         const auto [stop, error] = std::from_chars(text.data(), end, number);
@@ -206,10 +207,10 @@ Setting NumberSetting(std::string key, std::string help, int64_t min,
           return absl::InvalidArgumentError(fmt::format(
               "must be a number from {} to {}, got \"{}\"", min, max, text));
         }
-        value = number;
+        set(number);
         return absl::OkStatus();
       },
-      [&value] { return std::to_string(value); }, true};
+      [get = std::move(get)] { return std::to_string(get()); }, true};
 }
 
 std::string EnvironmentName(std::string_view key) {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -45,7 +46,16 @@ Setting LogLevelSetting(LogLevel& level);
 Setting LogFormatSetting(LogFormat& format);
 // `min` and `max` are inclusive.
 Setting NumberSetting(std::string key, std::string help, int64_t min,
-                      int64_t max, int64_t& value);
+                      int64_t max, std::function<void(int64_t)> set,
+                      std::function<int64_t()> get);
+template <typename Number>
+Setting NumberSetting(std::string key, std::string help, int64_t min,
+                      int64_t max, Number& value) {
+  return NumberSetting(
+      std::move(key), std::move(help), min, max,
+      [&value](int64_t number) { value = static_cast<Number>(number); },
+      [&value] { return static_cast<int64_t>(value); });
+}
 
 std::string EnvironmentName(std::string_view key);  // "MUSTER_WEB_LISTEN"
 std::string FlagName(std::string_view key);         // "--web-listen"
