@@ -177,6 +177,10 @@ void Agent::OnHeartbeatSent(const HeartbeatSent& heartbeat) {
 }
 
 void Agent::OnHeartbeatAcknowledged(const HeartbeatAcknowledged& heartbeat) {
+  Log(kDebug, "heartbeat_acknowledged",
+      {{"agent_id", options_.identity.agent_id},
+       {"sequence", heartbeat.sequence},
+       {"round_trip", heartbeat.round_trip}});
   AnswerWaiters(
       {.ok = true,
        .text = fmt::format(

@@ -22,11 +22,8 @@ def run(*command):
     subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-class Neighbour:
-    """Another machine's network, 10.99.0.2, at the other end of a cable from
-    10.99.0.1, which is this one. What runs `under` it is there."""
-
-    ADDRESS, OURS = "10.99.0.2", "10.99.0.1"
+class Place:
+    """A network with nothing but its loopback. What runs `under` it is there."""
 
     def __init__(self):
         self._holder = subprocess.Popen(
@@ -34,22 +31,33 @@ class Neighbour:
              "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert self._holder.stdout.readline() == b"up\n"
-        pid = str(self._holder.pid)
-        self.under = ["nsenter", "-t", pid, "--net"]
-        run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", pid)
-        run("ip", "address", "add", f"{self.OURS}/24", "dev", "cable")
-        run("ip", "link", "set", "cable", "up")
-        self.run("ip", "address", "add", f"{self.ADDRESS}/24", "dev", "cable")
-        self.plug(True)
+        self.pid = str(self._holder.pid)
+        self.under = ["nsenter", "-t", self.pid, "--net"]
 
     def run(self, *command):
         run(*self.under, *command)
-
-    def plug(self, in_):
-        """The cable at its end."""
-        self.run("ip", "link", "set", "cable", "up" if in_ else "down")
 
     def end(self):
         self._holder.kill()
         self._holder.wait()
         self._holder.stdout.close()
+
+
+class Neighbour(Place):
+    """Another machine's network, 10.99.0.2, at the other end of a cable from
+    10.99.0.1, which is this one."""
+
+    ADDRESS, OURS = "10.99.0.2", "10.99.0.1"
+
+    def __init__(self):
+        super().__init__()
+        run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable",
+            "netns", self.pid)
+        run("ip", "address", "add", f"{self.OURS}/24", "dev", "cable")
+        run("ip", "link", "set", "cable", "up")
+        self.run("ip", "address", "add", f"{self.ADDRESS}/24", "dev", "cable")
+        self.plug(True)
+
+    def plug(self, in_):
+        """The cable at its end."""
+        self.run("ip", "link", "set", "cable", "up" if in_ else "down")

@@ -423,11 +423,12 @@ class FullDisk final : public Invariant {  // D2
     if (!before.open() || before.store_lost_at() != kNever) return;
     const Nanos quiet =
         std::max({before.store_found_at(), before.excused_until()});
-    if (e.at < quiet + 2 * kMinute) return;
+    const Nanos catch_up = before.promises().catch_up;
+    if (e.at < quiet + catch_up) return;
     for (uint32_t i = 0; i < before.machines().size(); ++i) {
       const MachineFacts& m = before.machine(i);
       if (!m.member || m.sequence == m.stored_sequence ||
-          e.at < m.since.at + 2 * kMinute) {
+          e.at < m.since.at + catch_up) {
         continue;
       }
       Event about = e;
@@ -435,7 +436,7 @@ class FullDisk final : public Invariant {  // D2
       Fail(about, fmt::format("transition {} is decided, {} stored", m.sequence,
                               m.stored_sequence));
     }
-    if (!asked_.empty() && e.at > asked_.begin()->second.at + 2 * kMinute) {
+    if (!asked_.empty() && e.at > asked_.begin()->second.at + catch_up) {
       Fail(asked_.begin()->second, "a submission without an answer");
       asked_.erase(asked_.begin());
     }

@@ -38,6 +38,8 @@ struct Promises {
   double links_per_second = 2000;
   // After everything is healed, until everybody is online.
   Nanos settle = 15 * kMinute;
+  // Until what was decided is stored, and who asked is answered.
+  Nanos catch_up = 2 * kMinute;
 };
 
 struct Violation {
