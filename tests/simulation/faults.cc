@@ -27,7 +27,8 @@ constexpr std::string_view kNames[kFaults] = {"gateway-pause",
                                               "members",
                                               "commands",
                                               "few-doors",
-                                              "scaled-intervals"};
+                                              "scaled-intervals",
+                                              "accept-rate"};
 
 // The causes that a goodbye can tell.
 constexpr gateway::Cause kGoodbyes[] = {
@@ -35,6 +36,9 @@ constexpr gateway::Cause kGoodbyes[] = {
     gateway::Cause::kHostRebooted, gateway::Cause::kHostShutdown};
 
 constexpr Nanos kYear = 365 * kDay;
+
+// Which end of kStoreFull.
+constexpr uint32_t kNearlyFull = 1;
 
 }  // namespace
 
@@ -105,6 +109,7 @@ Nanos Director::Every(Fault fault) const {
       every = 5 * kMinute;
       break;
     case Fault::kGatewayPower:
+    case Fault::kAcceptRate:
       every = 4 * kHour;
       break;
     case Fault::kGatewayPause:
@@ -119,7 +124,7 @@ Nanos Director::Every(Fault fault) const {
       every = 2 * kHour / number;
       break;
     case Fault::kMembers:
-      every = 30 * kDay / number;
+      every = 8 * kDay / number;
       break;
     default:
       every = 8 * kHour / number;
@@ -155,6 +160,7 @@ void Director::Strike(uint32_t target) {
     case Fault::kClog:
     case Fault::kReset:
     case Fault::kMute:
+    case Fault::kAcceptRate:
       StrikeNetwork(fault, random);
       break;
     case Fault::kAgentPause:
@@ -224,6 +230,11 @@ void Director::StrikeStore(Fault fault, Random& random) {
     EndAfter(length, fault, 0);
     return;
   }
+  if (random.Chance(0.3)) {
+    disk.refuses = 0.7 * random.Unit();
+    EndAfter(random.Spread(kMinute, 2 * kHour), fault, kNearlyFull);
+    return;
+  }
   if (full_++ == 0) world_.recorder.Record({.what = What::kStoreLost});
   disk.full = true;
   EndAfter(random.Spread(kSecond, 10 * kMinute), fault, 0);
@@ -237,7 +248,7 @@ void Director::StrikeNetwork(Fault fault, Random& random) {
   uint32_t count = 1;
   if (random.Chance(0.3))
     count = 1 + static_cast<uint32_t>(random.Below(number));
-  if (random.Chance(0.1)) count = number;
+  if (random.Chance(0.1) || fault == Fault::kAcceptRate) count = number;
   const auto each = [&](auto f) {
     for (uint32_t i = 0; i < count; ++i) f((first + i) % number);
   };
@@ -281,10 +292,10 @@ void Director::StrikeNetwork(Fault fault, Random& random) {
         if ((agent + number - first) % number < count) struck.push_back(id);
       });
       for (const ConnectionId id : struck) {
-        if (fault == Fault::kReset) {
-          network.Reset(id);
-        } else {
+        if (fault == Fault::kMute) {
           network.Mute(id);
+        } else {
+          network.Reset(id);
         }
       }
     }
@@ -323,6 +334,12 @@ void Director::ChangeMembers(Random& random) {
   if (!world_.gateway.open() || world_.gateway.stalled()) return;
   if (random.Chance(0.5)) {
     world_.gateway.Delete(AnyAgent(random).machine());
+    // It is then that a crash can undo what somebody was told.
+    if (faults_[static_cast<size_t>(Fault::kGatewayCrash)] &&
+        random.Chance(0.5)) {
+      world_.gateway.SetDownTime(kSecond, kSecond);
+      world_.gateway.Crash(false);
+    }
   } else if (members_ < agents().size()) {
     AgentNode& agent = *agents()[members_++];
     world_.gateway.Admit(agent.machine());
@@ -336,6 +353,11 @@ void Director::End(uint32_t target, uint32_t token) {
       if (full_ == 0) world_.recorder.Record({.what = What::kStoreFound});
       return;
     case Fault::kStoreFull:
+      if (token == kNearlyFull) {
+        world_.gateway.disk().refuses = 0;
+        if (full_ == 0) world_.recorder.Record({.what = What::kStoreFound});
+        return;
+      }
       if (full_ == 0 || --full_ > 0) return;
       world_.gateway.disk().full = false;
       world_.recorder.Record({.what = What::kStoreFound});

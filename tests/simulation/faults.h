@@ -28,7 +28,7 @@ enum class Fault : uint8_t {
   kGatewayCrash,     // kill -9, at any effect.
   kGatewayPower,     // The host is gone, and boots again.
   kStoreStall,       // A commit takes up to 60 s.
-  kStoreFull,        // Nothing can be written.
+  kStoreFull,        // Nothing can be written, or not always.
   kSlowNetwork,      // Delay, jitter, up to 30 % of packets lost.
   kOneWay,           // One direction of one machine passes nothing.
   kPartition,        // One machine, a group, or all are cut off.
@@ -45,8 +45,9 @@ enum class Fault : uint8_t {
   kCommands,         // Not a fault, but more to go wrong.
   kFewDoors,         // So few links are accepted at once that storms queue.
   kScaledIntervals,  // So few heartbeats are wanted that intervals grow.
+  kAcceptRate,       // Connections wait in the host's queue; all break at once.
 };
-inline constexpr size_t kFaults = 23;
+inline constexpr size_t kFaults = 24;
 using FaultSet = std::bitset<kFaults>;
 
 std::string_view Name(Fault fault);

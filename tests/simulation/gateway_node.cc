@@ -172,10 +172,11 @@ void GatewayNode::Start(Nanos opens_after) {
   SetNow();
   effects_left_ = 0;
   dying_ = false;
-  journal_ = std::make_unique<ModelJournal>(*loop_, world_.timeline,
-                                            world_.recorder, image_, mood_,
-                                            life_, [this] { return Effect(); });
+  journal_ = std::make_unique<ModelJournal>(
+      *loop_, world_.timeline, world_.recorder, image_, mood_, life_,
+      world_.seed, [this] { return Effect(); });
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, options_);
+  if (world_.accepts_per_second > 0) door_.emplace(world_.accepts_per_second);
   std::vector<MachineRecord> machines;
   for (const auto& [id, machine] : image_.machines) {
     machines.push_back(machine);
@@ -231,9 +232,10 @@ void GatewayNode::Crash(bool power) {
   ports_.clear();
   journal_.reset();
   loop_.reset();
+  door_.reset();
   socket_.clear();
   open_ = stalled_ = store_stalled_ = commit_missed_ = false;
-  timer_armed_ = kNever;
+  timer_armed_ = door_armed_ = kNever;
   world_.timeline.Add(world_.timeline.now() + down_time_, Due::kGatewayStart, 0,
                       ++life_);
   world_.network.ForEach([&](ConnectionId id, uint32_t) {
@@ -270,6 +272,7 @@ void GatewayNode::Resume(uint32_t pause) {
   DrainSockets();
   RunTimers();
   AfterTask();
+  LetIn();
 }
 
 void GatewayNode::Heal() {
@@ -413,6 +416,12 @@ void GatewayNode::Arrive(uint32_t agent, ConnectionId id,
     world_.network.Close(id, Network::kDown);
     return;
   }
+  if (door_ && message.say == Say::kHello) {
+    world_.recorder.Record({.what = What::kWaits, .machine = agent});
+    door_->Arrive({agent, id, message}, world_.timeline.now());
+    LetIn();
+    return;
+  }
   NoteArrival(agent, id, message);
   if (stalled_) {
     socket_.push_back({agent, id, message});
@@ -421,6 +430,45 @@ void GatewayNode::Arrive(uint32_t agent, ConnectionId id,
   SetNow();
   Handle({agent, id, message});
   AfterTask();
+}
+
+void GatewayNode::AcceptDue(uint32_t life) {
+  if (life != life_ || fleet_ == nullptr) return;
+  door_armed_ = kNever;
+  LetIn();
+}
+
+void GatewayNode::LetIn() {
+  // The thread that accepts stands still with the whole process only.
+  if (!door_ || store_stalled_) return;
+  const Nanos now = world_.timeline.now();
+  const auto waits_no_longer = [this](const Arrival& arrival) {
+    world_.recorder.Record(
+        {.what = What::kWaits, .flag = true, .machine = arrival.agent});
+  };
+  const auto gone = [&](const Arrival& arrival) {
+    if (world_.network.Holds(arrival.id, Network::kUp)) return false;
+    world_.network.Close(arrival.id, Network::kDown, false);
+    waits_no_longer(arrival);
+    return true;
+  };
+  while (auto next = door_->Next(now, gone)) {
+    const Arrival& arrival = next->arrival;
+    waits_no_longer(arrival);
+    if (next->waited) {
+      socket_.push_back({arrival.agent, {}, {.say = Say::kWait}});
+    }
+    socket_.push_back(arrival);
+    if (stalled_) continue;
+    SetNow();
+    DrainSockets();
+    AfterTask();
+    if (fleet_ == nullptr) return;
+  }
+  const Nanos due = door_->Due(now);
+  if (due >= door_armed_) return;
+  door_armed_ = due;
+  world_.timeline.Add(due, Due::kAccept, 0, life_);
 }
 
 void GatewayNode::NoteArrival(uint32_t agent, ConnectionId id,
@@ -458,24 +506,11 @@ void GatewayNode::DrainSockets() {
 void GatewayNode::Handle(const Arrival& arrival) {
   const auto& [agent, id, message] = arrival;
   Port* port = PortOf(id);
-  if (message.say == Say::kHello) {
-    if (!world_.network.Holds(id, Network::kUp)) {
-      // It gave up while nobody shook hands with it.
-      world_.network.Close(id, Network::kDown, false);
-      return;
-    }
-    if (ports_.size() <= id.index) ports_.resize(id.index + 1);
-    ports_[id.index] = std::make_unique<Port>(*this, agent, id);
-    HelloNotice hello;
-    hello.facts.hostname = IdOf(agent).str();
-    hello.last_epoch = message.epoch;
-    hello.seen_high = message.sequence;
-    port = ports_[id.index].get();
-    if (const auto refused =
-            fleet_->LinkOpened(IdOf(agent), std::move(hello), *port)) {
-      port->Close(*refused);
-    }
-    KnownOf(agent);
+  if (message.say == Say::kHello) return TakeHello(arrival);
+  if (message.say == Say::kWait) {
+    world_.recorder.Record({.what = What::kHindered,
+                            .length = ToNanos(options_.deaf_after_refusal)});
+    fleet_->TurnedAway(gateway::BlindReason::kAdmission);
     return;
   }
   if (port == nullptr) return;  // It is over already, or never began.
@@ -508,6 +543,27 @@ void GatewayNode::Handle(const Arrival& arrival) {
     default:
       return;
   }
+}
+
+void GatewayNode::TakeHello(const Arrival& arrival) {
+  const auto& [agent, id, message] = arrival;
+  if (!world_.network.Holds(id, Network::kUp)) {
+    // It gave up while nobody shook hands with it.
+    world_.network.Close(id, Network::kDown, false);
+    return;
+  }
+  if (ports_.size() <= id.index) ports_.resize(id.index + 1);
+  ports_[id.index] = std::make_unique<Port>(*this, agent, id);
+  HelloNotice hello;
+  hello.facts.hostname = IdOf(agent).str();
+  hello.last_epoch = message.epoch;
+  hello.seen_high = message.sequence;
+  Port& port = *ports_[id.index];
+  if (const auto refused =
+          fleet_->LinkOpened(IdOf(agent), std::move(hello), port)) {
+    port.Close(*refused);
+  }
+  KnownOf(agent);
 }
 
 void GatewayNode::TakeHeartbeat(Port& port, const Message& message) {
@@ -591,11 +647,10 @@ void GatewayNode::Admit(uint32_t machine) {
 void GatewayNode::Delete(uint32_t machine) {
   if (fleet_ == nullptr || !open_ || stalled_) return;
   SetNow();
-  world_.recorder.Record({.what = What::kDeleted, .machine = machine});
+  world_.recorder.Record({.what = What::kDeleting, .machine = machine});
   fleet_->Delete(DefaultOrg(), IdOf(machine), [this, machine](auto status) {
-    if (!status.ok()) return;
     world_.recorder.Record(
-        {.what = What::kDeleted, .flag = true, .machine = machine});
+        {.what = What::kDeleted, .flag = status.ok(), .machine = machine});
   });
   AfterTask();
 }

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "gateway/fleet/fleet.h"
+#include "tests/simulation/accept_queue.h"
 #include "tests/simulation/model_disk.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/random.h"
@@ -36,6 +38,7 @@ class GatewayNode {
     Network& network;
     uint64_t seed;
     uint32_t machines;
+    double accepts_per_second;  // Connections; 0: as many as come.
   };
 
   GatewayNode(World world, gateway::FleetOptions options);
@@ -76,6 +79,7 @@ class GatewayNode {
   void Resume(uint32_t pause);
   void TimerDue();
   void CommitDue(uint32_t life);
+  void AcceptDue(uint32_t life);
   void Arrive(uint32_t agent, ConnectionId id, const Message& message);
   // Compares what is shown of the fleet with its machines.
   void Audit();
@@ -84,11 +88,6 @@ class GatewayNode {
 
  private:
   class Port;
-  struct Arrival {
-    uint32_t agent;
-    ConnectionId id;
-    Message message;
-  };
   struct Known {
     gateway::Machine* machine = nullptr;
     gateway::Status status = gateway::Status::kStale;
@@ -99,7 +98,10 @@ class GatewayNode {
   bool Effect();
   void SetNow();
   void NoteArrival(uint32_t agent, ConnectionId id, const Message& message);
+  // Whoever has been accepted says hello.
+  void LetIn();
   void Handle(const Arrival& arrival);
+  void TakeHello(const Arrival& arrival);
   void TakeHeartbeat(Port& port, const Message& message);
   // A reaction of a link that is superseded reaches the rules late.
   void SpeakLate(uint32_t agent, uint64_t epoch);
@@ -144,6 +146,8 @@ class GatewayNode {
   uint32_t pause_ = 0;
   Nanos stalled_since_ = 0;
   Nanos stalled_until_ = 0;
+  std::optional<AcceptQueue> door_;
+  Nanos door_armed_ = kNever;
   std::deque<Arrival> socket_;
 
   uint64_t heartbeats_ = 0;

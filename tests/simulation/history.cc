@@ -27,6 +27,10 @@ std::string_view Name(What what) {
       return "store found";
     case What::kDialled:
       return "agent dials";
+    case What::kWaits:
+      return "waits to be accepted";
+    case What::kHindered:
+      return "newcomers have to wait";
     case What::kHealthy:
       return "healthy";
     case What::kHealed:
@@ -39,6 +43,8 @@ std::string_view Name(What what) {
       return "restored";
     case What::kAdmitted:
       return "admitted";
+    case What::kDeleting:
+      return "to be deleted";
     case What::kDeleted:
       return "deleted";
     case What::kAccepted:

@@ -47,6 +47,9 @@ enum class What : uint8_t {
   // An agent begins to dial. `flag`: its process is new; `length`: so much
   // sooner than the gateway has told it to.
   kDialled,
+  // A connection of this machine waits at the gateway's host to be accepted;
+  // or (`flag`) one does so no longer.
+  kWaits,
   // This machine has a healthy agent and a healthy way to the gateway.
   kHealthy,
   // From now on nothing fails any more.
@@ -60,13 +63,17 @@ enum class What : uint8_t {
   kRestored,
   // The machine is one of the fleet. Durable.
   kAdmitted,
-  // The operator deletes the machine; with `flag`: was told that it is done.
-  // Until then a start may bring it back.
+  // The operator has asked for the machine to be deleted.
+  kDeleting,
+  // The operator was told that the machine is deleted; without `flag`: that a
+  // start may bring it back, as this is not durable.
   kDeleted,
   // The link `epoch` was accepted; `length`: the interval told.
   kAccepted,
   // A link was not accepted; the agent is told to come back after `length`.
   kRefused,
+  // Somebody had to wait outside: whoever has no link is excused for `length`.
+  kHindered,
   // A heartbeat was dealt with: `epoch` and `number` as in kArrived; `flag`: it
   // was acknowledged; `to`: the status afterwards; `length`: the interval told.
   kHandled,

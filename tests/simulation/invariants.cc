@@ -22,9 +22,10 @@ double Seconds(Nanos n) { return static_cast<double>(n) / 1e9; }
 // The link was absent for longer than the grace while links were accepted.
 bool Absent(const MachineFacts& m, const Ledger& ledger, Nanos now) {
   // Nobody is back sooner than newcomers are let in.
-  return m.broke.known() && now >= ledger.deaf_until() &&
-         ledger.Listened(m.broke, now) >=
-             ledger.promises().reconnect_grace - kMillisecond;
+  if (!m.broke.known() || now < ledger.deaf_until()) return false;
+  Nanos absent = ledger.Listened(m.broke, now);
+  if (m.waiting > 0) absent -= ledger.Listened(m.waits, now);
+  return absent >= ledger.promises().reconnect_grace - kMillisecond;
 }
 
 // --- Presence --------------------------------------------------------------
@@ -61,7 +62,16 @@ class Completeness final : public Invariant {  // P2
     if (!before.open()) return;
     for (uint32_t i = 0; i < before.machines().size(); ++i) {
       const MachineFacts& m = before.machine(i);
-      if (!m.member || m.status == Status::kOffline) continue;
+      if (!m.judged()) continue;
+      const bool linked = before.promises().tells_ended_links && m.epoch != 0 &&
+                          !m.broke.known();
+      if (linked && e.at > SilentAt(m, before) + 2 * before.promises().slack) {
+        Event about = e;
+        about.machine = i;
+        Fail(about, "its link is kept, though nothing comes from it");
+        continue;
+      }
+      if (m.status == Status::kOffline) continue;
       const Nanos due = OfflineDue(m, before) + 2 * before.promises().slack;
       if (e.at > due) {
         Event about = e;
@@ -94,6 +104,9 @@ class Completeness final : public Invariant {  // P2
       }
       return end + p.slack;
     }
+    return SilentAt(m, ledger);
+  }
+  static Nanos SilentAt(const MachineFacts& m, const Ledger& ledger) {
     const Nanos heard = m.heard.known() ? m.heard.at : m.born.at;
     return std::max({heard, ledger.excused_until(), Deaf(m, ledger)}) +
            ledger.OfflineLease(m);
@@ -125,7 +138,7 @@ class BoundedHold final : public Invariant {  // P3
     if (!before.open()) return;
     for (uint32_t i = 0; i < before.machines().size(); ++i) {
       const MachineFacts& m = before.machine(i);
-      if (!m.member || m.status != Status::kStale || m.left) continue;
+      if (!m.judged() || m.status != Status::kStale || m.left) continue;
       const Moment& heard = m.heard.known() ? m.heard : m.born;
       // Every restart of a lease is one hold, and they are counted in time.
       const Nanos listened = before.ListenedMin(heard, e.at);
@@ -356,12 +369,12 @@ class Durability final : public Invariant {  // D1
       restored_ = 0;
       members_ = perhaps_ = 0;
       for (const MachineFacts& m : before.machines()) {
-        members_ += m.member;
-        perhaps_ += m.born.known() && !m.member && !m.deleted;
+        members_ += m.judged();
+        perhaps_ += m.born.known() && !m.judged() && !m.deleted;
       }
     } else if (e.what == What::kRestored) {
-      ++restored_;
       const MachineFacts& m = before.machine(e.machine);
+      ++restored_;
       if (m.deleted) Fail(e, "deleted, and here again");
       if (before.rolled_back()) return;
       if (e.number != m.stored_sequence || e.to != m.stored_status) {
@@ -427,7 +440,7 @@ class FullDisk final : public Invariant {  // D2
     if (e.at < quiet + catch_up) return;
     for (uint32_t i = 0; i < before.machines().size(); ++i) {
       const MachineFacts& m = before.machine(i);
-      if (!m.member || m.sequence == m.stored_sequence ||
+      if (!m.judged() || m.sequence == m.stored_sequence ||
           e.at < m.since.at + catch_up) {
         continue;
       }
@@ -494,7 +507,7 @@ class Convergence final : public Invariant {  // R1
     told_ = true;
     for (uint32_t i = 0; i < before.machines().size(); ++i) {
       const MachineFacts& m = before.machine(i);
-      if (!m.member || !m.healthy || m.status == Status::kOnline) continue;
+      if (!m.judged() || !m.healthy || m.status == Status::kOnline) continue;
       Event about = e;
       about.machine = i;
       Fail(about, "healthy, healed, and not online");

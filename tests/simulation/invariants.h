@@ -40,6 +40,8 @@ struct Promises {
   Nanos settle = 15 * kMinute;
   // Until what was decided is stored, and who asked is answered.
   Nanos catch_up = 2 * kMinute;
+  // The history says when the gateway ends a link.
+  bool tells_ended_links = false;
 };
 
 struct Violation {
@@ -62,7 +64,10 @@ struct Moment {
 // What a history says so far of one machine.
 struct MachineFacts {
   bool member = false;
+  bool deleting = false;  // Asked for, and nobody knows whether it is durable.
   bool deleted = false;
+  // It is there, and stays.
+  bool judged() const { return member && !deleting; }
   gateway::Status status = gateway::Status::kStale;
   uint64_t sequence = 0;  // Of the newest decided transition.
   Moment since;           // When it got its status, or was restored with it.
@@ -80,6 +85,9 @@ struct MachineFacts {
   Nanos told_last = 0;
   // It was turned away, and is to come back then.
   Nanos postponed_until = 0;
+  // Its connections that stand before the door, and nobody has opened yet.
+  uint32_t waiting = 0;
+  Moment waits;  // Since when one does.
   // Until when it could not get the link that it has now.
   Nanos excused_until = 0;
 

@@ -102,6 +102,7 @@ void Ledger::Take(const Event& event) {
       deaf_until_ = 0;
       for (MachineFacts& m : machines_) {
         m.postponed_until = 0;  // A new life knows nobody whom it sent away.
+        m.waiting = 0;
         if (m.epoch != 0 && !m.broke.known()) m.broke = Now(event.at);
       }
       return;
@@ -112,6 +113,9 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kRolledBack:
       rolled_back_ = true;
+      return;
+    case What::kHindered:
+      deaf_until_ = std::max(deaf_until_, event.at + event.length);
       return;
     case What::kHealed:
       healed_at_ = event.at;
@@ -133,12 +137,20 @@ void Ledger::Take(const Event& event) {
       m.postponed_until = event.at + event.length;
       deaf_until_ = std::max(deaf_until_, m.postponed_until);
       return;
+    case What::kWaits:
+      if (!event.flag && m.waiting++ == 0) m.waits = Now(event.at);
+      if (event.flag) --m.waiting;
+      return;
+    case What::kDeleting:
+      m.deleting = true;
+      return;
     case What::kDeleted:
-      m.member = false;
+      m.member = m.deleting = false;
       m.deleted = event.flag;
       return;
     case What::kRestored:
       m.member = true;
+      m.deleting = false;
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
       m.since = Now(event.at);

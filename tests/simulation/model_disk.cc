@@ -67,9 +67,10 @@ void ModelJournal::Commit() {
     Schedule();
     return;
   }
+  const bool full =
+      mood_.full || (mood_.refuses > 0 && random_.Chance(mood_.refuses));
   const absl::Status failure =
-      mood_.full ? absl::ResourceExhaustedError("storage_full")
-                 : absl::OkStatus();
+      full ? absl::ResourceExhaustedError("storage_full") : absl::OkStatus();
   std::deque<Job> batch = std::exchange(queue_, {});
   for (Job& job : batch) {
     job.run(failure);

@@ -36,6 +36,7 @@ struct DiskMood {
   Nanos latency = 3 * kMillisecond;
   Nanos stalled_until = 0;
   bool full = false;
+  double refuses = 0;  // Nearly full: so many of the commits fail.
 };
 
 // ModelJournal is the journal of one life of the gateway's process. A write is
@@ -47,13 +48,14 @@ class ModelJournal final : public gateway::Journal {
   // the process has just died.
   ModelJournal(SimLoop& loop, Timeline& timeline, Recorder& recorder,
                DiskImage& image, const DiskMood& mood, uint32_t life,
-               std::function<bool()> effect)
+               uint64_t seed, std::function<bool()> effect)
       : loop_(loop),
         timeline_(timeline),
         recorder_(recorder),
         image_(image),
         mood_(mood),
         life_(life),
+        random_(seed, (uint64_t{'J'} << 32) + life),
         effect_(std::move(effect)) {}
 
   void Put(std::vector<gateway::Change> changes,
@@ -96,6 +98,7 @@ class ModelJournal final : public gateway::Journal {
   DiskImage& image_;
   const DiskMood& mood_;
   const uint32_t life_;
+  Random random_;
   const std::function<bool()> effect_;
   std::deque<Job> queue_;
   bool scheduled_ = false;

@@ -27,6 +27,7 @@ enum class Say : uint8_t {
   kDisconnect,
   kEnd,    // Nothing follows (FIN).
   kReset,  // Nothing follows, and what was under way is lost (RST).
+  kWait,   // Not sent: the gateway's door tells that somebody has to wait.
 };
 
 struct Message {

@@ -21,11 +21,13 @@ constexpr Nanos kHealedFor = 45 * kMinute;
 struct Settings {
   gateway::FleetOptions options;
   Promises promises;
+  double accepts_per_second = 0;
 };
 
 Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
   Random random(options.seed, 'S');
   Settings settings;
+  settings.promises.tells_ended_links = true;
   const auto machines = static_cast<double>(drawn.machines);
   if (drawn.faults[static_cast<size_t>(Fault::kFewDoors)]) {
     auto& limits = settings.options.admission;
@@ -39,6 +41,12 @@ Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
   if (drawn.faults[static_cast<size_t>(Fault::kScaledIntervals)]) {
     settings.options.heartbeats_per_second_max =
         machines / (30 + 170 * random.Unit());
+  }
+  if (drawn.faults[static_cast<size_t>(Fault::kAcceptRate)]) {
+    settings.accepts_per_second = 1 + 50 * std::pow(random.Unit(), 3);
+    settings.promises.settle +=
+        static_cast<Nanos>(3 * machines / settings.accepts_per_second) *
+        kSecond;
   }
   return settings;
 }
@@ -55,7 +63,7 @@ class Run final : private NetworkEnds {
         spare_(drawn.machines / 4 + 1),
         network_(timeline_, *this, drawn.machines + spare_, options.seed),
         gateway_({timeline_, recorder_, network_, options.seed,
-                  drawn.machines + spare_},
+                  drawn.machines + spare_, settings_.accepts_per_second},
                  settings_.options),
         director_(
             {timeline_, recorder_, network_, gateway_, agents_, options.seed},
@@ -130,6 +138,9 @@ class Run final : private NetworkEnds {
         return;
       case Due::kGatewayOpen:
         gateway_.Open(entry.generation);
+        return;
+      case Due::kAccept:
+        gateway_.AcceptDue(entry.generation);
         return;
       case Due::kCommit:
         gateway_.CommitDue(entry.generation);

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from mutations import MUTATIONS
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAM = "tests/simulation/muster-simulate"
 SEEDS, DAYS, PATIENCE = 60, 20, 300  # Lives per mutation; machine-days each; seconds.
+MEMORY_MAX = 1 << 30  # Wrong rules may never come to rest.
 
 
 def compile_command(build, source):
@@ -42,7 +44,7 @@ def link_command(build):
 def mutate(mutation, folder):
     text = (ROOT / mutation.file).read_text()
     count = text.count(mutation.old)
-    if count != 1:
+    if count != mutation.times:
         raise LookupError(f"does not apply: {mutation.file} has that piece {count} times")
     source = folder / pathlib.Path(mutation.file).name
     source.write_text(text.replace(mutation.old, mutation.new))
@@ -74,7 +76,8 @@ def judge(mutation, build, link):
         program = build_mutant(mutation, build, link)
         lives = subprocess.run(
             [program, "--seeds", str(SEEDS), "--per-seed", str(DAYS), "--until-violation"],
-            capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+            capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX)))
     except LookupError as error:
         return False, str(error)
     except subprocess.CalledProcessError as error:

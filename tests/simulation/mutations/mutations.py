@@ -1,6 +1,6 @@
 """Rules that are wrong on purpose: each a bug that somebody's users met.
 
-A mutation replaces one piece of the rules, which must occur exactly once. The
+A mutation replaces one piece of the rules, wherever it occurs: `times`. The
 simulation must notice every one (gate.py); one that no longer applies fails the
 gate too: then the rule has changed, and the mutation with it.
 """
@@ -14,6 +14,7 @@ class Mutation:
     old: str
     new: str
     source: str  # Where such a bug was met.
+    times: int = 1  # How often the file has that piece.
 
 
 FLEET = "gateway/fleet/fleet.cc"
@@ -109,9 +110,9 @@ MUTATIONS = [
              "return answer;",
              "wazuh #507: the reaper knew nothing of agents on TCP"),
     Mutation("silent-links-stay", JUDGING,
-             "if (machine.link != nullptr && now >= machine.presence.SilentAt()) {",
-             "if (false) {",
-             "hysteria #1179, webdis #54: half-open connections are kept for hours"),
+             "machine.presence.SilentAt()",
+             "Instant::Never()",
+             "hysteria #1179, webdis #54: half-open connections are kept for hours", times=2),
     Mutation("lease-ignores-the-told-interval", PRESENCE,
              "return std::max(stale_after, 2.5 * interval);",
              "return stale_after;",
@@ -137,10 +138,9 @@ MUTATIONS = [
              "",
              "nats-tcl #33: the storm itself makes clients time out, for hours"),
     Mutation("half-open-for-ever", LINK,
-             "if (!unanswered_.empty() && now - unanswered_.front().sent >=\n"
-             "                                      policy_.lease_intervals * interval_) {",
-             "if (false) {",
-             "wazuh #36743, PatchMon #773: the agent never notices a half-open connection"),
+             "policy_.lease_intervals * interval_",
+             "1000 * interval_",
+             "wazuh #36743, PatchMon #773: the agent never notices a half-open connection", times=2),
     Mutation("greeting-for-ever", LINK,
              "deadline_ = now + policy_.welcome_timeout;",
              "deadline_ = Instant::Never();",
@@ -155,7 +155,7 @@ MUTATIONS = [
              "nats-server #1368: the server must be able to tell clients when to come back"),
     Mutation("silent-after-a-lost-answer", LINK,
              "if (unanswered_.empty()) return heartbeat_at_;",
-             "if (!unanswered_.empty()) return unanswered_.front().sent + policy_.lease_intervals * interval_;\n"
+             "if (!unanswered_.empty()) return Instant::Never();\n"
              "      if (unanswered_.empty()) return heartbeat_at_;",
              "SSM agent: one answer that is lost stops the timer of the next message"),
 ]

@@ -1,0 +1,111 @@
+// Who stands before the gateway's door: connections that its host has answered
+// and its process has not accepted yet.
+
+#ifndef MUSTER_TESTS_SIMULATION_ACCEPT_QUEUE_H_
+#define MUSTER_TESTS_SIMULATION_ACCEPT_QUEUE_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "libprotocol/base/token_bucket.h"
+#include "tests/simulation/network.h"
+
+namespace muster::simulation {
+
+struct Arrival {
+  uint32_t agent;
+  ConnectionId id;
+  Message message;
+};
+
+// AcceptQueue lets in so many a second, as gateway/rpc/acceptor does. Who finds
+// it full tries again as TCP does, twice as long after each time.
+class AcceptQueue {
+ public:
+  explicit AcceptQueue(double per_second)
+      : rate_(per_second, std::max(1.0, per_second / 10)),
+        // As much as is let in within four seconds.
+        places_(std::max<size_t>(4, static_cast<size_t>(4 * per_second))) {}
+
+  // A connection arrives.
+  void Arrive(Arrival arrival, Nanos now) {
+    Knock({now, kSecond, std::move(arrival)}, now);
+  }
+
+  struct Accepted {
+    Arrival arrival;
+    bool waited;  // For the rate.
+  };
+  // Accepts the next, if somebody is there and it is not too soon. Those who
+  // have given up, says `gone`, do not try again.
+  template <typename Gone>
+  std::optional<Accepted> Next(Nanos now, Gone gone) {
+    for (Outside& one : std::exchange(outside_, {})) {
+      if (one.at > now) {
+        outside_.push_back(std::move(one));
+      } else if (!gone(one.arrival)) {
+        Knock(std::move(one), now);
+      }
+    }
+    if (queue_.empty() || Wait(now) > 0) {
+      late_ |= !queue_.empty();
+      return std::nullopt;
+    }
+    rate_.Take(InstantOf(now));
+    Accepted next{std::move(queue_.front()), std::exchange(late_, false)};
+    queue_.pop_front();
+    return next;
+  }
+  // When Next() may have somebody; kNever: when nobody comes.
+  Nanos Due(Nanos now) {
+    Nanos due = queue_.empty() ? kNever : now + Wait(now);
+    for (const Outside& one : outside_) due = std::min(due, one.at);
+    return due;
+  }
+  void Clear() {
+    queue_.clear();
+    outside_.clear();
+  }
+
+ private:
+  struct Outside {
+    Nanos at;  // When it tries again.
+    Nanos pause;
+    Arrival arrival;
+  };
+
+  static Instant InstantOf(Nanos now) {
+    return Instant::SinceBoot(absl::Nanoseconds(now));
+  }
+  // Whole milliseconds, as poll() counts them.
+  Nanos Wait(Nanos now) {
+    return absl::ToInt64Milliseconds(
+               absl::Ceil(rate_.Wait(InstantOf(now)), absl::Milliseconds(1))) *
+           kMillisecond;
+  }
+  void Knock(Outside one, Nanos now) {
+    if (queue_.size() < places_) {
+      queue_.push_back(std::move(one.arrival));
+      return;
+    }
+    one.at = now + one.pause;
+    one.pause *= 2;
+    outside_.push_back(std::move(one));
+  }
+
+  TokenBucket rate_;
+  const size_t places_;
+  bool late_ = false;
+  std::deque<Arrival> queue_;
+  std::vector<Outside> outside_;
+};
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_ACCEPT_QUEUE_H_
