@@ -19,15 +19,15 @@ Nanos Ledger::OfflineLease(const MachineFacts& m) const {
 void Ledger::StoodStill(Nanos at, Nanos length) {
   // It may have been without time for a moment longer than it was stopped: it
   // looks at itself four times in a blind_gap.
-  const Nanos moment = promises_.blind_gap / 2;
-  if (length + moment > promises_.blind_gap) {
+  const Nanos late = promises_.blind_gap / 2;
+  if (length + late > promises_.blind_gap) {
     disturbed_until_ = at;
-    stood_still_max_ += length + moment;
+    stood_still_max_ += length + late;
   }
   if (length <= promises_.blind_gap) return;
   stood_still_ += length;
   if (length >= promises_.blind_restart) restarted_at_ = at;
-  if (length + moment >= promises_.blind_restart) {
+  if (length + late >= promises_.blind_restart) {
     perhaps_restarted_at_ = at;
   }
   // What came meanwhile is looked at now.
