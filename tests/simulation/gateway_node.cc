@@ -376,6 +376,7 @@ void GatewayNode::Audit() {
     switch (known.machine->record.status) {
       case Status::kOnline:
         ++counted.online;
+        counted.degraded += !known.machine->health.empty();
         break;
       case Status::kStale:
         ++counted.stale;
