@@ -91,13 +91,12 @@ Presence Presence::Restored(const PresencePolicy& policy, Status status,
       p.lapsed_summary_ = "agent was stopped";
     }
   }
-  p.ever_linked_ = !p.verdict_ || p.verdict_->cause != Cause::kNeverConnected;
   return p;
 }
 
 void Presence::LinkOpened(Instant now) {
   link_open_ = true;
-  ever_linked_ = true;
+  relinked_ = status_ == Status::kStale && !contested_;
   heard_from_ = now;
   grace_end_.reset();
   promise_end_.reset();
@@ -136,7 +135,7 @@ std::optional<StatusChange> Presence::Goodbye(Instant now,
   Verdict verdict{notice.domain, notice.cause, Confidence::kProven,
                   std::move(notice.summary)};
   if (status_ == Status::kStale) {
-    verdict_ = std::move(verdict);
+    Replace(std::move(verdict));
     return std::nullopt;
   }
   return MoveTo(Status::kStale, std::move(verdict));
@@ -148,7 +147,7 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
   }
   if (status_ == Status::kStale && now >= OfflineDeadline()) {
     // What is known stays known: time alone adds no cause.
-    std::optional<Verdict> verdict = verdict_;
+    std::optional<Verdict> verdict = relinked_ ? SilenceVerdict(now) : verdict_;
     if (promise_end_ && verdict && !lapsed_summary_.empty()) {
       verdict->summary = lapsed_summary_;
     }
@@ -188,7 +187,7 @@ void Presence::Postpone(Instant until) {
 void Presence::Hold(absl::Duration hold, Verdict verdict) {
   if (status_ != Status::kStale) return;
   hold_ = hold;
-  verdict_ = std::move(verdict);
+  Replace(std::move(verdict));
 }
 
 std::optional<StatusChange> Presence::Contest(Verdict verdict) {
@@ -196,7 +195,7 @@ std::optional<StatusChange> Presence::Contest(Verdict verdict) {
   if (status_ != Status::kStale) {
     return MoveTo(Status::kStale, std::move(verdict));
   }
-  verdict_ = std::move(verdict);
+  Replace(std::move(verdict));
   return std::nullopt;
 }
 
@@ -248,8 +247,13 @@ std::optional<StatusChange> Presence::MoveTo(Status to,
   if (to == status_) return std::nullopt;
   const StatusChange change{status_, to, verdict};
   status_ = to;
-  verdict_ = std::move(verdict);
+  Replace(std::move(verdict));
   return change;
+}
+
+void Presence::Replace(std::optional<Verdict> verdict) {
+  verdict_ = std::move(verdict);
+  relinked_ = false;
 }
 
 }  // namespace muster::gateway

@@ -178,6 +178,7 @@ class Presence {
   Instant OfflineDeadline() const;
   Verdict SilenceVerdict(Instant now) const;
   std::optional<StatusChange> MoveTo(Status to, std::optional<Verdict> verdict);
+  void Replace(std::optional<Verdict> verdict);
 
   const PresencePolicy* policy_;
   Status status_;
@@ -188,7 +189,8 @@ class Presence {
   Instant heard_from_;
   Instant echoed_from_;
   bool link_open_ = false;
-  bool ever_linked_ = false;
+  // A link was accepted since the verdict was made: that is not why it is away.
+  bool relinked_ = false;
   // Set while the grace of a lost link runs.
   std::optional<Instant> grace_end_;
   // Set while a goodbye holds: offline then, whatever the leases say.

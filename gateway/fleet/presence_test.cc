@@ -58,6 +58,24 @@ TEST(PresenceTest, ANewbornIsStaleAndHasNeverConnected) {
   EXPECT_EQ(b.presence.verdict()->cause, Cause::kNeverConnected);
 }
 
+TEST(PresenceTest, WhoseLinkWasAcceptedIsNotSaidToHaveNeverConnected) {
+  Bench b;
+  b.presence.LinkOpened(T(1));
+  EXPECT_EQ(b.StatusAt(T(121)), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict()->summary, "silent, link not closed");
+}
+
+TEST(PresenceTest, WhoCameBackAfterAGoodbyeIsNotAwayForThatReason) {
+  Bench b;
+  b.Connect(T(0));
+  (void)b.presence.Goodbye(
+      T(10), {.cause = Cause::kHostRebooted, .back_within = absl::Minutes(5)});
+  b.presence.LinkLost(T(11), LinkLoss::kPlain);
+  b.presence.LinkOpened(T(60));
+  EXPECT_EQ(b.StatusAt(T(180)), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict()->cause, Cause::kUndetermined);
+}
+
 TEST(PresenceTest, ALinkAloneMakesNobodyOnlineTheFirstEchoDoes) {
   Bench b;
   b.presence.LinkOpened(T(1));

@@ -81,8 +81,9 @@ class PresenceTest(muster_e2e.TestCase):
             self.wait_status(gateway, agent.agent_id, "online", 20)
         for agent in rack[3:]:
             self.wait_status(gateway, agent.agent_id, "offline", 10)
-        self.assertEqual(gateway.query("SELECT machines FROM incidents WHERE closed_at_us>0"),
-                         [(6,)])
+        self.wait_until(
+            lambda: gateway.query("SELECT machines FROM incidents WHERE closed_at_us>0") == [(6,)],
+            5, "the incident is closed, in the store too")
 
 
 if __name__ == "__main__":
