@@ -134,8 +134,8 @@ void EnrollmentHandlers::Certify(const Caller& caller, std::string csr_pem,
         response.set_certificate_pem(*certificate);
         response.set_ca_pem(authority_.ca_pem());
         response.set_endpoint(addresses_.FleetEndpoint(authority));
-        *response.mutable_heartbeat_interval() =
-            wire::ToProto(fleet_.HeartbeatInterval());
+        *response.mutable_heartbeat_interval() = wire::ToProto(
+            fleet_.HeartbeatInterval(*fleet_.machines().Find(id)));
         reply(std::move(response));
       });
 }

@@ -266,7 +266,7 @@ void HistoryHandlers::Watch(const Caller& caller,
                 response.set_missed(answer->missed);
                 response.set_status(ToProto(machine->record.status));
                 *response.mutable_heartbeat_interval() =
-                    wire::ToProto(fleet_.HeartbeatInterval());
+                    wire::ToProto(fleet_.HeartbeatInterval(*machine));
                 reply(std::move(response));
               });
 }

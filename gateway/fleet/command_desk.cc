@@ -327,7 +327,8 @@ void CommandDesk::Sweep(Instant now) {
   while (const std::optional<CommandId> id = deadlines_.PopDue(now)) {
     Open* open = FindOpen(*id);
     if (open == nullptr || IsTerminal(open->record.state)) continue;
-    const Instant due = open->since + PatienceFor(open->record, Lease());
+    const Instant due =
+        open->since + PatienceFor(open->record, LeaseOf(open->record));
     if (now < due) {
       deadlines_.Schedule(*id, due);
       continue;
@@ -386,7 +387,8 @@ void CommandDesk::Remove(Open& open) {
 
 void CommandDesk::Moved(Open& open, Instant now) {
   open.since = now;
-  deadlines_.Schedule(open.record.id, now + PatienceFor(open.record, Lease()));
+  deadlines_.Schedule(open.record.id,
+                      now + PatienceFor(open.record, LeaseOf(open.record)));
 }
 
 void CommandDesk::Save(Open& open) {

@@ -43,11 +43,10 @@ class CommandDesk {
   using Changed = absl::AnyInvocable<void()>;
 
   CommandDesk(EventLoop& loop, Journal& journal, Machines& machines,
-              PresencePolicy policy, Options options)
+              Options options)
       : loop_(loop),
         journal_(journal),
         machines_(machines),
-        policy_(policy),
         options_(options),
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
@@ -164,15 +163,14 @@ class CommandDesk {
                       absl::StatusOr<CommandRecord> stored);
   void AppendOutput(const CommandSpec& spec, OutputRecord output,
                     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
-  absl::Duration Lease() const {
-    return policy_.OfflineLease(policy_.heartbeat_interval);
+  absl::Duration LeaseOf(const CommandRecord& command) const {
+    return machines_.Find(command.agent)->presence.policy().CommandLease();
   }
 
   // Constant after construction.
   EventLoop& loop_;
   Journal& journal_;
   Machines& machines_;
-  const PresencePolicy policy_;
   const Options options_;
 
   absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;

@@ -99,7 +99,7 @@ class CommandDeskTest : public ::testing::Test {
   FakeEventLoop loop_;
   FakeJournal journal_{loop_};
   Machines machines_;
-  CommandDesk desk_{loop_, journal_, machines_, policy_, {}};
+  CommandDesk desk_{loop_, journal_, machines_, {}};
   Machine& machine_ = AddMachine("m");
   FakeLink link_;
   std::optional<absl::StatusOr<CommandRecord>> answer_;
@@ -602,7 +602,7 @@ TEST_F(CommandDeskTest, RestoredCommandsGoOnAndTheirPatienceStartsAnew) {
   Machine& machine = machines.Add(
       journal_.machines.at(AgentId("m")),
       Presence::Restored(policy_, Status::kOnline, {}, {}, loop_.Now()));
-  CommandDesk desk(loop_, journal_, machines, policy_, {});
+  CommandDesk desk(loop_, journal_, machines, {});
   desk.Restore(stored, loop_.Now());
   EXPECT_EQ(desk.NextDeadline(), loop_.Now() + Seconds(30));
   FakeLink link;

@@ -41,6 +41,16 @@ absl::Status TooManyCommands(std::string_view hostname, size_t open,
                   "too_many_commands");
 }
 
+absl::Status TooManySettings(size_t max) {
+  return WithCode(
+      absl::ResourceExhaustedError(fmt::format(
+          "{} different presence settings were given to machines since this "
+          "gateway started, and no more are kept: use some of them, or restart "
+          "the gateway",
+          max)),
+      "too_many_settings");
+}
+
 absl::Status TooManyWatchers(std::string_view watching, size_t max) {
   return WithCode(absl::ResourceExhaustedError(
                       fmt::format("{}, the limit is {}", watching, max)),

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/fleet/journal.h"
+#include "gateway/fleet/presence_settings.h"
 #include "libprotocol/base/event_loop.h"
 
 namespace muster::gateway {
@@ -107,6 +108,7 @@ class FakeJournal final : public Journal {
   std::map<AgentId, std::vector<NoteRecord>> notes;
   std::map<std::string, IncidentRecord> incidents;
   std::vector<BlindRecord> blind;
+  std::map<std::pair<OrgId, AgentId>, PresenceSettings> presence;
   // Every state in which a command was written, in order.
   std::map<CommandId, std::vector<CommandState>> history;
   int puts = 0;
@@ -169,6 +171,12 @@ class FakeJournal final : public Journal {
     it->second.labels = std::move(labels);
   }
   void Keep(const LabelChange& c) { machines[c.agent].labels = c.labels; }
+  void Keep(const PresenceChange& c) {
+    for (const AgentId& agent : c.agents) {
+      PresenceSettings& settings = presence[{c.org, agent}];
+      settings = Edited(settings, c.edit);
+    }
+  }
   void Keep(const NoteRecord& n) { notes[n.agent].push_back(n); }
   void Keep(const IncidentRecord& i) { incidents[i.id] = i; }
   void Keep(const BlindRecord& b) { blind.push_back(b); }

@@ -47,7 +47,8 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
     : loop_(loop),
       journal_(journal),
       options_(options),
-      commands_(loop, journal, machines_, options_.presence, options_.commands),
+      policies_(options_.presence),
+      commands_(loop, journal, machines_, options_.commands),
       history_(loop, journal, machines_, {}),
       events_(options_.events),
       mass_silence_(options_.mass_silence),
@@ -67,20 +68,34 @@ uint64_t Fleet::RunAfter(const std::vector<MachineRecord>& machines) {
 }
 
 void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
-                    std::vector<CommandRecord> open_commands) {
+                    std::vector<CommandRecord> open_commands,
+                    const std::vector<PresenceRecord>& presence) {
   run_ = run;
+  absl::flat_hash_map<AgentId, const PresenceSettings*> own;
+  for (const PresenceRecord& record : presence) {
+    if (record.agent.empty()) {
+      policies_.SetOrg(record.org, record.settings);
+    } else {
+      own[record.agent] = policies_.Keep(record.settings);
+    }
+  }
   const Instant now = loop_.clock().Now();
   const absl::Time wall = loop_.clock().Wall();
   events_.BeginRun(run, wall);
   for (MachineRecord& record : machines) {
+    const auto found = own.find(record.id);
+    const PresenceSettings* settings =
+        found == own.end() ? nullptr : found->second;
+    const PresencePolicy& policy = policies_.For(record.org, settings);
     std::optional<Instant> promise;
     if (record.status == Status::kStale && record.promised_back) {
-      promise = now + std::max(*record.promised_back - wall,
-                               options_.presence.reconnect_grace);
+      promise =
+          now + std::max(*record.promised_back - wall, policy.reconnect_grace);
     }
-    Presence presence = Presence::Restored(options_.presence, record.status,
-                                           record.verdict, promise, now);
-    Machine& machine = machines_.Add(std::move(record), std::move(presence));
+    Machine& machine = machines_.Add(
+        std::move(record), Presence::Restored(policy, record.status,
+                                              record.verdict, promise, now));
+    machine.own_presence = settings;
     machine.durable_sequence = machine.record.transition_sequence;
     if (machine.record.deleted_at) continue;
     Regroup(machine);
@@ -103,7 +118,7 @@ void Fleet::Open() {
   machines_.ForEachLiving([&](Machine& machine) {
     // Until now nobody could have been heard, and each keeps the interval that
     // the former life told it.
-    machine.presence.Told(HeartbeatInterval());
+    machine.presence.Told(HeartbeatInterval(machine));
     machine.presence.Blind(Instant(), now);
     Schedule(machine);
   });
@@ -177,8 +192,9 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
   machine->link_opened_at = now;
   machine->flapping.LinkOpened(now);
   FindFlapping(*machine, now);
+  Adopt(*machine, now);
   machine->presence.LinkOpened(now);
-  machine->presence.Told(HeartbeatInterval());
+  machine->presence.Told(HeartbeatInterval(*machine));
   Heard(*machine, now);
   // Accepting a link waits for no disk.
   history_.Add(machine->link_record);
@@ -187,8 +203,8 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
        {"hostname", record.facts.hostname},
        {"epoch", record.epoch},
        {"address", record.address}});
-  port.SendWelcome(
-      {record.epoch, machine->acknowledgement_sent, HeartbeatInterval()});
+  port.SendWelcome({record.epoch, machine->acknowledgement_sent,
+                    HeartbeatInterval(*machine)});
   commands_.Reconcile(*machine, hello.seen_high, hello.open_commands, now);
   commands_.Dispatch(*machine, now);
   Schedule(*machine);
@@ -224,8 +240,9 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
   const Instant now = loop_.clock().Now();
   Pass(now);
   Heard(*machine, now);
+  Adopt(*machine, now);
   const AcknowledgementNotice answer{++machine->acknowledgement_sent,
-                                     HeartbeatInterval()};
+                                     HeartbeatInterval(*machine)};
   machine->presence.Told(answer.heartbeat_interval);
   if (heartbeat.round_trip) machine->round_trip = heartbeat.round_trip;
   if (heartbeat.sent_at) {
@@ -239,7 +256,7 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
                                .clock_skew = machine->clock_skew});
   }
   if (machine->presence.contested() &&
-      machine->instances.RivalIsGone(now, InstanceLease())) {
+      machine->instances.RivalIsGone(now, InstanceLease(*machine))) {
     EndContest(*machine);
   }
   // An echo must be newer than the last, and of something that was said.
@@ -331,12 +348,19 @@ void Fleet::TurnedAway(BlindReason reason) {
   deafness_.TurnedAway(now, now + options_.deaf_after_refusal, reason);
 }
 
-absl::Duration Fleet::HeartbeatInterval() const {
+absl::Duration Fleet::HeartbeatInterval(const Machine& machine) const {
   // Whoever is online comes back: after a start the fleet is as large as
   // before.
   const uint64_t links = std::max<uint64_t>(open_links_, machines_.online());
-  return ScaledInterval(options_.presence.heartbeat_interval, links,
+  return ScaledInterval(machine.presence.policy().heartbeat_interval, links,
                         options_.heartbeats_per_second_max);
+}
+
+void Fleet::Adopt(Machine& machine, Instant now) {
+  const PresencePolicy& policy = PolicyOf(machine);
+  if (&policy != &machine.presence.policy()) {
+    machine.presence.Adopt(policy, now);
+  }
 }
 
 void Fleet::CloseAllLinks(const Disconnect& why) {

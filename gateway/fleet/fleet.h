@@ -27,6 +27,7 @@
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/presence.h"
+#include "gateway/fleet/presence_settings.h"
 #include "libprotocol/base/event_loop.h"
 
 namespace muster::gateway {
@@ -92,7 +93,8 @@ class Fleet {
   static uint64_t RunAfter(const std::vector<MachineRecord>& machines);
   // Takes over what the store remembers. Nobody is judged until Open().
   void Restore(uint64_t run, std::vector<MachineRecord> machines,
-               std::vector<CommandRecord> open_commands);
+               std::vector<CommandRecord> open_commands,
+               const std::vector<PresenceRecord>& presence = {});
   // Links are accepted from now on: leases begin.
   void Open();
 
@@ -133,6 +135,15 @@ class Fleet {
   // Durable before `done`, and before anybody sees it. NotFound likewise.
   void SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
                  absl::AnyInvocable<void(absl::Status)> done);
+  // Changes what the org has of its own, or each of these machines: for each
+  // machine from its next message on (Presence::Adopt). All or none.
+  // InvalidArgument that names the field, its bound and its value, and a
+  // machine if it is that machine's settings with which it cannot hold.
+  void SetPresence(const OrgId& org, const PresenceEdit& edit,
+                   absl::AnyInvocable<void(absl::Status)> done);
+  void SetPresence(const OrgId& org, const std::vector<AgentId>& agents,
+                   const PresenceEdit& edit,
+                   absl::AnyInvocable<void(absl::Status)> done);
 
   // One line: status, since when, last heard, why. UTC.
   std::string Why(const Machine& machine) const;
@@ -142,6 +153,11 @@ class Fleet {
   const HistoryLog& history() const { return history_; }
   EventLog& events() { return events_; }
   const FleetOptions& options() const { return options_; }
+  const PresencePolicies& policies() const { return policies_; }
+  // Judged by what is set now? If not: from its next message on.
+  bool Adopted(const Machine& machine) {
+    return &PolicyOf(machine) == &machine.presence.policy();
+  }
   uint32_t open_links() const { return open_links_; }
   // True when presence can be vouched for: links are accepted, and have been
   // for more than half of the last half hour.
@@ -166,8 +182,8 @@ class Fleet {
   // When the loop last looked at itself. Older than presence.blind_gap: it
   // stands still.
   Instant last_turn() const { return last_turn_; }
-  // Told to every agent: how often to speak.
-  absl::Duration HeartbeatInterval() const;
+  // Told to the agent: how often to speak.
+  absl::Duration HeartbeatInterval(const Machine& machine) const;
 
   // Ends every link; agents come back by themselves.
   void CloseAllLinks(const Disconnect& why);
@@ -192,7 +208,7 @@ class Fleet {
   std::optional<Disconnect> CheckInstance(Machine& machine,
                                           const Instance& hello, Instant now);
   // Who has been silent for so long does not hold an identity any more.
-  absl::Duration InstanceLease() const;
+  absl::Duration InstanceLease(const Machine& machine) const;
   void Contest(Machine& machine);
   void EndContest(Machine& machine);
   // Remembers, and logs, what is no change of status.
@@ -217,6 +233,14 @@ class Fleet {
   void NoteAbsence(Instant now);
   uint64_t NextEpoch(const Machine& machine, uint64_t last_epoch);
   void Heard(Machine& machine, Instant now);
+  // What is set for it at this moment.
+  const PresencePolicy& PolicyOf(const Machine& machine) {
+    return policies_.For(machine.record.org, machine.own_presence);
+  }
+  // A hello or heartbeat: what is set holds from now on.
+  void Adopt(Machine& machine, Instant now);
+  // Whether the org may have these; see SetPresence().
+  absl::Status CheckOrg(const OrgId& org, const PresenceSettings& wished);
   // When the machine must be judged, or its link be found dead.
   static Instant NextLook(const Machine& machine);
   void Schedule(Machine& machine);
@@ -246,6 +270,7 @@ class Fleet {
   Journal& journal_;
   const FleetOptions options_;
 
+  PresencePolicies policies_;
   Machines machines_;
   CommandDesk commands_;
   HistoryLog history_;

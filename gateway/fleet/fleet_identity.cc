@@ -37,8 +37,10 @@ Verdict Interrupted(const Instance& before, const Instance& after) {
 
 }  // namespace
 
-absl::Duration Fleet::InstanceLease() const {
-  return std::max(options_.presence.stale_after, 2.5 * HeartbeatInterval());
+absl::Duration Fleet::InstanceLease(const Machine& machine) const {
+  return std::max(machine.presence.policy().stale_after,
+                  2.5 * std::max(HeartbeatInterval(machine),
+                                 machine.presence.lease_interval()));
 }
 
 std::optional<Disconnect> Fleet::CheckInstance(Machine& machine,
@@ -46,8 +48,9 @@ std::optional<Disconnect> Fleet::CheckInstance(Machine& machine,
                                                Instant now) {
   Instances& instances = machine.instances;
   const Instance before = instances.present();
-  const auto answer = instances.Hello(
-      hello, now, InstanceLease(), machine.heard_at, machine.link != nullptr);
+  const auto answer =
+      instances.Hello(hello, now, InstanceLease(machine), machine.heard_at,
+                      machine.link != nullptr);
   if (answer == Instances::Answer::kSayAgain) {
     return Disconnect{DisconnectReason::kOverloaded,
                       "another instance of this identity is connected: say "
@@ -140,7 +143,8 @@ void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
   }
   const Instant heard = now - *hello.acknowledged_ago;
   if (heard > *machine.status_changed_at ||
-      heard + options_.presence.OfflineLease(HeartbeatInterval()) <=
+      heard + machine.presence.policy().OfflineLease(
+                  HeartbeatInterval(machine)) <=
           *machine.status_changed_at) {
     return;
   }

@@ -14,7 +14,8 @@ namespace muster::gateway {
 
 void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
   Machine& added = machines_.Add(
-      machine, Presence::Newborn(options_.presence, loop_.clock().Now()));
+      machine, Presence::Newborn(policies_.For(machine.org, nullptr),
+                                 loop_.clock().Now()));
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
   Regroup(added);
   Schedule(added);

@@ -349,10 +349,10 @@ TEST_F(FleetTest, TheToldIntervalGrowsWithTheFleetAndSoDoesTheLease) {
   std::vector<FakeLink> links(4);
   const AgentId first = Admit("m0");
   Connect(first, links[0]);
-  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(30));
+  EXPECT_EQ(fleet_->HeartbeatInterval(Of(first)), Seconds(30));
   for (size_t i = 1; i < links.size(); ++i)
     Connect(Admit(fmt::format("m{}", i)), links[i]);
-  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(80));
+  EXPECT_EQ(fleet_->HeartbeatInterval(Of(first)), Seconds(80));
   EXPECT_TRUE(Beat(first, links[0].welcome->epoch));
   loop_.Advance(Seconds(200) - kTick);
   EXPECT_EQ(StatusOf(first), Status::kOnline);

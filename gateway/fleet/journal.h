@@ -24,11 +24,17 @@ struct LabelChange {
   Labels labels;
 };
 
+struct PresenceChange {
+  OrgId org;
+  std::vector<AgentId> agents;  // An empty one stands for the org itself.
+  PresenceEdit edit;
+};
+
 // One thing to remember. Several make one transaction. A MachineRecord does not
 // change the labels of a machine that is stored, a LabelChange only those.
 using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
                             CommandRecord, LastHeard, LabelChange, NoteRecord,
-                            IncidentRecord, BlindRecord>;
+                            IncidentRecord, BlindRecord, PresenceChange>;
 
 // Journal writes in the order of its calls. Called on the fleet loop; never
 // blocks; every `done` runs once, later, on that loop, after the write is

@@ -30,6 +30,9 @@ namespace muster::gateway {
 struct Machine {
   MachineRecord record;
   Presence presence;
+  // What it has of its own in place of its org's; nullptr: nothing. Kept by
+  // PresencePolicies. `presence` follows with its next message.
+  const PresenceSettings* own_presence = nullptr;
 
   // The newest accepted link, while it is open.
   LinkPort* link = nullptr;

@@ -72,6 +72,12 @@ absl::Duration PresencePolicy::OfflineLease(absl::Duration interval) const {
   return std::max(offline_after, 4 * interval);
 }
 
+absl::Duration PresencePolicy::CommandLease() const {
+  return offline_after < absl::InfiniteDuration()
+             ? OfflineLease(heartbeat_interval)
+             : std::max(stale_after, 4 * heartbeat_interval);
+}
+
 Presence Presence::Newborn(const PresencePolicy& policy, Instant now) {
   Presence p(policy, Status::kStale, now);
   p.verdict_ = Verdict{Domain::kUnknown, Cause::kNeverConnected,
@@ -111,6 +117,12 @@ void Presence::LinkLost(Instant now, LinkLoss loss) {
 }
 
 void Presence::Heard(Instant now) { heard_from_ = now; }
+
+void Presence::Adopt(const PresencePolicy& policy, Instant now) {
+  policy_ = &policy;
+  heard_from_ = std::max(heard_from_, now);
+  echoed_from_ = std::max(echoed_from_, now);
+}
 
 void Presence::Told(absl::Duration interval) {
   lease_interval_ = std::max(told_interval_, interval);

@@ -52,9 +52,14 @@ struct PresencePolicy {
   // blind_gap < (offline_after − stale_after) / 2, everything positive.
   absl::Status Validate() const;
 
+  friend bool operator==(const PresencePolicy&,
+                         const PresencePolicy&) = default;
+
   // How long a machine that was told `interval` may be silent.
   absl::Duration StaleLease(absl::Duration interval) const;
   absl::Duration OfflineLease(absl::Duration interval) const;
+  // How long it may be silent before its commands are given up: never for ever.
+  absl::Duration CommandLease() const;
 };
 
 // The longest promise that is believed; see DESIGN "Presence".
@@ -115,6 +120,10 @@ class Presence {
   // Any message of the current link.
   void Heard(Instant now);
 
+  // `policy` holds from this message on: whole leases by it begin at `now`, so
+  // that nobody is worse for the change alone. It must outlive the object.
+  void Adopt(const PresencePolicy& policy, Instant now);
+
   // The answer to a hello or heartbeat tells the agent to speak this often. It
   // may miss one answer, so a shorter interval counts from the second on.
   void Told(absl::Duration interval);
@@ -157,6 +166,10 @@ class Presence {
 
   // When an open link has been silent for so long that it must be dead.
   Instant SilentAt() const { return heard_from_ + OfflineLease(); }
+
+  const PresencePolicy& policy() const { return *policy_; }
+  // The larger of the last two intervals told.
+  absl::Duration lease_interval() const { return lease_interval_; }
 
   Status status() const { return status_; }
   const std::optional<Verdict>& verdict() const { return verdict_; }

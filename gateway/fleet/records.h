@@ -73,6 +73,36 @@ struct Verdict {
 
 using Labels = std::map<std::string, std::string>;
 
+// What an org, or one machine, has of its own in place of what holds for all
+// (presence.h). Absent: inherited.
+struct PresenceSettings {
+  std::optional<absl::Duration> heartbeat_interval;
+  std::optional<absl::Duration> stale_after;
+  std::optional<absl::Duration> offline_after;  // Infinite: never.
+  std::optional<absl::Duration> reconnect_grace;
+
+  friend bool operator==(const PresenceSettings&,
+                         const PresenceSettings&) = default;
+};
+using PresenceField = std::optional<absl::Duration> PresenceSettings::*;
+
+// A change of some of them: those in `set` get its values, those in `reset` are
+// inherited again, the others stay.
+struct PresenceEdit {
+  PresenceSettings set;
+  std::vector<PresenceField> reset;
+};
+
+// The settings of a machine; of the org itself if `agent` is empty.
+struct PresenceRecord {
+  OrgId org;
+  AgentId agent;
+  PresenceSettings settings;
+
+  friend bool operator==(const PresenceRecord&,
+                         const PresenceRecord&) = default;
+};
+
 enum class RuntimeKind : uint8_t {
   kUnspecified = 0,
   kProcess = 1,

@@ -38,7 +38,10 @@ class FleetTest : public ::testing::Test {
     }
     fleet_.reset();
     fleet_ = std::make_unique<Fleet>(loop_, journal_, options);
-    fleet_->Restore(++run_, std::move(machines), std::move(commands));
+    std::vector<PresenceRecord> presence;
+    for (const auto& [of, settings] : journal_.presence)
+      presence.push_back({of.first, of.second, settings});
+    fleet_->Restore(++run_, std::move(machines), std::move(commands), presence);
     fleet_->Open();
   }
   // A machine that the store has admitted.

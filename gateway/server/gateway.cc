@@ -111,6 +111,8 @@ absl::Status Gateway::OpenStore() {
                    store->BeginRun(Fleet::RunAfter(machines), clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
                    store->LoadOpenCommands());
+  ASSIGN_OR_RETURN(const std::vector<PresenceRecord> presence,
+                   store->LoadPresence());
   Log(kInfo, "store opened",
       {{"path", path}, {"machines", machines.size()}, {"run", run}});
 
@@ -129,7 +131,7 @@ absl::Status Gateway::OpenStore() {
   journal_ = std::make_unique<StoreJournal>(*store_);
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, config_.fleet);
   OnLoop([&](Fleet& fleet) {
-    fleet.Restore(run, std::move(machines), std::move(commands));
+    fleet.Restore(run, std::move(machines), std::move(commands), presence);
   });
   return absl::OkStatus();
 }

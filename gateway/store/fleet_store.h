@@ -124,6 +124,12 @@ class FleetStore {
   // NotFound for an unknown machine.
   virtual absl::Status SetLabels(const AgentId& agent,
                                  const Labels& labels) = 0;
+  // What orgs and machines have of their own, by org, the org's own first.
+  virtual absl::StatusOr<std::vector<PresenceRecord>> LoadPresence() = 0;
+  // Edits what the machine has of its own, or the org if `agent` is empty.
+  // NotFound for an unknown machine.
+  virtual absl::Status EditPresence(const OrgId& org, const AgentId& agent,
+                                    const PresenceEdit& edit) = 0;
   // Machines that are not stored are skipped.
   virtual absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>>) = 0;

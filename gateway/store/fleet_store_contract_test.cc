@@ -345,6 +345,40 @@ TEST_P(FleetStoreContract, LabelsChangeOnlyByThemselves) {
             absl::StatusCode::kNotFound);
 }
 
+TEST_P(FleetStoreContract, PresenceSettingsAreEditedFieldByField) {
+  PresenceEdit first, second;
+  first.set.heartbeat_interval = absl::Milliseconds(1500);
+  first.set.offline_after = absl::InfiniteDuration();
+  second.set.stale_after = absl::Seconds(9);
+  second.reset = {&PresenceSettings::heartbeat_interval};
+  const OrgId acme("acme");
+  for (const AgentId& whose : {AgentId("m2"), AgentId()}) {
+    ASSERT_TRUE(store_->EditPresence(acme, whose, first).ok());
+    ASSERT_TRUE(store_->EditPresence(acme, whose, second).ok());
+  }
+  ASSERT_TRUE(store_->EditPresence(acme, AgentId("m1"), first).ok());
+  Reopen();
+  PresenceSettings both = first.set;
+  both.heartbeat_interval.reset();
+  both.stale_after = absl::Seconds(9);
+  EXPECT_THAT(*store_->LoadPresence(),
+              ElementsAre(PresenceRecord{acme, AgentId(), both},
+                          PresenceRecord{acme, AgentId("m1"), first.set},
+                          PresenceRecord{acme, AgentId("m2"), both}));
+}
+
+TEST_P(FleetStoreContract, PresenceSettingsThatAreAllInheritedAreNone) {
+  PresenceEdit set, reset;
+  set.set.stale_after = absl::Seconds(9);
+  reset.reset = {&PresenceSettings::stale_after};
+  ASSERT_TRUE(store_->EditPresence(OrgId("acme"), AgentId("m1"), set).ok());
+  ASSERT_TRUE(store_->EditPresence(OrgId("acme"), AgentId("m1"), reset).ok());
+  EXPECT_THAT(*store_->LoadPresence(), IsEmpty());
+  EXPECT_EQ(
+      CodeOf(store_->EditPresence(OrgId("acme"), AgentId("nobody"), reset)),
+      absl::StatusCode::kNotFound);
+}
+
 TEST_P(FleetStoreContract, AWriteOfAnOlderEpochNeverTakesEffect) {
   MachineRecord newer = Machine("m1");
   newer.status = Status::kOnline;

@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/presence_settings.h"
 #include "gateway/store/store_rules.h"
 #include "libprotocol/base/check.h"
 #include "libprotocol/base/status_macros.h"
@@ -157,6 +158,28 @@ absl::Status MemoryFleetStore::SetLabels(const AgentId& agent,
   MachineRecord changed = machines_.at(agent);
   changed.labels = labels;
   Put(machines_, agent, std::move(changed));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<PresenceRecord>> MemoryFleetStore::LoadPresence() {
+  RETURN_IF_ERROR(error());
+  std::vector<PresenceRecord> all;
+  for (const auto& [whose, settings] : presence_) {
+    if (settings == PresenceSettings()) continue;
+    all.push_back({whose.first, whose.second, settings});
+  }
+  return all;
+}
+
+absl::Status MemoryFleetStore::EditPresence(const OrgId& org,
+                                            const AgentId& agent,
+                                            const PresenceEdit& edit) {
+  RETURN_IF_ERROR(error());
+  if (!agent.empty()) RETURN_IF_ERROR(CheckMachine(agent));
+  const std::pair whose(org, agent);
+  const auto it = presence_.find(whose);
+  Put(presence_, whose,
+      Edited(it == presence_.end() ? PresenceSettings() : it->second, edit));
   return absl::OkStatus();
 }
 

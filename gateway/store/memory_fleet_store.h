@@ -40,6 +40,9 @@ class MemoryFleetStore final : public FleetStore {
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
   absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
+  absl::StatusOr<std::vector<PresenceRecord>> LoadPresence() override;
+  absl::Status EditPresence(const OrgId& org, const AgentId& agent,
+                            const PresenceEdit& edit) override;
   absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;
@@ -119,6 +122,7 @@ class MemoryFleetStore final : public FleetStore {
   std::map<int, uint64_t> run_;  // One entry, so that it can be undone.
   std::map<AgentId, MachineRecord> machines_;
   std::map<AgentId, absl::Time> last_heard_;
+  std::map<std::pair<OrgId, AgentId>, PresenceSettings> presence_;
   std::map<std::pair<AgentId, uint64_t>, TransitionRecord> transitions_;
   std::map<std::pair<AgentId, uint64_t>, LinkRecord> links_;
   // By agent and order of arrival.

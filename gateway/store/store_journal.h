@@ -78,6 +78,12 @@ class StoreJournal final : public Journal {
     absl::Status operator()(const LabelChange& c) {
       return store.SetLabels(c.agent, c.labels);
     }
+    absl::Status operator()(const PresenceChange& c) {
+      for (const AgentId& agent : c.agents) {
+        RETURN_IF_ERROR(store.EditPresence(c.org, agent, c.edit));
+      }
+      return absl::OkStatus();
+    }
     absl::Status operator()(const NoteRecord& n) { return store.AddNote(n); }
     absl::Status operator()(const IncidentRecord& i) {
       return store.PutIncident(i);

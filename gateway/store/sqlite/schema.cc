@@ -228,7 +228,20 @@ CREATE INDEX IF NOT EXISTS incidents_by_org
 CREATE INDEX IF NOT EXISTS incidents_by_age ON incidents(closed_at_us);
 )sql";
 
-constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}};
+constexpr char kVersion3[] = R"sql(
+-- What orgs and machines have of their own.
+CREATE TABLE presence_settings(
+  org TEXT NOT NULL,
+  agent TEXT NOT NULL,               -- Empty: the org itself.
+  heartbeat_interval_us INTEGER,     -- NULL: inherited.
+  stale_after_us INTEGER,
+  offline_after_us INTEGER,
+  reconnect_grace_us INTEGER,
+  PRIMARY KEY(org, agent)
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3}};
 
 }  // namespace
 

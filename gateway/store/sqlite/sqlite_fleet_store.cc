@@ -169,6 +169,7 @@ SqliteFleetStore::StoredBytes() {
       Statement sizes,
       db_->Prepare(
           "SELECT CASE s.tbl_name WHEN 'last_heard' THEN 'machines' "
+          "WHEN 'presence_settings' THEN 'machines' "
           "WHEN 'command_specs' THEN 'commands' "
           "WHEN 'idempotency_keys' THEN 'commands' "
           "WHEN 'enrollments' THEN 'tokens' ELSE s.tbl_name END AS kind, "

@@ -43,6 +43,9 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
   absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
+  absl::StatusOr<std::vector<PresenceRecord>> LoadPresence() override;
+  absl::Status EditPresence(const OrgId& org, const AgentId& agent,
+                            const PresenceEdit& edit) override;
   absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;

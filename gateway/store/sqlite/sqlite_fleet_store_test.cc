@@ -229,6 +229,16 @@ TEST(Migrations, ADatabaseOfVersion1KeepsItsDataAndGetsTodaysShape) {
   ExpectWholeAndOfToday(DatabaseOf(dir, 1));
 }
 
+TEST(Migrations, ADatabaseOfVersion2KeepsItsDataAndGetsTodaysShape) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(dir, 2));
+  const auto store = OpenStore(dir.File("muster.db"));
+  EXPECT_THAT(*store->ListNotes(AgentId("m-1"), 9), SizeIs(1));
+  EXPECT_THAT(*store->ListBlindIntervals(9), SizeIs(1));
+  EXPECT_THAT(*store->ListIncidents(OrgId("default"), 9), SizeIs(1));
+  EXPECT_THAT(*store->LoadPresence(), SizeIs(0));
+}
+
 TEST(Migrations, SoDoesOneThatHeldAPartOfVersion2AndCalledItselfVersion1) {
   TempDir dir;
   ExpectWholeAndOfToday(DatabaseOf(

@@ -1,6 +1,7 @@
 // Machines, their registration and tokens.
 
 #include "fmt/format.h"
+#include "gateway/fleet/presence_settings.h"
 #include "gateway/store/sqlite/columns.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 #include "gateway/store/store_rules.h"
@@ -127,6 +128,64 @@ absl::Status SqliteFleetStore::SetLabels(const AgentId& agent,
                    db_->Prepare("UPDATE machines SET labels=$2 WHERE id=$1"));
   RETURN_IF_ERROR(set.Bind(agent, json).Run());
   return db_->changes() == 1 ? absl::OkStatus() : UnknownMachine(agent);
+}
+
+// --- Presence settings ------------------------------------------------------
+
+absl::StatusOr<std::vector<PresenceRecord>> SqliteFleetStore::LoadPresence() {
+  ASSIGN_OR_RETURN(
+      Statement select,
+      db_->Prepare("SELECT org, agent, heartbeat_interval_us, stale_after_us, "
+                   "offline_after_us, reconnect_grace_us "
+                   "FROM presence_settings ORDER BY org, agent"));
+  std::vector<PresenceRecord> records;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return records;
+    PresenceRecord& r = records.emplace_back();
+    PresenceSettings& s = r.settings;
+    select.Read(r.org, r.agent, s.heartbeat_interval, s.stale_after,
+                s.offline_after, s.reconnect_grace);
+  }
+}
+
+absl::Status SqliteFleetStore::EditPresence(const OrgId& org,
+                                            const AgentId& agent,
+                                            const PresenceEdit& edit) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  if (!agent.empty()) {
+    ASSIGN_OR_RETURN(Statement known,
+                     db_->Prepare("SELECT 1 FROM machines WHERE id=$1"));
+    ASSIGN_OR_RETURN(const bool exists, known.Bind(agent).Step());
+    if (!exists) return UnknownMachine(agent);
+  }
+  ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Prepare("SELECT heartbeat_interval_us, stale_after_us, "
+                   "offline_after_us, reconnect_grace_us "
+                   "FROM presence_settings WHERE org=$1 AND agent=$2"));
+  PresenceSettings s;
+  ASSIGN_OR_RETURN(const bool found, find.Bind(org, agent).Step());
+  if (found) {
+    find.Read(s.heartbeat_interval, s.stale_after, s.offline_after,
+              s.reconnect_grace);
+  }
+  s = Edited(s, edit);
+  ASSIGN_OR_RETURN(
+      Statement erase,
+      db_->Prepare("DELETE FROM presence_settings WHERE org=$1 AND agent=$2"));
+  RETURN_IF_ERROR(erase.Bind(org, agent).Run());
+  if (s != PresenceSettings()) {
+    ASSIGN_OR_RETURN(
+        Statement put,
+        db_->Prepare("INSERT INTO presence_settings(org, agent, "
+                     "heartbeat_interval_us, stale_after_us, offline_after_us, "
+                     "reconnect_grace_us) VALUES($1, $2, $3, $4, $5, $6)"));
+    RETURN_IF_ERROR(put.Bind(org, agent, s.heartbeat_interval, s.stale_after,
+                             s.offline_after, s.reconnect_grace)
+                        .Run());
+  }
+  return txn.Commit();
 }
 
 absl::Status SqliteFleetStore::PutLastHeard(
