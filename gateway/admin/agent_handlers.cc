@@ -11,27 +11,24 @@
 #include "libprotocol/wire/validation.h"
 
 namespace muster::gateway {
-namespace {
 
-absl::StatusOr<MachineFilter> ToFilter(const OrgId& org,
-                                       const v1::ListAgentsRequest& request) {
-  MachineFilter filter{.org = org,
-                       .statuses = {},
-                       .hostname_glob = request.hostname(),
-                       .labels = {}};
-  for (const int status : request.status()) {
+absl::StatusOr<MachineFilter> ToFilter(
+    const OrgId& org, const google::protobuf::RepeatedField<int>& statuses,
+    const std::string& hostname,
+    const google::protobuf::RepeatedPtrField<std::string>& labels) {
+  MachineFilter filter{
+      .org = org, .statuses = {}, .hostname_glob = hostname, .labels = {}};
+  for (const int status : statuses) {
     if (const auto known = ToStatus(static_cast<v1::Status>(status))) {
       filter.statuses.push_back(*known);
     }
   }
-  for (const std::string& text : request.label()) {
+  for (const std::string& text : labels) {
     ASSIGN_OR_RETURN(LabelTerm term, LabelTerm::Parse(text));
     filter.labels.push_back(std::move(term));
   }
   return filter;
 }
-
-}  // namespace
 
 v1::Agent AgentHandlers::Show(const Machine& machine) const {
   v1::Agent agent = ToProto(machine, fleet_.confirmed(machine));
@@ -49,6 +46,14 @@ void AgentHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.ResolveAgent", this, &AgentHandlers::Resolve);
   table.Add("muster.v1.FleetAdmin.DeleteAgent", this, &AgentHandlers::Delete);
   table.Add("muster.v1.FleetAdmin.SetLabels", this, &AgentHandlers::SetLabels);
+  table.Add("muster.v1.FleetAdmin.GetPresence", this,
+            &AgentHandlers::GetPresence);
+  table.Add("muster.v1.FleetAdmin.SetPresence", this,
+            &AgentHandlers::SetPresence);
+  table.Add("muster.v1.FleetAdmin.SetAgentPresence", this,
+            &AgentHandlers::SetAgentPresence);
+  table.Add("muster.v1.FleetAdmin.SetPresenceOfMany", this,
+            &AgentHandlers::SetPresenceOfMany);
 }
 
 void AgentHandlers::List(const Caller& caller,
@@ -58,7 +63,8 @@ void AgentHandlers::List(const Caller& caller,
     reply(s);
     return;
   }
-  const auto filter = ToFilter(caller.org, request);
+  const auto filter = ToFilter(caller.org, request.status(), request.hostname(),
+                               request.label());
   if (!filter.ok()) {
     reply(filter.status());
     return;
@@ -88,13 +94,21 @@ void AgentHandlers::List(const Caller& caller,
 void AgentHandlers::Get(const Caller& caller,
                         const v1::GetAgentRequest& request,
                         Reply<v1::Agent> reply) {
-  const Machine* machine =
-      fleet_.machines().FindLiving(caller.org, AgentId(request.agent_id()));
-  if (machine == nullptr) {
-    reply(NotFound("agent", request.agent_id()));
+  ReplyWith(caller.org, AgentId(request.agent_id()), absl::OkStatus(),
+            std::move(reply));
+}
+
+void AgentHandlers::ReplyWith(const OrgId& org, const AgentId& id,
+                              absl::Status status, Reply<v1::Agent> reply) {
+  const Machine* machine = fleet_.machines().FindLiving(org, id);
+  if (status.ok() && machine == nullptr) status = NotFound("agent", id.str());
+  if (!status.ok()) {
+    reply(status);
     return;
   }
-  reply(Show(*machine));
+  v1::Agent agent = Show(*machine);
+  *agent.mutable_presence() = ShowPresence(*machine);
+  reply(std::move(agent));
 }
 
 void AgentHandlers::Resolve(const Caller& caller,
@@ -160,15 +174,7 @@ void AgentHandlers::SetLabels(const Caller& caller,
   fleet_.SetLabels(caller.org, id, std::move(labels),
                    [this, org = caller.org, id,
                     reply = std::move(reply)](absl::Status status) mutable {
-                     const Machine* now = fleet_.machines().FindLiving(org, id);
-                     if (status.ok() && now == nullptr) {
-                       status = NotFound("agent", id.str());
-                     }
-                     if (!status.ok()) {
-                       reply(status);
-                     } else {
-                       reply(Show(*now));
-                     }
+                     ReplyWith(org, id, std::move(status), std::move(reply));
                    });
 }
 

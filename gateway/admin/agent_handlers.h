@@ -3,12 +3,21 @@
 #ifndef MUSTER_GATEWAY_ADMIN_AGENT_HANDLERS_H_
 #define MUSTER_GATEWAY_ADMIN_AGENT_HANDLERS_H_
 
+#include <string>
+
+#include "absl/status/statusor.h"
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/fleet/fleet.h"
 #include "muster/v1/fleet_admin.pb.h"
 
 namespace muster::gateway {
+
+// What a request selects. InvalidArgument for a label term that is none.
+absl::StatusOr<MachineFilter> ToFilter(
+    const OrgId& org, const google::protobuf::RepeatedField<int>& statuses,
+    const std::string& hostname,
+    const google::protobuf::RepeatedPtrField<std::string>& labels);
 
 // Lives on the fleet loop; `fleet` must outlive it.
 class AgentHandlers {
@@ -27,7 +36,21 @@ class AgentHandlers {
   void Delete(const Caller&, const v1::DeleteAgentRequest&,
               Reply<v1::DeleteAgentResponse>);
   void SetLabels(const Caller&, const v1::SetLabelsRequest&, Reply<v1::Agent>);
+  // Answers with the machine as it is by then, if `status` is OK.
+  void ReplyWith(const OrgId& org, const AgentId& id, absl::Status status,
+                 Reply<v1::Agent> reply);
   v1::Agent Show(const Machine& machine) const;
+
+  // agent_presence.cc
+  void GetPresence(const Caller&, const v1::GetPresenceRequest&,
+                   Reply<v1::EffectivePresence>);
+  void SetPresence(const Caller&, const v1::SetPresenceRequest&,
+                   Reply<v1::EffectivePresence>);
+  void SetAgentPresence(const Caller&, const v1::SetAgentPresenceRequest&,
+                        Reply<v1::Agent>);
+  void SetPresenceOfMany(const Caller&, const v1::SetPresenceOfManyRequest&,
+                         Reply<v1::SetPresenceOfManyResponse>);
+  v1::EffectivePresence ShowPresence(const Machine& machine) const;
 
   Fleet& fleet_;
   const Addresses& addresses_;

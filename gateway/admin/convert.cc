@@ -88,6 +88,29 @@ std::optional<Status> ToStatus(v1::Status status) {
   return static_cast<Status>(status);
 }
 
+PresenceSettings ToSettings(const v1::PresenceSettings& settings) {
+  const auto read = [](const google::protobuf::Duration& value) {
+    const absl::Duration d = wire::FromProto(value);
+    return d < absl::Seconds(wire::kDurationSecondsMax)
+               ? absl::Trunc(d, absl::Microseconds(1))
+               : absl::InfiniteDuration();
+  };
+  PresenceSettings out;
+  if (settings.has_heartbeat_interval()) {
+    out.heartbeat_interval = read(settings.heartbeat_interval());
+  }
+  if (settings.has_stale_after()) {
+    out.stale_after = read(settings.stale_after());
+  }
+  if (settings.has_offline_after()) {
+    out.offline_after = read(settings.offline_after());
+  }
+  if (settings.has_reconnect_grace()) {
+    out.reconnect_grace = read(settings.reconnect_grace());
+  }
+  return out;
+}
+
 Facts ToFacts(const v1::AgentFacts& facts) {
   return {.hostname = facts.hostname(),
           .machine_id = facts.machine_id(),

@@ -33,6 +33,9 @@ std::optional<Shell> ToShell(v1::ShellType shell);
 std::optional<Stream> ToStream(v1::OutputStream stream);
 std::optional<Status> ToStatus(v1::Status status);
 
+// Kept to the microsecond; the longest Duration is without end.
+PresenceSettings ToSettings(const v1::PresenceSettings& settings);
+
 Facts ToFacts(const v1::AgentFacts& facts);
 v1::AgentFacts ToProto(const Facts& facts);
 

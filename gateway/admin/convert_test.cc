@@ -3,7 +3,10 @@
 #include <string>
 
 #include "gateway/fleet/link_port.h"
+#include "gateway/fleet/presence_settings.h"
 #include "gtest/gtest.h"
+#include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/proto_time.h"
 #include "muster/v1/presence.pb.h"
 #include "muster/v1/verdict.pb.h"
 
@@ -76,6 +79,26 @@ TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
              NAMED(BlindReason, kSuspended, BLIND_REASON_SUSPENDED),
              NAMED(BlindReason, kDescriptors, BLIND_REASON_DESCRIPTORS),
              NAMED(BlindReason, kAdmission, BLIND_REASON_ADMISSION)});
+}
+
+TEST(ConvertTest, PresenceSettingsAreThoseOfTheContract) {
+  const auto& message = *v1::PresenceSettings::descriptor();
+  const auto& names = *v1::PresenceSetting_descriptor();
+  EXPECT_EQ(static_cast<size_t>(message.field_count()), kPresenceFields.size());
+  EXPECT_EQ(names.value_count(), message.field_count() + 1);
+  for (int i = 0; i < message.field_count(); ++i) {
+    const auto* field = message.FindFieldByNumber(i + 1);
+    ASSERT_NE(field, nullptr);
+    EXPECT_EQ(wire::EnumText(*names.FindValueByNumber(i + 1)), field->name());
+    v1::PresenceSettings one;
+    *static_cast<google::protobuf::Duration*>(
+        one.GetReflection()->MutableMessage(&one, field)) =
+        wire::ToProto(absl::InfiniteDuration());
+    PresenceSettings expected;
+    expected.*kPresenceFields[static_cast<size_t>(i)].first =
+        absl::InfiniteDuration();
+    EXPECT_EQ(ToSettings(one), expected) << field->name();
+  }
 }
 
 TEST(ConvertTest, ShellsAndStreamsAreThoseOfTheContract) {

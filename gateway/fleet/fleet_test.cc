@@ -369,7 +369,7 @@ TEST_F(FleetTest, AfterARestartTheFleetCountsAsLargeAsItWas) {
     Connect(Admit(fmt::format("m{}", i)), links[i]);
   loop_.RunReady();
   Start(options);
-  EXPECT_EQ(fleet_->HeartbeatInterval(), Seconds(80));
+  EXPECT_EQ(fleet_->HeartbeatInterval(Of(AgentId("m0"))), Seconds(80));
   loop_.Advance(Seconds(200) - kTick);
   EXPECT_EQ(StatusOf(AgentId("m0")), Status::kOnline) << "it was told 80 s";
   loop_.Advance(kTick);

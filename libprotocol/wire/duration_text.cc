@@ -117,4 +117,13 @@ absl::StatusOr<absl::Duration> ParseDurationText(std::string_view text) {
   return negative ? -sum : sum;
 }
 
+std::string DurationOrNeverText(absl::Duration d) {
+  return d < absl::Seconds(kDurationSecondsMax) ? DurationText(d) : "never";
+}
+
+absl::StatusOr<absl::Duration> ParseDurationOrNever(std::string_view text) {
+  if (text == "never") return absl::InfiniteDuration();
+  return ParseDurationText(text);
+}
+
 }  // namespace muster::wire

@@ -20,6 +20,11 @@ std::string DurationText(absl::Duration d);
 // and beyond the bounds of proto_time.h; a number without unit is refused.
 absl::StatusOr<absl::Duration> ParseDurationText(std::string_view text);
 
+// The same for a duration that may be without end, or longer than any message
+// can say: that is "never".
+std::string DurationOrNeverText(absl::Duration d);
+absl::StatusOr<absl::Duration> ParseDurationOrNever(std::string_view text);
+
 }  // namespace muster::wire
 
 #endif  // MUSTER_LIBPROTOCOL_WIRE_DURATION_TEXT_H_

@@ -65,6 +65,12 @@ inline constexpr absl::Duration kTokenTtlMin = absl::Minutes(1);
 inline constexpr absl::Duration kTokenTtlMax = absl::Hours(90 * 24);
 inline constexpr unsigned kTokenUsesMax = 10'000;
 
+// Presence ------------------------------------------------------------------
+
+// Machines whose settings one request may write: one transaction, below 0.2 s
+// of the store. For more, set them for the org.
+inline constexpr unsigned kSelectedMax = 10'000;
+
 // Questions -----------------------------------------------------------------
 
 // Of a long poll: below the idle time of common proxies.

@@ -150,7 +150,7 @@ absl::Status ReadDuration(const Json& value, pb::Duration& out,
     return Expected(path, "a duration such as \"30s\"", value);
   }
   absl::StatusOr<absl::Duration> d =
-      ParseDurationText(value.get_ref<const std::string&>());
+      ParseDurationOrNever(value.get_ref<const std::string&>());
   if (!d.ok()) {
     return absl::InvalidArgumentError(
         fmt::format("{}: {}", path, ToStd(d.status().message())));

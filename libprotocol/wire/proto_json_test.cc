@@ -278,6 +278,17 @@ TEST(DurationTextTest, ADurationThatIsTooLongIsToldFromWhatIsNone) {
   }
 }
 
+TEST(DurationTextTest, TheLongestDurationIsNever) {
+  EXPECT_EQ(DurationOrNeverText(absl::InfiniteDuration()), "never");
+  EXPECT_EQ(DurationOrNeverText(FromProto(ToProto(absl::InfiniteDuration()))),
+            "never");
+  EXPECT_EQ(DurationOrNeverText(absl::Seconds(30)), "30s");
+  EXPECT_EQ(*ParseDurationOrNever("never"), absl::InfiniteDuration());
+  EXPECT_EQ(*ParseDurationOrNever("30s"), absl::Seconds(30));
+  EXPECT_FALSE(ParseDurationOrNever("-never").ok());
+  EXPECT_FALSE(ParseDurationOrNever("Never").ok());
+}
+
 TEST(DurationTextTest, WritingUsesSecondsAndNoMoreDecimalsThanNeeded) {
   EXPECT_EQ(DurationText(absl::Seconds(30)), "30s");
   EXPECT_EQ(DurationText(absl::Milliseconds(-1500)), "-1.5s");

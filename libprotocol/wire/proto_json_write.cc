@@ -151,9 +151,9 @@ void WriteMessage(const pb::Message& message, std::string& out) {
     return WriteTimestamp(static_cast<const pb::Timestamp&>(message), out);
   }
   if (&type == pb::Duration::descriptor()) {
-    return AppendJsonString(
-        DurationText(FromProto(static_cast<const pb::Duration&>(message))),
-        out);
+    return AppendJsonString(DurationOrNeverText(FromProto(
+                                static_cast<const pb::Duration&>(message))),
+                            out);
   }
   out += '{';
   bool first = true;

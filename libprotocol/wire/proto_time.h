@@ -34,6 +34,7 @@ inline absl::Time FromProto(const google::protobuf::Timestamp& t) {
 }
 
 // Durations outside the range, infinite ones included, become its nearest end.
+// In JSON the longest one is "never".
 inline google::protobuf::Duration ToProto(absl::Duration d) {
   d = std::clamp(d, -absl::Seconds(kDurationSecondsMax),
                  absl::Seconds(kDurationSecondsMax));

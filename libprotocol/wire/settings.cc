@@ -163,18 +163,11 @@ Setting DurationSetting(std::string key, std::string help,
                         absl::Duration& value) {
   return {std::move(key), std::move(help),
           [&value](const std::string& text) {
-            if (text == "never") {
-              value = absl::InfiniteDuration();
-              return absl::OkStatus();
-            }
-            const auto parsed = ParseDurationText(text);
+            const auto parsed = ParseDurationOrNever(text);
             if (parsed.ok()) value = *parsed;
             return parsed.status();
           },
-          [&value] {
-            return value == absl::InfiniteDuration() ? "never"
-                                                     : DurationText(value);
-          }};
+          [&value] { return DurationOrNeverText(value); }};
 }
 
 Setting LogLevelSetting(LogLevel& level) {

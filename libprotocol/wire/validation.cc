@@ -220,6 +220,27 @@ absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status ValidatePresenceEdit(
+    const v1::PresenceSettings& set,
+    const google::protobuf::RepeatedField<int>& reset) {
+  const auto& fields = *v1::PresenceSettings::descriptor();
+  bool any = !reset.empty();
+  for (int i = 0; i < fields.field_count(); ++i) {
+    any = any || set.GetReflection()->HasField(set, fields.field(i));
+  }
+  if (!any) return Invalid("set, reset: at least one setting must be named");
+  for (const int number : reset) {
+    const auto* field = fields.FindFieldByNumber(number);
+    if (field == nullptr) {
+      return Invalid("reset: unknown value {}", number);
+    }
+    if (set.GetReflection()->HasField(set, field)) {
+      return Invalid("reset: {} is also in set", field->name());
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
   RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
   if (!v1::ShellType_IsValid(request.shell_type())) {

@@ -43,6 +43,10 @@ bool IsHostnameCharacter(char c);
 absl::Status ValidateFacts(const v1::AgentFacts& facts);
 absl::Status ValidateRegister(const v1::RegisterRequest& request);
 absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request);
+// At least one setting is set or reset, none is both.
+absl::Status ValidatePresenceEdit(
+    const v1::PresenceSettings& set,
+    const google::protobuf::RepeatedField<int>& reset);
 absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request);
 absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
 
