@@ -7,6 +7,7 @@
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "tools/musterctl/age.h"
+#include "tools/musterctl/presence_verbs.h"
 
 namespace muster::ctl {
 namespace {
@@ -190,6 +191,13 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
       {"OS", facts.os()},
       {"Kernel", facts.kernel()},
       {"Architecture", facts.architecture()},
+      {"Heartbeats", PresenceText(agent.presence().heartbeat_interval())},
+      {"Stale after", PresenceText(agent.presence().stale_after())},
+      {"Offline after", PresenceText(agent.presence().offline_after())},
+      {"Reconnect", PresenceText(agent.presence().reconnect_grace())},
+      {"Settings", agent.presence().pending()
+                       ? "these hold from its next heartbeat on"
+                       : ""},
       {"Registered", When(agent.registered_at(), now, zone)},
       {"Replaced by", agent.replaced_by()},
   });

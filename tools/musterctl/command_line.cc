@@ -12,6 +12,7 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/wire/duration_text.h"
 #include "tools/musterctl/agents_verbs.h"
+#include "tools/musterctl/command_line_parts.h"
 #include "tools/musterctl/commands_verbs.h"
 #include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
@@ -20,62 +21,23 @@
 #include "tools/musterctl/login_verbs.h"
 #include "tools/musterctl/run_verb.h"
 #include "tools/musterctl/status_verbs.h"
-#include "tools/musterctl/tokens_verbs.h"
 #include "tools/musterctl/watch_verb.h"
 
 namespace muster::ctl {
 namespace {
 
-// Where the words after `--` and the verb that was chosen come together.
-struct Parse {
-  GlobalFlags flags;
-  std::vector<std::string> words;
-  std::variant<LocalVerb, ApiVerb> verb;
-};
-
-[[noreturn]] void Refuse(std::string text) {
-  throw CLI::ValidationError(std::move(text), CLI::ExitCodes::ValidationError);
-}
-
-[[noreturn]] void Refuse(const std::string& flag, std::string_view text) {
-  Refuse(fmt::format("{}: {}", flag, text));
-}
-
 template <typename T>  // absl::Duration or an optional of it
-CLI::Option* AddDuration(CLI::App* app, const std::string& flag, T& out,
-                         const std::string& help) {
-  return app
-      ->add_option_function<std::string>(
-          flag,
-          [&out, flag](const std::string& text) {
-            const auto d = wire::ParseDurationText(text);
-            if (!d.ok()) Refuse(flag, ToStd(d.status().message()));
-            if (*d < absl::ZeroDuration()) Refuse(flag, text + " is negative");
-            out = *d;
-          },
-          help)
-      ->type_name("DURATION");
-}
-
-CLI::Option* AddWords(CLI::App* app, const std::string& flag,
-                      const google::protobuf::EnumDescriptor* type,
-                      std::function<void(int)> take, const std::string& help) {
-  return app
-      ->add_option_function<std::vector<std::string>>(
-          flag,
-          [type, flag, take](const std::vector<std::string>& words) {
-            for (const auto& word : words) {
-              const std::optional<int> number = EnumNumber(type, word);
-              if (!number) {
-                Refuse(flag, fmt::format("\"{}\" is none of {}", word,
-                                         EnumWords(type)));
-              }
-              take(*number);
-            }
-          },
-          help)
-      ->type_name(EnumWords(type))
-      ->delimiter(',');
+void AddDurationTo(CLI::App* app, const std::string& flag, T& out,
+                   const std::string& help) {
+  AddParsed(
+      app, flag,
+      [&out, flag](const std::string& text) {
+        const auto d = wire::ParseDurationText(text);
+        if (!d.ok()) Refuse(flag, ToStd(d.status().message()));
+        if (*d < absl::ZeroDuration()) Refuse(flag, text + " is negative");
+        out = *d;
+      },
+      help, "DURATION");
 }
 
 template <typename Enum>
@@ -86,49 +48,6 @@ CLI::Option* AddEnum(CLI::App* app, const std::string& flag,
              app, flag, type, [&out](int n) { out = static_cast<Enum>(n); },
              help)
       ->expected(1);
-}
-
-template <typename Enum>
-CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
-                      const google::protobuf::EnumDescriptor* type,
-                      std::vector<Enum>& out, const std::string& help) {
-  return AddWords(
-      app, flag, type, [&out](int n) { out.push_back(static_cast<Enum>(n)); },
-      help);
-}
-
-void AddNoHeaders(CLI::App* verb, bool& header) {
-  verb->add_flag_callback(
-      "--no-headers", [&header] { header = false; }, "no line of titles");
-}
-
-CLI::App* AddLongVerb(CLI::App* parent, const std::string& name,
-                      const std::string& help, const std::string& footer) {
-  CLI::App* verb = parent->add_subcommand(name, help);
-  return verb->footer(footer + "\n\nFlags of every verb: musterctl --help");
-}
-
-CLI::App* AddVerb(CLI::App* parent, const std::string& name,
-                  const std::string& help, const std::string& example) {
-  return AddLongVerb(parent, name, help, "Example:\n  " + example);
-}
-
-CLI::App* AddNoun(CLI::App& app, const std::string& name,
-                  const std::string& alias, const std::string& help) {
-  CLI::App* noun = app.add_subcommand(name, help)->alias(alias);
-  noun->require_subcommand(1);
-  noun->footer("Each has an example: musterctl " + name + " VERB --help");
-  return noun;
-}
-
-// The verb's options live as long as the closure that runs it.
-template <typename Options, typename Function>
-void Bind(CLI::App* app, Parse& parse, std::shared_ptr<Options> options,
-          Function run) {
-  app->callback([&parse, options, run] {
-    parse.verb =
-        ApiVerb([options, run](Tool& tool) { return run(tool, *options); });
-  });
 }
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
@@ -165,8 +84,8 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
          },
          "colour of the status word [auto; NO_COLOR]")
       ->type_name("auto|always|never");
-  AddDuration(&app, "--timeout", flags.timeout,
-              "how long one call may take [30s]");
+  AddDurationTo(&app, "--timeout", flags.timeout,
+                "how long one call may take [30s]");
 }
 
 void AddLogin(CLI::App& app, Parse& parse) {
@@ -209,12 +128,12 @@ void AddAgentsWait(CLI::App* agents, Parse& parse) {
   wait->add_option("AGENT", options->agent)->required();
   AddEnum(wait, "--for", v1::Status_descriptor(), options->status,
           "what to wait for [online]");
-  AddDuration(wait, "--timeout", options->timeout, "how long [30s]");
+  AddDurationTo(wait, "--timeout", options->timeout, "how long [30s]");
   Bind(wait, parse, options, AgentsWait);
 }
 
 void AddPast(CLI::App* verb, PastOptions& past) {
-  AddDuration(verb, "--since", past.since, "only the last so long");
+  AddDurationTo(verb, "--since", past.since, "only the last so long");
   verb->add_option("--limit", past.limit,
                    "at most so many lines [50; with --since 10000]")
       ->check(CLI::Range(1, 10'000));
@@ -299,12 +218,12 @@ void AddRun(CLI::App& app, Parse& parse) {
   run->add_option("--script", options->script,
                   "send this file's text instead; - is stdin")
       ->type_name("FILE");
-  AddDuration(run, "--timeout", options->timeout,
-              "stop the command after this [1h]");
+  AddDurationTo(run, "--timeout", options->timeout,
+                "stop the command after this [1h]");
   AddEnum(run, "--if-offline", v1::IfOffline_descriptor(), options->if_offline,
           "what to do if the machine is not online [fail]");
-  AddDuration(run, "--delivery-timeout", options->delivery_timeout,
-              "give up if it has not begun by then [30s]");
+  AddDurationTo(run, "--delivery-timeout", options->delivery_timeout,
+                "give up if it has not begun by then [30s]");
   run->add_flag("--detach", options->detach, "print the id and do not wait");
   run->callback([&parse, options] {
     options->words = parse.words;
@@ -344,7 +263,7 @@ void AddCommands(CLI::App& app, Parse& parse) {
                           "musterctl commands get ID --wait 30s");
   auto wait = std::make_shared<absl::Duration>();
   get->add_option("ID", *id)->required();
-  AddDuration(get, "--wait", *wait, "until it has ended, at most so long");
+  AddDurationTo(get, "--wait", *wait, "until it has ended, at most so long");
   Bind(get, parse, id, [wait](Tool& tool, const std::string& command_id) {
     return CommandsGet(tool, command_id, *wait);
   });
@@ -353,37 +272,6 @@ void AddCommands(CLI::App& app, Parse& parse) {
                              "musterctl commands cancel ID");
   cancel->add_option("ID", *id)->required();
   Bind(cancel, parse, id, CommandsCancel);
-}
-
-void AddTokens(CLI::App& app, Parse& parse) {
-  CLI::App* tokens =
-      AddNoun(app, "tokens", "token", "what lets a machine join");
-  CLI::App* create = AddVerb(
-      tokens, "create", "make a token; prints the lines for the machine",
-      "musterctl tokens create --ttl 1h --uses 20 --label env=prod");
-  auto options = std::make_shared<TokensCreateOptions>();
-  create->add_option("--description", options->description, "what it is for");
-  AddDuration(create, "--ttl", options->ttl, "good for so long [30m]");
-  create->add_option("--uses", options->uses, "good for so many machines [1]")
-      ->check(CLI::Range(1, 10'000));
-  create
-      ->add_option("-l,--label", options->labels,
-                   "given to every machine that joins; repeatable")
-      ->type_name("K=V");
-  Bind(create, parse, options, TokensCreate);
-
-  auto header = std::make_shared<bool>(true);
-  CLI::App* ls = AddVerb(tokens, "ls", "every token, without its secret",
-                         "musterctl tokens ls")
-                     ->alias("list");
-  AddNoHeaders(ls, *header);
-  Bind(ls, parse, header, TokensLs);
-
-  auto id = std::make_shared<std::string>();
-  CLI::App* revoke = AddVerb(tokens, "revoke", "nobody joins with it any more",
-                             "musterctl tokens revoke ID");
-  revoke->add_option("ID", *id)->required();
-  Bind(revoke, parse, id, TokensRevoke);
 }
 
 void AddContext(CLI::App& app, Parse& parse) {
@@ -454,6 +342,109 @@ Message UsageError(const CLI::App& root, const CLI::ParseError& error) {
 
 }  // namespace
 
+// --- command_line_parts.h ---------------------------------------------------
+
+// CLI11 takes a refusal as an exception.
+void Refuse(std::string text) {
+  throw CLI::ValidationError(std::move(text), CLI::ExitCodes::ValidationError);
+}
+
+void Refuse(const std::string& flag, std::string_view text) {
+  Refuse(fmt::format("{}: {}", flag, text));
+}
+
+CLI::App* AddLongVerb(CLI::App* parent, const std::string& name,
+                      const std::string& help, const std::string& footer) {
+  CLI::App* verb = parent->add_subcommand(name, help);
+  return verb->footer(footer + "\n\nFlags of every verb: musterctl --help");
+}
+
+CLI::App* AddVerb(CLI::App* parent, const std::string& name,
+                  const std::string& help, const std::string& example) {
+  return AddLongVerb(parent, name, help, "Example:\n  " + example);
+}
+
+CLI::App* AddNoun(CLI::App& app, const std::string& name,
+                  const std::string& alias, const std::string& help) {
+  CLI::App* noun = app.add_subcommand(name, help);
+  if (!alias.empty()) noun->alias(alias);
+  noun->require_subcommand(1);
+  noun->footer("Each has an example: musterctl " + name + " VERB --help");
+  return noun;
+}
+
+void AddAlias(CLI::App* verb, const std::string& name) { verb->alias(name); }
+
+CLI::Option* AddText(CLI::App* app, const std::string& name, std::string& out,
+                     const std::string& help) {
+  return app->add_option(name, out, help);
+}
+
+void AddRequired(CLI::App* app, const std::string& name, std::string& out) {
+  app->add_option(name, out)->required();
+}
+
+void AddTexts(CLI::App* app, const std::string& flag,
+              std::vector<std::string>& out, const std::string& help,
+              const std::string& type) {
+  app->add_option(flag, out, help)->type_name(type);
+}
+
+void AddSwitch(CLI::App* app, const std::string& flag, bool& out,
+               const std::string& help) {
+  app->add_flag(flag, out, help);
+}
+
+void AddCount(CLI::App* app, const std::string& flag,
+              std::optional<uint32_t>& out, uint32_t max,
+              const std::string& help) {
+  app->add_option(flag, out, help)->check(CLI::Range(uint32_t{1}, max));
+}
+
+void AddParsed(CLI::App* app, const std::string& flag,
+               std::function<void(const std::string&)> take,
+               const std::string& help, const std::string& type) {
+  app->add_option_function<std::string>(flag, std::move(take), help)
+      ->type_name(type);
+}
+
+void AddDuration(CLI::App* app, const std::string& flag,
+                 std::optional<absl::Duration>& out, const std::string& help) {
+  AddDurationTo(app, flag, out, help);
+}
+
+CLI::Option* AddWords(CLI::App* app, const std::string& flag,
+                      const google::protobuf::EnumDescriptor* type,
+                      std::function<void(int)> take, const std::string& help) {
+  return app
+      ->add_option_function<std::vector<std::string>>(
+          flag,
+          [type, flag, take](const std::vector<std::string>& words) {
+            for (const auto& word : words) {
+              const std::optional<int> number = EnumNumber(type, word);
+              if (!number) {
+                Refuse(flag, fmt::format("\"{}\" is none of {}", word,
+                                         EnumWords(type)));
+              }
+              take(*number);
+            }
+          },
+          help)
+      ->type_name(EnumWords(type))
+      ->delimiter(',');
+}
+
+void AddNoHeaders(CLI::App* verb, bool& header) {
+  verb->add_flag_callback(
+      "--no-headers", [&header] { header = false; }, "no line of titles");
+}
+
+void OnChosen(CLI::App* verb, Parse& parse, ApiVerb run) {
+  verb->callback([&parse, run = std::move(run)] { parse.verb = run; });
+}
+
+// --- The whole line ---------------------------------------------------------
+
 std::variant<Invocation, Message> ParseCommandLine(
     std::vector<std::string> arguments) {
   Parse parse;
@@ -475,6 +466,7 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddCommands(app, parse);
   AddIncidents(app, parse);
   AddTokens(app, parse);
+  AddPresence(app, parse);
   AddStatusAndVersion(app, parse);
   AddContext(app, parse);
   app.footer(kProgramFooter);

@@ -30,6 +30,8 @@ TEST(CommandLineTest, EveryVerbHasHelpWithAnExample) {
                                                        {"commands", "get"},
                                                        {"commands", "output"},
                                                        {"commands", "cancel"},
+                                                       {"presence", "get"},
+                                                       {"presence", "set"},
                                                        {"tokens", "create"},
                                                        {"tokens", "ls"},
                                                        {"tokens", "revoke"},

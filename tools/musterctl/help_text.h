@@ -62,6 +62,21 @@ Examples:
   musterctl agents watch web-1
   musterctl agents watch web-1 --count 3 -o json)";
 
+inline constexpr char kPresenceSetFooter[] =
+    R"(A machine's own setting comes before that of --org, and that before the
+gateway's. "inherit" takes it back. For each machine it holds from its next
+heartbeat on; nobody becomes stale or offline by the change alone.
+
+With --offline-after never, silence and lost links change nothing: the machine
+stays what it was. Of machines chosen by labels, status and name, at most 10,000
+at once, all or none are written.
+
+Examples:
+  musterctl presence set web-1 --offline-after never
+  musterctl presence set web-1 --offline-after inherit
+  musterctl presence set -l room=lab --stale-after 3m --offline-after 10m
+  musterctl presence set --org --heartbeat-interval 10s --stale-after 30s)";
+
 }  // namespace muster::ctl
 
 #endif  // MUSTER_TOOLS_MUSTERCTL_HELP_TEXT_H_
