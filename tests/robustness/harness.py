@@ -33,6 +33,7 @@ SHORT = {"heartbeat_interval": 1.0, "stale_after": 2.5, "offline_after": 4.0,
 DEFAULT = {"heartbeat_interval": 30.0, "stale_after": 75.0, "offline_after": 120.0,
            "reconnect_grace": 5.0, "blind_gap": 2.0, "slack": 2.0}
 BLIND_RESTART_S = 10.0  # Not a setting.
+CATCH_UP_S = 7.0
 
 # In every scenario there is something to judge for these.
 ALWAYS = ["P1", "P2", "P3", "P4", "P6", "P7", "P8", "P9", "P10", "P14", "R1", "R2"]
@@ -51,9 +52,10 @@ class Gateway(muster_e2e.Gateway):
 class TestCase(muster_e2e.TestCase):
     times = SHORT
 
-    def begin(self, healthy=3, far=0, environment=None, descriptors=None):
+    def begin(self, healthy=3, far=0, descriptors=None, prepare=lambda gateway: None):
         """A fleet that is online: `healthy` machines beside the gateway, one more that
-        lose() will kill, and `far` ones behind a router, self.country."""
+        lose() will kill, and `far` ones behind a router, self.country. `prepare`: the
+        gateway before it is started."""
         self.country = FarCountry() if far else None
         if far:
             self.addCleanup(self.country.end)
@@ -62,23 +64,24 @@ class TestCase(muster_e2e.TestCase):
         self.gateways.append(self.gateway)
         self.wire = Wire(self.gateway.fleet_port)
         self.recorder = Recorder(self.gateway, self.wire, {
-            **self.times, "blind_restart": BLIND_RESTART_S, "catch_up": 10.0})
+            **self.times, "blind_restart": BLIND_RESTART_S, "catch_up": CATCH_UP_S})
         self.addCleanup(self.recorder.stop)
-        self.start_gateway_again(environment)
+        prepare(self.gateway)
+        self.start_gateway_again()
         joined = [self.joined(n + 1, n > healthy) for n in range(healthy + 1 + far)]
         self.healthy, self.lost, self.far = joined[:healthy], joined[healthy], joined[healthy + 1:]
         for machine in joined:
             machine.agent.start()
         self.recorder.start()
         self.wait_online(self.gateway, len(joined), 20)
-        self.faults_ended = self.recorder.now_wall()
+        self.ended()
 
     def joined(self, number, far):
         """A machine of the recording that knows its gateway by an address of its own."""
         agent = self.new_agent()
         joined = agent.join(self.gateway.url, self.gateway.create_token())
         self.assertEqual(joined.returncode, 0, joined.stderr)
-        address = f"10.99.1.{number}" if far else f"127.0.1.{number}"
+        address = f"10.99.0.{number + 10}" if far else f"127.0.1.{number}"
         if far:
             own_network.run("ip", "address", "add", f"{address}/32", "dev", "lo")
             agent.under = self.country.under
@@ -102,7 +105,11 @@ class TestCase(muster_e2e.TestCase):
         now = self.recorder.now_wall()
         self.recorder.say("stalled", now, length=now - since)
         self.gateway.program.send(signal.SIGCONT)
-        self.faults_ended = now
+        self.ended()
+
+    def ended(self):
+        """Now the last fault has."""
+        self.faults_ended = self.recorder.now_wall()
 
     def kill_gateway(self, meanwhile=lambda: None):
         """kill -9, `meanwhile`, and a new start."""
@@ -114,11 +121,21 @@ class TestCase(muster_e2e.TestCase):
             meanwhile()
             self.start_gateway_again()
 
-    def start_gateway_again(self, environment=None):
+    def start_gateway_again(self):
         since = self.recorder.now_wall()
         self.gateway.start()
         self.recorder.opened(since)
-        self.faults_ended = self.recorder.now_wall()
+        self.ended()
+
+    def submit(self, machine, command="true"):
+        """Asks for a command of `machine`, recorded; the answer."""
+        self.commands = getattr(self, "commands", 0) + 1
+        of = {"machine": machine.number, "number": self.commands}
+        self.recorder.say("command_asked", **of)
+        answer = self.gateway.call("POST", f"/api/agents/{machine.agent_id}/commands",
+                                   {"command": command}, timeout_s=20)
+        self.recorder.say("command_accepted" if answer.status == 202 else "command_refused", **of)
+        return answer
 
     # --- The end ------------------------------------------------------------
 

@@ -20,6 +20,8 @@ TICK_EVERY_S = 0.25
 LOG_LATE_S = 0.1
 # REST and logs cut off what is below a millisecond.
 CUT_OFF_S = 0.001
+# What a heartbeat changed is told to have been a little later than it.
+ONE_TURN_S = 0.05
 
 # Of events at one time, which comes first.
 _ORDER = ["stalled", "crashed", "rolled_back", "opened", "restored", "admitted", "accepted",
@@ -39,7 +41,7 @@ class Machine:
         self.agent_id = agent.agent_id
         self.healthy = True    # Nothing of it, or of its way, is broken in the end.
         self.judged = True     # Its events are part of the history.
-        self.links = {}        # By epoch, as REST showed them last.
+        self.links = {}        # By epoch and time, as REST showed them last.
         # By sequence and time: a later life may decide again what was lost.
         self.decided = {}      # → the transition, as it was seen first.
         self.stored = {}       # → when it was first seen durable.
@@ -61,6 +63,7 @@ class Recorder:
         self.machines = []
         self.events = []
         self.wall_steps = [(0.0, 0.0)]  # (since when, how far the gateway's wall is off).
+        self.leaps = []         # (when, by how much the gateway's boottime leapt ahead).
         self._wall_is = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self._start = self.now_wall()
         self._busy = threading.Lock()  # One poll at a time.
@@ -129,10 +132,10 @@ class Recorder:
             key = (t["sequence"], round(wall(t["at"]) * 1000))
             machine.decided.setdefault(key, {**t, "seen": seen})
             if t["durable"]:
-                machine.stored.setdefault(key, self.now_wall())
+                machine.stored.setdefault(key, seen)
         path = f"/api/agents/{machine.agent_id}"
         for link in self.gateway.get(f"{path}/links?limit=1000", timeout_s=3)["links"]:
-            machine.links.setdefault(link["epoch"], {"seen": seen}).update(link)
+            machine.links.setdefault((link["epoch"], link["opened_at"]), {"seen": seen}).update(link)
         after = "" if machine.next_sample is None else f"?after={machine.next_sample}"
         tap = self.gateway.get(f"{path}/heartbeats{after}", timeout_s=3)
         machine.next_sample = tap["next"]
@@ -168,6 +171,8 @@ class Recorder:
             if machine.judged:
                 self._write(machine, end)
         self._tick(end)
+        for event in self.events:
+            event["at"] += sum(by for when, by in self.leaps if event["at"] >= when)
         self.events.sort(key=lambda e: (
             e["at"], _ORDER.index(e["what"]) if e["what"] in _ORDER else len(_ORDER),
             e.get("number", 0)))
@@ -199,18 +204,19 @@ class Recorder:
                          length=told)
         for connection in self.wire.connections[machine.address]:
             self.say("dialled", connection.dialled_at, machine=number)
-        for epoch, link in machine.links.items():
-            self._write_link(machine, epoch, link, told)
+        for link in machine.links.values():
+            self._write_link(machine, link, told)
         transitions = self._write_transitions(machine)
         for sample in machine.samples:
             beat = heartbeats.get((sample["epoch"], sample["sequence"]))
             if beat:
                 at = self._true(sample["at"], sample["seen"]) + CUT_OFF_S
                 self.say("handled", at, machine=number, epoch=sample["epoch"], number=beat[1],
-                         flag=True, to=status_at(transitions, at), length=told)
+                         flag=True, to=status_at(transitions, at + ONE_TURN_S), length=told)
         self.say("healthy", end, machine=number, flag=machine.healthy)
 
-    def _write_link(self, machine, epoch, link, told):
+    def _write_link(self, machine, link, told):
+        epoch = link["epoch"]
         opened = self._true(link["opened_at"], link["seen"])
         self.say("accepted", opened, machine=machine.number, epoch=epoch, length=told)
         ended = link.get("ended")

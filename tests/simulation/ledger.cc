@@ -113,6 +113,7 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kRolledBack:
       rolled_back_ = true;
+      for (MachineFacts& m : machines_) m.stored_epoch = 0;  // Forgotten.
       return;
     case What::kHindered:
       deaf_until_ = std::max(deaf_until_, event.at + event.length);
