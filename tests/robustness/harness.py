@@ -67,6 +67,7 @@ class TestCase(muster_e2e.TestCase):
             **self.times, "blind_restart": BLIND_RESTART_S, "catch_up": CATCH_UP_S})
         self.addCleanup(self.recorder.stop)
         prepare(self.gateway)
+        self.asked, self.accepted = 0, {}  # Commands; by id, their part of an event.
         self.start_gateway_again()
         joined = [self.joined(n + 1, n > healthy) for n in range(healthy + 1 + far)]
         self.healthy, self.lost, self.far = joined[:healthy], joined[healthy], joined[healthy + 1:]
@@ -129,12 +130,14 @@ class TestCase(muster_e2e.TestCase):
 
     def submit(self, machine, command="true"):
         """Asks for a command of `machine`, recorded; the answer."""
-        self.commands = getattr(self, "commands", 0) + 1
-        of = {"machine": machine.number, "number": self.commands}
+        self.asked += 1
+        of = {"machine": machine.number, "number": self.asked}
         self.recorder.say("command_asked", **of)
         answer = self.gateway.call("POST", f"/api/agents/{machine.agent_id}/commands",
                                    {"command": command}, timeout_s=20)
         self.recorder.say("command_accepted" if answer.status == 202 else "command_refused", **of)
+        if answer.status == 202:
+            self.accepted[answer.data["command_id"]] = of
         return answer
 
     # --- The end ------------------------------------------------------------
@@ -145,6 +148,10 @@ class TestCase(muster_e2e.TestCase):
         for machine in self.recorder.machines:
             if machine.healthy:
                 self.wait_status(self.gateway, machine.agent_id, "online", within_s)
+        for command_id, of in self.accepted.items():
+            command = self.gateway.get(f"/api/commands/{command_id}?wait=20s", timeout_s=30)
+            self.assertEqual(command["state"], "succeeded")
+            self.recorder.say("command_ended", **of)
         self.wait_status(self.gateway, self.lost.agent_id, "offline",
                          2 * self.times["offline_after"] + self.times["slack"])
         # Longer than a lease: whoever has not quite recovered shows it.

@@ -13,13 +13,17 @@ import re
 import threading
 import time
 
-POLL_EVERY_S = 0.4
+from wire import MESSAGE_BYTES
+
+POLL_EVERY_S = 0.4  # At a heartbeat of a second; less often at a slower one.
 TICK_EVERY_S = 0.25
 
 # Of its log, a heartbeat may be written a little later than it was sent.
 LOG_LATE_S = 0.1
 # REST and logs cut off what is below a millisecond.
 CUT_OFF_S = 0.001
+# The promise of an agent that got SIGTERM.
+GOODBYE_S = 30.0
 # What a heartbeat changed is told to have been a little later than it.
 ONE_TURN_S = 0.05
 
@@ -123,7 +127,7 @@ class Recorder:
     # --- What the gateway says ----------------------------------------------
 
     def _poll_on(self):
-        while not self._ends.wait(POLL_EVERY_S):
+        while not self._ends.wait(POLL_EVERY_S * self.promises["heartbeat_interval"] ** 0.5):
             self.poll()
 
     def _poll(self, machine):
@@ -208,11 +212,13 @@ class Recorder:
             self._write_link(machine, link, told)
         transitions = self._write_transitions(machine)
         for sample in machine.samples:
-            beat = heartbeats.get((sample["epoch"], sample["sequence"]))
-            if beat:
-                at = self._true(sample["at"], sample["seen"]) + CUT_OFF_S
-                self.say("handled", at, machine=number, epoch=sample["epoch"], number=beat[1],
-                         flag=True, to=status_at(transitions, at + ONE_TURN_S), length=told)
+            at = self._true(sample["at"], sample["seen"]) + CUT_OFF_S
+            arrived, echo = heartbeats[sample["epoch"], sample["sequence"]]
+            if arrived is None or arrived > at + ONE_TURN_S:
+                raise AssertionError(f"machine {number}: {sample} was dealt with, and had not "
+                                     f"reached the gateway's host: {arrived}")
+            self.say("handled", at, machine=number, epoch=sample["epoch"], number=echo,
+                     flag=True, to=status_at(transitions, at + ONE_TURN_S), length=told)
         self.say("healthy", end, machine=number, flag=machine.healthy)
 
     def _write_link(self, machine, link, told):
@@ -224,7 +230,9 @@ class Recorder:
             return
         closed = self._true(link["closed_at"], self.now_wall())
         if ended == "goodbye":
-            self.say("goodbye", closed, machine=machine.number, cause="agent_stopped", length=30.0)
+            said = max(at for at, _, _ in machine.log_lines("stopping") if at <= closed + CUT_OFF_S)
+            self.say("goodbye", said, machine=machine.number, cause="agent_stopped",
+                     length=GOODBYE_S)
         elif ended == "closed_by_peer":
             self.say("link_broke", self._broke(machine, opened, closed), machine=machine.number,
                      epoch=epoch)
@@ -284,7 +292,6 @@ class Recorder:
 def first_message(messages, taken, since):
     """The first one after `taken` that was whole at or after `since`: what is taken
     then, and when that was; None if none came."""
-    from wire import MESSAGE_BYTES
     for i in range(taken, len(messages)):
         at, length = messages[i]
         if at >= since and length >= MESSAGE_BYTES:

@@ -1,0 +1,58 @@
+"""One agent's process stops, dies or says goodbye: what is said of it is no more and no
+less than what reached the gateway."""
+import signal
+import time
+
+import harness
+
+
+class AgentTest(harness.TestCase):
+    def causes(self, machine):
+        return [e.get("cause") for e in self.recorder.events
+                if e["what"] == "decided" and e["machine"] == machine.number]
+
+    def expect_others(self):
+        self.expect_untouched(self.healthy[1:])
+        self.expect_lost(self.lost)
+
+    def test_an_agent_that_stands_still_is_stale_then_offline_then_back(self):
+        self.begin()
+        agent = self.healthy[0].agent.program
+        self.lose()
+        agent.send(signal.SIGSTOP)
+        time.sleep(6)
+        agent.send(signal.SIGCONT)
+        self.ended()
+        self.end()
+        self.assertEqual(self.story(self.healthy[0]), ["online", "stale", "offline", "online"])
+        self.assertEqual(self.causes(self.healthy[0]), [None, "undetermined", "undetermined", None])
+        self.expect_others()
+
+    def test_an_agent_that_says_goodbye_is_stale_at_once_and_back_without_being_offline(self):
+        self.begin()
+        agent = self.healthy[0].agent
+        self.lose()
+        agent.stop()
+        time.sleep(6)  # It promised to be back within 30 s.
+        agent.start()
+        self.ended()
+        self.end()
+        self.assertEqual(self.story(self.healthy[0]), ["online", "stale", "online"])
+        self.assertEqual(self.causes(self.healthy[0]), [None, "agent_stopped", None])
+        self.expect_others()
+
+    def test_an_agent_that_is_killed_and_back_at_once_is_never_offline(self):
+        self.begin()
+        agent = self.healthy[0].agent
+        self.lose()
+        agent.kill()
+        agent.start()
+        self.ended()
+        self.end()
+        # A busy machine may need longer than the grace to start it.
+        self.assertNotIn("offline", self.story(self.healthy[0]))
+        self.expect_others()
+
+
+if __name__ == "__main__":
+    harness.main()
