@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "fmt/format.h"
@@ -163,7 +162,6 @@ std::optional<MassSilence::Event> MassSilence::NoLongerSilent(
   open.silent.erase(agent);
   if (Enough(*open.place, open.silent.size())) return std::nullopt;
   Event event{open, {open.silent.begin(), open.silent.end()}};
-  std::sort(event.machines.begin(), event.machines.end());
   for (const AgentId& still : open.silent) incident_of_.erase(still);
   open.place->incident = 0;
   Forget(*open.place);

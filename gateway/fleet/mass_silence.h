@@ -18,9 +18,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
 #include "libprotocol/base/clock.h"
@@ -95,7 +95,7 @@ class MassSilence {
  private:
   struct Open : Incident {
     Group* place = nullptr;
-    absl::flat_hash_set<AgentId> silent;
+    absl::btree_set<AgentId> silent;
   };
   using Key = std::pair<OrgId, std::string>;
 
@@ -109,7 +109,8 @@ class MassSilence {
   const MassSilencePolicy policy_;
   absl::flat_hash_map<Key, std::unique_ptr<Group>> groups_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Open>> open_;
-  absl::flat_hash_map<AgentId, uint64_t> incident_of_;
+  // Ordered: a hash table of a million is now and then moved in one go.
+  absl::btree_map<AgentId, uint64_t> incident_of_;
   uint64_t last_number_ = 0;
 };
 
