@@ -19,11 +19,11 @@
 #include "libprotocol/base/check.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/bench_loop.h"
+#include "tests/bench/prompt_journal.h"
 
 namespace muster::bench {
 namespace {
 
-using gateway::Change;
 using gateway::CommandRecord;
 using gateway::Fleet;
 using gateway::Machine;
@@ -34,28 +34,6 @@ constexpr int64_t kMachines = 1'000'000;
 constexpr absl::Duration kStep = absl::Milliseconds(500);
 // After this time last_heard is written.
 constexpr absl::Duration kFlushed = absl::Seconds(6);
-
-// A disk that is never late.
-class PromptJournal final : public gateway::Journal {
- public:
-  explicit PromptJournal(EventLoop& loop) : loop_(loop) {}
-  void Put(std::vector<Change>,
-           absl::AnyInvocable<void(absl::Status)> done) override {
-    loop_.Post([done = std::move(done)]() mutable { done(absl::OkStatus()); });
-  }
-  void AddCommand(
-      CommandRecord,
-      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>) override {}
-  void LoadCommand(
-      CommandId,
-      absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>) override {}
-  void AppendOutput(
-      gateway::OutputRecord,
-      absl::AnyInvocable<void(absl::StatusOr<uint64_t>)>) override {}
-
- private:
-  EventLoop& loop_;
-};
 
 // The gateway's end of every link.
 class NoLink final : public gateway::LinkPort {

@@ -46,7 +46,7 @@ std::string SummaryText(const SwarmStats& stats, const RunFacts& facts) {
   return fmt::format(
       "machines          {} ({} registered in {:.1f} s, {} kept)\n"
       "online            {} now, {} at the least once all were\n"
-      "all online after  {}\n"
+      "all online after  {}, later not all for {:.2f} s at most\n"
       "heartbeats        {} ({:.0f}/s)\n"
       "acknowledged      p50 {:.1f} ms, p99 {:.1f} ms, at most {:.1f} ms\n"
       "links opened      {}\n"
@@ -60,8 +60,8 @@ std::string SummaryText(const SwarmStats& stats, const RunFacts& facts) {
           ? fmt::format("{:.2f} s",
                         Seconds(*stats.all_online_at - facts.dials_began))
           : "never",
-      stats.heartbeats, PerSecond(stats.heartbeats, run),
-      Ms(stats.acknowledged.Quantile(0.5)),
+      Seconds(stats.not_all_longest), stats.heartbeats,
+      PerSecond(stats.heartbeats, run), Ms(stats.acknowledged.Quantile(0.5)),
       Ms(stats.acknowledged.Quantile(0.99)), Ms(stats.acknowledged.max()),
       stats.links_opened, Counts(stats.links_lost, stats),
       Counts(stats.dials_failed, stats), stats.commands_run,
@@ -83,6 +83,7 @@ std::string SummaryJson(const SwarmStats& stats, const RunFacts& facts) {
       {"online", stats.online},
       {"online_min", stats.online_min},
       {"all_online_after_s", all_online_after},
+      {"not_all_longest_s", Seconds(stats.not_all_longest)},
       {"heartbeats", stats.heartbeats},
       {"heartbeats_per_s", PerSecond(stats.heartbeats, run)},
       {"acknowledged", stats.acknowledged.count()},

@@ -55,11 +55,19 @@ void SwarmAgent::Settle() {
 void SwarmAgent::SetOnline(bool online) {
   stats_.online += static_cast<int>(online) - static_cast<int>(online_);
   online_ = online;
-  if (stats_.all_online_at) {
-    stats_.online_min = std::min(stats_.online_min, stats_.online);
-  } else if (stats_.online == stats_.machines) {
-    stats_.all_online_at = loop_.clock().Now();
+  const Instant now = loop_.clock().Now();
+  const bool all = stats_.online == stats_.machines;
+  if (!stats_.all_online_at) {
+    if (!all) return;
+    stats_.all_online_at = now;
     stats_.online_min = stats_.online;
+    return;
+  }
+  stats_.online_min = std::min(stats_.online_min, stats_.online);
+  if (!all) {
+    if (!stats_.not_all_since) stats_.not_all_since = now;
+  } else if (const auto since = std::exchange(stats_.not_all_since, {})) {
+    stats_.not_all_longest = std::max(stats_.not_all_longest, now - *since);
   }
 }
 

@@ -151,6 +151,11 @@ absl::Status Run(const SwarmOptions& options) {
   RunFacts facts;
   ASSIGN_OR_RETURN(std::vector<Identity> identities,
                    GetIdentities(options, clock, signals, store, facts));
+  if (!options.endpoint.empty()) {
+    for (Identity& identity : identities) {
+      identity.registration.set_endpoint(options.endpoint);
+    }
+  }
   facts.dials_began = clock.Now();
   Swarm swarm(clock, std::move(identities), options.plan);
   const SwarmStats stats =

@@ -75,13 +75,20 @@ absl::Status FillPlan(const Texts& texts, SwarmPlan& plan) {
   return absl::OkStatus();
 }
 
+absl::Status CheckIsOurs(const char* flag, const std::string& address,
+                         const SwarmOptions& options) {
+  if (options.own_gateway || IsLoopback(address)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {} is not on this machine; if it is yours: "
+                  "--i-own-this-gateway",
+                  flag, address));
+}
+
 absl::Status Fill(const Texts& texts, SwarmOptions& options) {
   while (options.server.ends_with('/')) options.server.pop_back();
-  if (!options.own_gateway && !IsLoopback(options.server)) {
-    return absl::InvalidArgumentError(
-        fmt::format("--server: {} is not on this machine; if it is yours: "
-                    "--i-own-this-gateway",
-                    options.server));
+  RETURN_IF_ERROR(CheckIsOurs("--server", options.server, options));
+  if (!options.endpoint.empty()) {
+    RETURN_IF_ERROR(CheckIsOurs("--endpoint", options.endpoint, options));
   }
   if (options.server.starts_with("http://") && !IsLoopback(options.server)) {
     return absl::InvalidArgumentError(
@@ -101,6 +108,9 @@ absl::Status Fill(const Texts& texts, SwarmOptions& options) {
 void AddOptions(CLI::App& app, SwarmOptions& options, Texts& texts) {
   app.add_option("--server", options.server, "URL of the gateway's web port")
       ->required();
+  app.add_option("--endpoint", options.endpoint,
+                 "host:port to dial instead of the fleet port that the gateway "
+                 "names");
   app.add_option("--agents", options.agents, "how many machines")
       ->required()
       ->check(CLI::Range(1, kAgentsMax));

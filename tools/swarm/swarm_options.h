@@ -18,6 +18,7 @@ inline constexpr absl::Duration kDurationMax = absl::Hours(7 * 24);
 
 struct SwarmOptions {
   std::string server;
+  std::string endpoint;  // Empty: the one that the gateway hands out.
   std::string pin;
   std::string ca_file;
   int agents = 0;

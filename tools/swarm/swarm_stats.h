@@ -21,6 +21,10 @@ struct SwarmStats {
   // When all were online for the first time, and the fewest since.
   std::optional<Instant> all_online_at;
   int online_min = 0;
+  // Since then: while not all are, since when; and the longest that they were
+  // not.
+  std::optional<Instant> not_all_since;
+  absl::Duration not_all_longest;
   int settled = 0;  // Agents whose first dial has ended, either way.
   uint64_t links_opened = 0;
   std::map<std::string, uint64_t> links_lost;     // By failure class; online.
