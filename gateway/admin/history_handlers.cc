@@ -128,23 +128,25 @@ void HistoryHandlers::Transitions(const Caller& caller,
       [id](FleetStore& store, const HistoryRange& range) {
         return store.ListTransitions(id, range);
       },
-      [this, id](std::vector<TransitionRecord> rows,
+      [this, id](std::vector<StoredTransition> rows,
                  const HistoryRange& range) {
         // What the store has not taken yet is newer than all it has.
         const uint64_t durable = rows.empty() ? 0 : rows.front().sequence;
         for (const TransitionRecord& t : fleet_.history().NotDurable(id)) {
           if (t.sequence > durable && range.Covers(t.at) &&
               static_cast<int64_t>(t.sequence) <= range.newest) {
-            rows.insert(rows.begin(), t);
+            rows.insert(rows.begin(), {t});
           }
         }
         v1::ListTransitionsResponse response;
-        if (const TransitionRecord* last = Cut(rows, range.limit)) {
+        if (const StoredTransition* last = Cut(rows, range.limit)) {
           response.set_next_page_token(
               TokenAfter("transitions", last->sequence));
         }
-        for (const TransitionRecord& t : rows) {
-          *response.add_transitions() = ToProto(t, t.sequence <= durable);
+        for (const StoredTransition& t : rows) {
+          v1::Transition& shown = *response.add_transitions();
+          shown = ToProto(t, t.sequence <= durable);
+          shown.set_disputed(t.disputed);
         }
         return response;
       },

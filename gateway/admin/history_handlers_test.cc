@@ -177,6 +177,22 @@ TEST_F(HistoryHandlersTest, ATransitionTellsItsCauseAndThatItIsDurable) {
   EXPECT_EQ(page->next_page_token(), "");
 }
 
+TEST_F(HistoryHandlersTest, ADisputedOfflineIsMarkedAndItsRowIsNotRewritten) {
+  TransitionRecord record = Transition("m1", 1);
+  record.to = Status::kOffline;
+  Write([record](FleetStore& store) { return store.AddTransition(record); });
+  NoteRecord note;
+  note.agent = record.agent;
+  note.kind = NoteKind::kDisputed;
+  note.epoch = record.epoch;
+  Write([note](FleetStore& store) { return store.AddNote(note); });
+  const auto page =
+      Call<v1::ListTransitionsResponse>("ListTransitions", OfM1());
+  ASSERT_EQ(page->transitions_size(), 1);
+  EXPECT_TRUE(page->transitions(0).disputed());
+  EXPECT_EQ((*memory_->ListTransitions(record.agent, 9))[0], record);
+}
+
 TEST_F(HistoryHandlersTest, WhatTheStoreHasNotTakenYetIsShownAndMarked) {
   const AgentId agent("m1");
   for (const uint64_t s : {1, 2}) {

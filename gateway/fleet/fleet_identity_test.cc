@@ -219,6 +219,10 @@ TEST_F(IdentityTest, AnOfflineThatTheAgentsRecordContradictsIsDisputed) {
   hello.acknowledged_ago = Seconds(70);
   ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
   EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kDrift, NoteKind::kDisputed));
+  // By its epoch the note finds the transition.
+  EXPECT_EQ(journal_.notes[a].back().epoch,
+            journal_.transitions[a].back().epoch);
+  EXPECT_EQ(journal_.transitions[a].back().to, Status::kOffline);
   EXPECT_THAT(journal_.notes[a][1].text, HasSubstr("transition 3 to offline"));
   EXPECT_EQ(fleet_->false_offlines(), 1u);
 }

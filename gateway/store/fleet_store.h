@@ -47,6 +47,13 @@ struct CommandFilter {
   std::optional<CommandId> before;
 };
 
+// A transition, and what was found out about it later. Its row is never
+// rewritten: the mark is read from the note of the dispute.
+struct StoredTransition : TransitionRecord {
+  // It was the last to offline of its epoch, and a note disputes that epoch.
+  bool disputed = false;
+};
+
 // A note, and its place among those of all machines.
 struct StoredNote : NoteRecord {
   int64_t arrival = 0;
@@ -137,7 +144,7 @@ class FleetStore {
   // for an unknown machine.
   virtual absl::Status AddTransition(const TransitionRecord&) = 0;
   // By sequence.
-  virtual absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
+  virtual absl::StatusOr<std::vector<StoredTransition>> ListTransitions(
       const AgentId& agent, const HistoryRange& range) = 0;
   // Inserts or replaces by (agent, epoch). NotFound for an unknown machine.
   virtual absl::Status PutLink(const LinkRecord&) = 0;

@@ -431,6 +431,37 @@ TEST_P(FleetStoreContract, TransitionsAreListedNewestFirstUpToTheLimit) {
   EXPECT_THAT(*store_->ListTransitions(AgentId("nobody"), 2), IsEmpty());
 }
 
+TEST_P(FleetStoreContract, TheOfflineThatANoteDisputesIsMarked) {
+  const auto add = [&](uint64_t sequence, Status to, uint64_t epoch) {
+    TransitionRecord t = Transition("m1", sequence);
+    t.to = to;
+    t.epoch = epoch;
+    ASSERT_TRUE(store_->AddTransition(t).ok());
+  };
+  add(1, Status::kOffline, 5);  // Not the last word of its epoch.
+  add(2, Status::kOnline, 5);
+  add(3, Status::kStale, 5);
+  add(4, Status::kOffline, 5);
+  add(5, Status::kOnline, 6);
+  add(6, Status::kStale, 6);
+  add(7, Status::kOffline, 6);  // Drifted, which disputes nothing.
+  NoteRecord note{AgentId("m1"), At(9), NoteKind::kDisputed, 5, {}, "heard"};
+  ASSERT_TRUE(store_->AddNote(note).ok());
+  note.kind = NoteKind::kDrift;
+  note.epoch = 6;
+  ASSERT_TRUE(store_->AddNote(note).ok());
+  note.kind = NoteKind::kDisputed;
+  note.agent = AgentId("m2");
+  ASSERT_TRUE(store_->AddNote(note).ok());
+  Reopen();
+  std::vector<uint64_t> disputed;
+  const auto listed = *store_->ListTransitions(AgentId("m1"), 9);
+  for (const StoredTransition& t : listed) {
+    if (t.disputed) disputed.push_back(t.sequence);
+  }
+  EXPECT_THAT(disputed, ElementsAre(4));
+}
+
 TEST_P(FleetStoreContract, ALinkIsReplacedByAgentAndEpoch) {
   EXPECT_EQ(CodeOf(store_->PutLink(Link("nobody", 1))),
             absl::StatusCode::kNotFound);

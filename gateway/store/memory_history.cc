@@ -60,12 +60,24 @@ absl::Status MemoryFleetStore::AddTransition(
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TransitionRecord>> MemoryFleetStore::ListTransitions(
+absl::StatusOr<std::vector<StoredTransition>> MemoryFleetStore::ListTransitions(
     const AgentId& agent, const HistoryRange& range) {
   RETURN_IF_ERROR(error());
-  return NewestFirst<TransitionRecord>(
+  std::vector<StoredTransition> found = NewestFirst<StoredTransition>(
       transitions_, agent, range,
       [&](const TransitionRecord& t) { return range.Covers(t.at); });
+  for (StoredTransition& t : found) {
+    const auto next = transitions_.find({agent, t.sequence + 1});
+    t.disputed =
+        t.to == Status::kOffline &&
+        (next == transitions_.end() || next->second.epoch != t.epoch) &&
+        std::ranges::any_of(notes_, [&](const auto& entry) {
+          const NoteRecord& note = entry.second;
+          return note.agent == agent && note.kind == NoteKind::kDisputed &&
+                 note.epoch == t.epoch;
+        });
+  }
+  return found;
 }
 
 absl::Status MemoryFleetStore::PutLink(const LinkRecord& link) {

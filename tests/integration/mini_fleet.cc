@@ -285,9 +285,10 @@ std::vector<gateway::TransitionRecord> MiniFleet::Transitions(int i) {
   std::vector<gateway::TransitionRecord> transitions;
   const auto written = [&] {
     const uint64_t known = gateway_ ? Record(i).transition_sequence : 0;
-    transitions =
+    const auto stored =
         OrDie(store->ListTransitions(AgentId(agent_id(i)), kTransitionsMax),
               "reading the database");
+    transitions.assign(stored.begin(), stored.end());
     return transitions.size() >= std::min<uint64_t>(known, kTransitionsMax);
   };
   EXPECT_TRUE(Eventually(written)) << "transitions are not written";

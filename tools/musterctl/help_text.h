@@ -36,7 +36,8 @@ Examples:
 inline constexpr char kHistoryFooter[] =
     R"(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
 with "gateway" tell when the gateway itself could not hear: nobody was judged
-then ("blind"), or nobody without a link ("deaf").
+then ("blind"), or nobody without a link ("deaf"). An offline that is
+"(disputed)" should not have been said; the line "disputed" tells why.
 
 Examples:
   musterctl agents history web-1

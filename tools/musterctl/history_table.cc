@@ -38,6 +38,14 @@ std::string CauseText(const Message& message) {
       EnumWord(v1::Confidence_descriptor(), message.confidence()));
 }
 
+// "silent, no link (disputed)".
+std::string WhyText(const v1::Transition& t) {
+  std::string text = t.summary();
+  if (t.disputed()) text += " (disputed)";
+  if (!t.durable()) text += " (not stored yet)";
+  return text.substr(text.starts_with(' ') ? 1 : 0);
+}
+
 // "drift", "duplicate identity".
 std::string NoteWord(v1::NoteKind kind) {
   std::string word = EnumWord(v1::NoteKind_descriptor(), kind);
@@ -106,10 +114,7 @@ void AddTransitions(std::span<const v1::Transition> transitions, absl::Time now,
                     .what = {StatusWord(t.from()) + " -> " + StatusWord(t.to()),
                              ColorOf(t.to())},
                     .span = AgeText(until - at),
-                    .why = t.durable() ? t.summary()
-                           : t.summary().empty()
-                               ? "(not stored yet)"
-                               : t.summary() + " (not stored yet)",
+                    .why = WhyText(t),
                     .sequence = std::to_string(t.sequence()),
                     .epoch = t.epoch() == 0 ? "" : std::to_string(t.epoch()),
                     .detail = t.has_cause() ? CauseText(t) : ""});

@@ -179,6 +179,20 @@ TEST_F(HistoryTest, EveryPageIsReadUpToTheLimit) {
   EXPECT_THAT(gateway_.Targets()[2], HasSubstr("limit=49&page_token=p%202"));
 }
 
+TEST_F(HistoryTest, AnOfflineThatShouldNotHaveBeenSaidIsMarked) {
+  v1::ListTransitionsResponse page;
+  v1::Transition& t = *page.add_transitions();
+  t = Transition(7, v1::STATUS_STALE, v1::STATUS_OFFLINE,
+                 Ago(absl::Minutes(1)));
+  t.set_disputed(true);
+  t.set_summary("silent, no link");
+  gateway_.On(std::string(kHistory) + "transitions", Ok(page));
+  gateway_.On(std::string(kHistory) + "notes", Ok(v1::ListNotesResponse()));
+  gateway_.On("GET /api/blind-intervals", Ok(v1::ListBlindIntervalsResponse()));
+  EXPECT_EQ(world_.Run({"agents", "history", "web-1"}), 0);
+  EXPECT_THAT(console_.out, HasSubstr("silent, no link (disputed)"));
+}
+
 TEST_F(HistoryTest, IncidentsAndTheGatewaysOwnTroubleAreOneTable) {
   HasBeenAway();
   v1::ListIncidentsResponse incidents;

@@ -49,7 +49,7 @@ class SqliteFleetStore final : public FleetStore {
   absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>> heard) override;
   absl::Status AddTransition(const TransitionRecord& transition) override;
-  absl::StatusOr<std::vector<TransitionRecord>> ListTransitions(
+  absl::StatusOr<std::vector<StoredTransition>> ListTransitions(
       const AgentId& agent, const HistoryRange& range) override;
   absl::Status PutLink(const LinkRecord& link) override;
   absl::StatusOr<std::vector<LinkRecord>> ListLinks(

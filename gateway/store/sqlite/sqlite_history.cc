@@ -23,25 +23,31 @@ absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
       .Run();
 }
 
-absl::StatusOr<std::vector<TransitionRecord>> SqliteFleetStore::ListTransitions(
+absl::StatusOr<std::vector<StoredTransition>> SqliteFleetStore::ListTransitions(
     const AgentId& agent, const HistoryRange& range) {
   ASSIGN_OR_RETURN(
       Statement list,
       db_->Prepare("SELECT agent, sequence, from_status, to_status, at_us, "
                    "epoch, verdict_domain, verdict_cause, verdict_confidence, "
-                   "verdict_summary FROM transitions WHERE agent=$1 "
+                   "verdict_summary, to_status=$7 "
+                   "AND NOT EXISTS(SELECT 1 FROM transitions AS next "
+                   "WHERE next.agent=t.agent AND next.sequence=t.sequence+1 "
+                   "AND next.epoch=t.epoch) "
+                   "AND EXISTS(SELECT 1 FROM notes AS n WHERE n.agent=t.agent "
+                   "AND n.kind=$8 AND n.epoch=t.epoch) "
+                   "FROM transitions AS t WHERE agent=$1 "
                    "AND sequence<=$2 AND at_us>=$3 AND at_us<$4 "
                    "ORDER BY sequence DESC LIMIT $5 OFFSET $6"));
   list.Bind(agent, range.newest, range.since, range.until, range.limit,
-            range.skip);
-  std::vector<TransitionRecord> transitions;
+            range.skip, Status::kOffline, NoteKind::kDisputed);
+  std::vector<StoredTransition> transitions;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
     if (!row) return transitions;
-    TransitionRecord& t = transitions.emplace_back();
+    StoredTransition& t = transitions.emplace_back();
     VerdictColumns verdict;
     list.Read(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
-              verdict.cause, verdict.confidence, verdict.summary);
+              verdict.cause, verdict.confidence, verdict.summary, t.disputed);
     t.verdict = verdict.ToVerdict();
   }
 }
