@@ -22,9 +22,10 @@ class ProcessTest(harness.TestCase):
         """The history that was just believed, and three lies."""
         head, *lines = self.history.read_text().splitlines()
         events = [json.loads(line) for line in lines]
-        stall = next(e for e in events if e["what"] == "stalled")
-        offline = next(e for e in events if e.get("to") == "offline" and e["what"] == "decided")
-        stale = next(e for e in events if e.get("to") == "stale" and e["what"] == "decided")
+        stall = max((e for e in events if e["what"] == "stalled"), key=lambda e: e["length"])
+        decided = [e for e in events if e["what"] == "decided" and e["at"] > stall["at"]]
+        offline = next(e for e in decided if e["to"] == "offline")
+        stale = next(e for e in decided if e["to"] == "stale")
 
         def judged(changed):
             file = self.folder / "doctored"
