@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gateway/admin/convert.h"
+#include "gateway/admin/presence_health.h"
 #include "libprotocol/wire/proto_time.h"
 
 namespace muster::gateway {
@@ -21,13 +22,11 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
   *status.mutable_started_at() = wire::ToProto(started_at_);
   *status.mutable_agents() = ToProto(fleet_.machines().Counts(caller.org));
   status.set_links(fleet_.open_links());
-  status.set_presence_confirmed(fleet_.confirmed());
-  if (const auto impaired = fleet_.impairment()) {
-    *status.mutable_unconfirmed_since() = wire::ToProto(impaired->since);
-    status.set_unconfirmed_reason(std::string(Words(impaired->reason)));
-  } else if (!fleet_.confirmed()) {
-    *status.mutable_unconfirmed_since() = wire::ToProto(started_at_);
-    status.set_unconfirmed_reason("starting: links are not accepted yet");
+  const PresenceHealth health = HealthOf(fleet_, started_at_);
+  status.set_presence_confirmed(health.confirmed());
+  if (health.trouble) {
+    *status.mutable_unconfirmed_since() = wire::ToProto(health.trouble->since);
+    status.set_unconfirmed_reason(std::string(Words(*health.trouble)));
   }
   status.set_name(addresses_.own_name);
   status.set_false_offlines(fleet_.false_offlines());

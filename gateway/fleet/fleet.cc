@@ -146,6 +146,17 @@ void Fleet::NoteAbsence(Instant now) {
 
 std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
                                             HelloNotice hello, LinkPort& port) {
+  std::optional<Disconnect> refused = Accept(agent, std::move(hello), port);
+  if (refused) {
+    ++counters_.links_refused[refused->reason];
+  } else {
+    ++counters_.links_accepted;
+  }
+  return refused;
+}
+
+std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
+                                        LinkPort& port) {
   Machine* machine = machines_.Find(agent);
   if (machine == nullptr) {
     return Disconnect{DisconnectReason::kNotRegistered,
@@ -225,6 +236,7 @@ void Fleet::TakeFacts(Machine& machine, Facts facts) {
 std::optional<Disconnect> Fleet::Refuse(Machine& machine, Instant now) {
   const auto wait = admission_.Ask(now);
   if (!wait) return std::nullopt;
+  ++counters_.turned_away[BlindReason::kAdmission];
   deafness_.TurnedAway(now, now + *wait, BlindReason::kAdmission);
   machine.presence.Postpone(now + *wait);
   Schedule(machine);
@@ -236,7 +248,11 @@ std::optional<Disconnect> Fleet::Refuse(Machine& machine, Instant now) {
 std::optional<AcknowledgementNotice> Fleet::Heartbeat(
     const AgentId& agent, uint64_t epoch, const HeartbeatNotice& heartbeat) {
   Machine* machine = Current(agent, epoch);
-  if (machine == nullptr) return std::nullopt;
+  if (machine == nullptr) {
+    ++counters_.heartbeats_ignored;
+    return std::nullopt;
+  }
+  ++counters_.heartbeats;
   const Instant now = loop_.clock().Now();
   Pass(now);
   Heard(*machine, now);
@@ -343,6 +359,7 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
 }
 
 void Fleet::TurnedAway(BlindReason reason) {
+  ++counters_.turned_away[reason];
   const Instant now = loop_.clock().Now();
   Pass(now);
   deafness_.TurnedAway(now, now + options_.deaf_after_refusal, reason);

@@ -20,6 +20,7 @@
 #include "gateway/fleet/admission.h"
 #include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
+#include "gateway/fleet/counters.h"
 #include "gateway/fleet/deadlines.h"
 #include "gateway/fleet/event_log.h"
 #include "gateway/fleet/history_log.h"
@@ -175,6 +176,8 @@ class Fleet {
   // Since when the status of this machine is only what it was: it was not heard
   // since the gateway could not hear.
   std::optional<absl::Time> UnconfirmedSince(const Machine& machine) const;
+  const FleetCounters& counters() const { return counters_; }
+  size_t incidents_open() const { return mass_silence_.open(); }
   // Machines that were called offline and were not, in this life.
   uint64_t false_offlines() const { return false_offlines_; }
   // Decided, and waiting for a store that is away.
@@ -202,6 +205,9 @@ class Fleet {
   void ExcuseNewcomer(Machine& machine, Instant now);
   absl::Time WallOf(Instant then) const;
   Machine* Current(const AgentId& agent, uint64_t epoch);
+  // LinkOpened(), uncounted.
+  std::optional<Disconnect> Accept(const AgentId& agent, HelloNotice hello,
+                                   LinkPort& port);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);
   // Refuses a hello while another live instance holds the link; notes what a
   // new instance means.
@@ -249,6 +255,7 @@ class Fleet {
               std::optional<absl::Duration> late = {});
   // Says it at once to those who follow the fleet, and remembers it.
   void Tell(Event event);
+  void Count(const Event& event);
   // Ends the machine's open link; its LinkClosed() will count for nothing.
   void DropLink(Machine& machine, LinkEnd end, const Disconnect& why);
   void CloseLinkRecord(Machine& machine, LinkEnd end);
@@ -275,6 +282,7 @@ class Fleet {
   CommandDesk commands_;
   HistoryLog history_;
   EventLog events_;
+  FleetCounters counters_;
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;

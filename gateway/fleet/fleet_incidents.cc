@@ -42,6 +42,7 @@ void Fleet::FellSilent(Machine& machine, Instant now) {
         {{"incident", record.id},
          {"group", incident.group},
          {"machines", incident.machines}});
+    ++counters_.incidents;
     Tell({.org = record.org, .what = record});
   }
   // Those that join are counted in one write for many.

@@ -134,8 +134,21 @@ void Fleet::Tell(Event event) {
   event.at = loop_.clock().Wall();
   Change change =
       std::visit([](const auto& what) { return Change(what); }, event.what);
+  Count(event);
   events_.Publish(std::move(event));
   history_.Add(std::move(change));
+}
+
+void Fleet::Count(const Event& event) {
+  if (const auto* transition = std::get_if<TransitionRecord>(&event.what)) {
+    ++counters_.transitions[transition->to];
+    if (event.late) counters_.transition_late.Add(*event.late);
+  } else if (const auto* note = std::get_if<NoteRecord>(&event.what)) {
+    ++counters_.notes[note->kind];
+  } else if (const auto* blind = std::get_if<BlindRecord>(&event.what)) {
+    ++counters_.blind_intervals[blind->reason];
+    counters_.blind[blind->reason] += blind->to - blind->from;
+  }
 }
 
 void Fleet::Turn() {
@@ -208,7 +221,10 @@ void Fleet::Arm(bool more_due) {
   const Instant next =
       std::min({deadlines_.Earliest(), commands_.NextDeadline(),
                 last_turn_ + watch_every});
-  turn_timer_ = loop_.PostAt(next, [this] { Turn(); });
+  turn_timer_ = loop_.PostAt(next, [this, next] {
+    counters_.turn_late.Add(loop_.clock().Now() - next);
+    Turn();
+  });
 }
 
 void Fleet::FlushLastHeard() {

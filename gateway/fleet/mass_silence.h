@@ -92,6 +92,9 @@ class MassSilence {
   // The group of the incident that the machine belongs to; nullptr: none.
   const std::string* GroupOf(const AgentId& agent) const;
 
+  // Incidents that are not over.
+  size_t open() const { return open_.size(); }
+
  private:
   struct Open : Incident {
     Group* place = nullptr;

@@ -206,6 +206,8 @@ HandlerTable Gateway::MakeHandlers() {
       *fleet_, *store_, addresses_, started_at_);
   history_handlers_ =
       std::make_unique<HistoryHandlers>(*loop_, *fleet_, *store_);
+  metrics_handlers_ = std::make_unique<MetricsHandlers>(
+      clock_, *fleet_, *store_, *event_handlers_, started_at_);
   HandlerTable table;
   agent_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
@@ -213,6 +215,7 @@ HandlerTable Gateway::MakeHandlers() {
   event_handlers_->AddTo(table);
   gateway_handlers_->AddTo(table);
   history_handlers_->AddTo(table);
+  metrics_handlers_->AddTo(table);
   return table;
 }
 
@@ -283,34 +286,37 @@ absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
                 .web_authority = ""};
 }
 
-Readiness Gateway::CheckReadiness() const {
-  const StoreClient::Health store = store_->health();
+PresenceHealth Gateway::KnownPresence() const {
+  if (!ready_) {
+    return {.trouble = PresenceHealth::Trouble{started_at_, {}},
+            .ready = false};
+  }
+  MutexLock lock(presence_mu_);
+  PresenceHealth presence = presence_;
   // Nobody is heard while the loop stands still; it does not say so itself.
-  const absl::Duration still =
-      clock_.Now().since_boot() - absl::Milliseconds(watched_at_ms_.load());
-  const bool hears =
-      ready_ && !impaired_ && still <= config_.fleet.presence.blind_gap;
-  const bool ready = ready_ && confirmed_ && store.last_error.ok();
-  const std::string why = hears ? "" : WhyUnconfirmed(still);
-  return {ready, fmt::format(R"({{"ready":{},"presence":"{}"{},"store":"{}"}})",
-                             ready, hears ? "confirmed" : "unconfirmed", why,
-                             store.last_error.ok() ? "ok" : "failing")};
+  const absl::Duration still = clock_.Now() - watched_at_;
+  if (still > config_.fleet.presence.blind_gap) {
+    presence.trouble = {clock_.Wall() - still, BlindReason::kStoodStill};
+  }
+  return presence;
 }
 
-std::string Gateway::WhyUnconfirmed(absl::Duration still) const {
-  absl::Time since = started_at_;
-  std::string_view why = "starting: links are not accepted yet";
-  if (ready_ && still > config_.fleet.presence.blind_gap) {
-    since = clock_.Wall() - still;
-    why = Words(BlindReason::kStoodStill);
-  } else if (ready_) {
-    since = absl::FromUnixMillis(impaired_since_ms_);
-    why = Words(impaired_by_);
+Readiness Gateway::CheckReadiness() const {
+  const PresenceHealth presence = KnownPresence();
+  const bool stores = store_->health().last_error.ok();
+  const bool ready = presence.ready && stores;
+  std::string why;
+  if (presence.trouble) {
+    why = fmt::format(
+        R"(,"since":"{}","why":"{}")",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", presence.trouble->since,
+                         absl::UTCTimeZone()),
+        Words(*presence.trouble));
   }
-  return fmt::format(
-      R"(,"since":"{}","why":"{}")",
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", since, absl::UTCTimeZone()),
-      why);
+  return {ready,
+          fmt::format(R"({{"ready":{},"presence":"{}"{},"store":"{}"}})", ready,
+                      presence.confirmed() ? "confirmed" : "unconfirmed", why,
+                      stores ? "ok" : "failing")};
 }
 
 absl::Status Gateway::Reload() {
@@ -348,14 +354,11 @@ void Gateway::ProbeStore() {
 }
 
 void Gateway::WatchPresence() {
-  const auto impairment = fleet_->impairment();
-  if (impairment) {
-    impaired_by_ = impairment->reason;
-    impaired_since_ms_ = absl::ToUnixMillis(impairment->since);
+  {
+    MutexLock lock(presence_mu_);
+    presence_ = HealthOf(*fleet_, started_at_);
+    watched_at_ = clock_.Now();
   }
-  impaired_ = impairment.has_value();
-  confirmed_ = fleet_->confirmed();
-  watched_at_ms_ = absl::ToInt64Milliseconds(clock_.Now().since_boot());
   loop_->PostAt(clock_.Now() + config_.fleet.presence.blind_gap / 4,
                 [this] { WatchPresence(); });
 }

@@ -21,6 +21,8 @@
 #include "gateway/admin/event_handlers.h"
 #include "gateway/admin/gateway_handlers.h"
 #include "gateway/admin/history_handlers.h"
+#include "gateway/admin/metrics_handlers.h"
+#include "gateway/admin/presence_health.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/http/api_handler.h"
 #include "gateway/http/http_server.h"
@@ -105,17 +107,16 @@ class Gateway {
   // For connections and join lines from now on. On the loop.
   void Present(WebCredential credential);
   absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
-  Readiness CheckReadiness() const;
-  // `,"since":"…","why":"…"` of a gateway that does not hear at this moment, or
-  // whose loop has stood `still`.
-  std::string WhyUnconfirmed(absl::Duration still) const;
+  Readiness CheckReadiness() const ABSL_LOCKS_EXCLUDED(presence_mu_);
+  // What the loop said last; if it has not for too long, that it stands still.
+  PresenceHealth KnownPresence() const ABSL_LOCKS_EXCLUDED(presence_mu_);
   // Once an hour: certificates that are due, rows that are old.
   void CareLater();
   // While the store fails, tries a write every few seconds: a gateway that
   // nobody speaks to would not notice that it works again.
   void ProbeStore();
   // Tells CheckReadiness() what the loop knows, a few times a second.
-  void WatchPresence();
+  void WatchPresence() ABSL_LOCKS_EXCLUDED(presence_mu_);
   void DeleteOldRows();
   void RenewCertificates();
 
@@ -146,16 +147,15 @@ class Gateway {
   std::unique_ptr<EventHandlers> event_handlers_;
   std::unique_ptr<GatewayHandlers> gateway_handlers_;
   std::unique_ptr<HistoryHandlers> history_handlers_;
+  std::unique_ptr<MetricsHandlers> metrics_handlers_;
   std::unique_ptr<AdminApi> api_;
   std::unique_ptr<ApiHandler> web_handler_;
   std::unique_ptr<HttpServer> http_;
   std::atomic<bool> ready_ = false;
-  // The two are known once it is true for the first time.
-  std::atomic<bool> impaired_ = false;
-  std::atomic<int64_t> impaired_since_ms_ = 0;
-  std::atomic<BlindReason> impaired_by_ = BlindReason::kNotRunning;
-  std::atomic<bool> confirmed_ = false;
-  std::atomic<int64_t> watched_at_ms_ = 0;  // Since boot.
+  // Known once it is true for the first time.
+  mutable Mutex presence_mu_;
+  PresenceHealth presence_ ABSL_GUARDED_BY(presence_mu_);
+  Instant watched_at_ ABSL_GUARDED_BY(presence_mu_);
 };
 
 }  // namespace muster::gateway

@@ -31,16 +31,14 @@ std::string BytesText(uint64_t bytes) {
   return fmt::format("{:.1f} {}", value, unit);
 }
 
-// Whether it can be vouched for; if somebody cannot be heard, since when, why.
+// Whether it can be vouched for; if not, since when and why.
 std::string PresenceText(const v1::GatewayStatus& status, absl::Time now) {
   std::string text = status.presence_confirmed() ? "confirmed" : "unconfirmed";
   if (!status.has_unconfirmed_since()) return text;
   const std::string since = ClockText(
       wire::FromProto(status.unconfirmed_since()), now, absl::LocalTimeZone());
-  text += status.presence_confirmed()
-              ? ", but newcomers are not heard since " + since
-              : " since " + since;
-  return text + ": " + Printable(status.unconfirmed_reason());
+  return fmt::format("{} since {}: {}", text, since,
+                     Printable(status.unconfirmed_reason()));
 }
 
 }  // namespace
