@@ -8,6 +8,7 @@ Instances::Answer Instances::Hello(const Instance& hello, Instant now,
                                    absl::Duration lease,
                                    std::optional<Instant> holder_heard,
                                    bool link_open) {
+  (void)RivalIsGone(now, lease);
   if (present_.empty() || hello.IsSame(present_)) {
     present_ = hello;
     return Answer::kAccept;

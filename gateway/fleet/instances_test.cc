@@ -74,6 +74,19 @@ TEST(InstancesTest, TheRivalIsGoneWhenItHasBeenSilentForALease) {
   EXPECT_FALSE(instances.RivalIsGone(T(140), kLease)) << "once";
 }
 
+TEST(InstancesTest, ARivalThatIsGoneDisputesNothingWithWhoComesBack) {
+  // Both were cut off for long; one comes back, or another life of it.
+  for (const Instance& back : {kB, kC}) {
+    Instances instances;
+    (void)Hello(instances, kA, 0);
+    (void)Hello(instances, kB, 10);
+    (void)Hello(instances, kA, 40);
+    ASSERT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
+    EXPECT_EQ(Hello(instances, back, 300, 260), Answer::kAccept);
+    EXPECT_FALSE(instances.rival().has_value());
+  }
+}
+
 TEST(InstancesTest, TheyChangePlacesWhenTheOneWithTheLinkLosesIt) {
   Instances instances;
   (void)Hello(instances, kA, 0);

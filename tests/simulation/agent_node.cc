@@ -55,17 +55,16 @@ void AgentNode::Start() {
     booted_ = random_.Between(kSecond, kMinute) - world_.timeline.now();
     world_.network.path(self_).host_up = true;
   }
+  said_boot_ = boot_;
+  said_life_ = life_;
   v1::AgentFacts facts;
   facts.set_hostname(fmt::format("m{}", machine_));
-  v1::Instance instance;
-  instance.set_boot_id(fmt::format("boot-{}-{}", self_, boot_));
-  instance.set_process_start_id(fmt::format("life-{}-{}", self_, life_));
   link_ = std::make_unique<agent::LinkMachine>(
-      agent::LinkPolicy{}, std::move(facts), std::move(instance),
+      agent::LinkPolicy{}, std::move(facts), v1::Instance(),
       [this] { return random_.Unit(); },
       [this] {
         agent::CommandsForHello commands;
-        commands.seen_high = seen_high_;
+        commands.seen_high = disk_.seen_high;
         return commands;
       });
   CarryOut(link_->Start(Local()));
@@ -142,6 +141,38 @@ void AgentNode::Goodbye(uint8_t code, std::optional<Nanos> back_within) {
   if (back_within) promise = absl::Nanoseconds(*back_within);
   leaving_ = true;
   CarryOut(link_->Goodbye(reason, promise, Local()));
+}
+
+void AgentNode::StartAsCopyOf(const AgentNode& original) {
+  if (link_ != nullptr) return;
+  disk_ = original.disk_;
+  PowerOff();
+  Start();
+}
+
+void AgentNode::TakeSnapshot() {
+  if (link_ == nullptr || leaving_ || paused_) return;
+  snapshot_ = Snapshot{disk_, absl::ToInt64Nanoseconds(Local().since_boot()),
+                       said_boot_, said_life_,
+                       std::make_unique<agent::LinkMachine>(*link_)};
+}
+
+void AgentNode::GoBack(bool memory) {
+  if (!snapshot_ || deregistered_) return;
+  Snapshot then = *std::exchange(snapshot_, std::nullopt);
+  PowerOff();
+  disk_ = std::move(then.disk);
+  if (!memory) return StartAfter(random_.Spread(kSecond, kMinute));
+  power_ = true;
+  world_.network.path(self_).host_up = true;
+  // Its clock goes on as if nothing had been.
+  booted_ += then.local - absl::ToInt64Nanoseconds(Local().since_boot());
+  said_boot_ = then.said_boot;
+  said_life_ = then.said_life;
+  dialled_in_ = 0;
+  ++start_;  // Nobody starts it again.
+  link_ = std::move(then.link);
+  CarryOut(link_->LinkDown("connection_reset", "", Local()));
 }
 
 void AgentNode::SetDrift(int64_t ppm) {
@@ -226,7 +257,7 @@ void AgentNode::Take(const Message& message) {
       out.mutable_cancel()->set_command_id(fmt::format("c{}", message.command));
       break;
     case Say::kUpdateAck:
-      if (message.code == kSucceeded) std::erase(words_, message.command);
+      if (message.code == kSucceeded) std::erase(disk_.words, message.command);
       return;
     case Say::kDisconnect:
       out.mutable_disconnect()->set_reason(
@@ -300,11 +331,19 @@ void AgentNode::SendOut(const v1::AgentMessage& message) {
       }
       break;
     }
-    case v1::AgentMessage::kHello:
+    case v1::AgentMessage::kHello: {
+      const v1::Hello& hello = message.hello();
       out.say = Say::kHello;
-      out.epoch = message.hello().last_epoch();
-      out.sequence = message.hello().seen_high();
+      out.epoch = hello.last_epoch();
+      out.sequence = hello.seen_high();
+      out.command = self_;
+      out.acknowledged = uint64_t{said_boot_} << 32 | said_life_;
+      out.length =
+          hello.has_acknowledged_ago() ? ToNanos(hello.acknowledged_ago()) : -1;
+      out.round_trip =
+          hello.has_connected_ago() ? ToNanos(hello.connected_ago()) : -1;
       break;
+    }
     case v1::AgentMessage::kGoodbye:
       out.say = Say::kGoodbye;
       out.length = message.goodbye().has_back_within()
@@ -335,15 +374,15 @@ void AgentNode::SendOut(const v1::AgentMessage& message) {
 
 void AgentNode::TakeOrder(const v1::CommandOrder& order) {
   const uint32_t command = CommandIn(order.command_id());
-  if (order.dispatch_seq() > seen_high_) {
-    seen_high_ = order.dispatch_seq();
-    words_.push_back(command);
+  if (order.dispatch_seq() > disk_.seen_high) {
+    disk_.seen_high = order.dispatch_seq();
+    disk_.words.push_back(command);
   }
   SayAll();
 }
 
 void AgentNode::SayAll() {
-  for (const uint32_t command : words_) {
+  for (const uint32_t command : disk_.words) {
     world_.network.Send(
         connection_, Network::kUp,
         {.say = Say::kUpdate, .code = kSucceeded, .command = command});

@@ -44,6 +44,12 @@ class AgentNode {
   // Due::kAgentStart, unless another is asked for first.
   void StartAfter(Nanos pause);
   void SetDrift(int64_t ppm);
+  // It is a copy of that one's disk, and starts somewhere else.
+  void StartAsCopyOf(const AgentNode& original);
+  // A snapshot of its virtual machine is taken, and gone back to: to the disk
+  // alone, or to what ran on it as well.
+  void TakeSnapshot();
+  void GoBack(bool memory);
 
   bool running() const { return link_ != nullptr; }
   bool paused() const { return paused_; }
@@ -82,7 +88,9 @@ class AgentNode {
   bool power_ = true;
   uint32_t life_ = 0;
   uint32_t dialled_in_ = 0;  // The life that dialled last.
-  Nanos told_back_ = 0;      // The gateway asked it to stay away until then.
+  uint32_t said_boot_ = 0;   // What names the instance to the gateway.
+  uint32_t said_life_ = 0;
+  Nanos told_back_ = 0;  // The gateway asked it to stay away until then.
   uint32_t start_ = 0;
   std::unique_ptr<agent::LinkMachine> link_;
   ConnectionId connection_;
@@ -96,8 +104,20 @@ class AgentNode {
 
   // On its disk: what it has durably seen, and its words on commands that the
   // gateway has not acknowledged.
-  uint64_t seen_high_ = 0;
-  std::vector<uint32_t> words_;
+  struct Disk {
+    uint64_t seen_high = 0;
+    std::vector<uint32_t> words;
+  };
+  Disk disk_;
+
+  struct Snapshot {
+    Disk disk;
+    Nanos local;
+    uint32_t said_boot;
+    uint32_t said_life;
+    std::unique_ptr<agent::LinkMachine> link;
+  };
+  std::optional<Snapshot> snapshot_;
 
   // Used again and again: no message is built for every answer.
   v1::GatewayMessage ack_;

@@ -28,7 +28,10 @@ constexpr std::string_view kNames[kFaults] = {"gateway-pause",
                                               "commands",
                                               "few-doors",
                                               "scaled-intervals",
-                                              "accept-rate"};
+                                              "accept-rate",
+                                              "clone",
+                                              "snapshot",
+                                              "switch"};
 
 // The causes that a goodbye can tell.
 constexpr gateway::Cause kGoodbyes[] = {
@@ -119,6 +122,11 @@ Nanos Director::Every(Fault fault) const {
     case Fault::kPartition:
     case Fault::kClog:
     case Fault::kWallSteps:
+    case Fault::kSwitch:
+      break;
+    case Fault::kClone:
+    case Fault::kSnapshot:
+      every = 2 * kDay / number;
       break;
     case Fault::kCommands:
       every = 2 * kHour / number;
@@ -169,6 +177,13 @@ void Director::Strike(uint32_t target) {
     case Fault::kGoodbye:
     case Fault::kDrift:
       StrikeAgent(fault, random);
+      break;
+    case Fault::kSwitch:
+      StrikeSubnet(random);
+      break;
+    case Fault::kClone:
+    case Fault::kSnapshot:
+      StrikeIdentity(fault, random);
       break;
     case Fault::kMembers:
       ChangeMembers(random);
@@ -330,6 +345,38 @@ void Director::StrikeAgent(Fault fault, Random& random) {
   }
 }
 
+void Director::StrikeSubnet(Random& random) {
+  const Nanos length = random.Spread(kSecond, 20 * kMinute);
+  const uint32_t neighbours = world_.neighbours;
+  const auto first = static_cast<uint32_t>(random.Below(agents().size()) /
+                                           neighbours * neighbours);
+  const auto end = std::min<size_t>(first + neighbours, agents().size());
+  for (auto i = first; i < end; ++i) {
+    world_.network.Block(i, Network::kUp);
+    world_.network.Block(i, Network::kDown);
+    EndAfter(length, Fault::kSwitch, i);
+  }
+  // One beside them is lost for a reason of its own.
+  if (random.Chance(0.5)) StrikeAgent(Fault::kAgentCrash, random);
+}
+
+void Director::StrikeIdentity(Fault fault, Random& random) {
+  if (fault == Fault::kSnapshot) {
+    AgentNode& agent = AnyAgent(random);
+    agent.TakeSnapshot();
+    // Which agent it was, and whether what ran comes back as well.
+    const bool memory = random.Chance(0.5);
+    EndAfter(random.Spread(kSecond, 2 * kHour), fault,
+             agent.machine() * 2 + memory);
+    return;
+  }
+  if (agents().size() == world_.machines) return;
+  const auto copy = static_cast<uint32_t>(
+      world_.machines + random.Below(agents().size() - world_.machines));
+  agents()[copy]->StartAsCopyOf(*agents()[agents()[copy]->machine()]);
+  EndAfter(random.Spread(kSecond, 2 * kHour), fault, copy);
+}
+
 void Director::ChangeMembers(Random& random) {
   if (!world_.gateway.open() || world_.gateway.stalled()) return;
   if (random.Chance(0.5)) {
@@ -340,7 +387,7 @@ void Director::ChangeMembers(Random& random) {
       world_.gateway.SetDownTime(kSecond, kSecond);
       world_.gateway.Crash(false);
     }
-  } else if (members_ < agents().size()) {
+  } else if (members_ < world_.machines) {
     AgentNode& agent = *agents()[members_++];
     world_.gateway.Admit(agent.machine());
     if (random.Chance(0.8)) agent.Start();
@@ -372,8 +419,15 @@ void Director::End(uint32_t target, uint32_t token) {
     case Fault::kOneWay:
     case Fault::kPartition:
     case Fault::kClog:
+    case Fault::kSwitch:
       world_.network.Unblock(token, Network::kUp);
       world_.network.Unblock(token, Network::kDown);
+      return;
+    case Fault::kClone:
+      agents()[token]->PowerOff();
+      return;
+    case Fault::kSnapshot:
+      if (!healed_) agents()[token / 2]->GoBack(token % 2 == 1);
       return;
     default:
       return;
@@ -391,6 +445,7 @@ void Director::Heal() {
     End(static_cast<uint32_t>(Fault::kSlowNetwork), i);
     End(static_cast<uint32_t>(Fault::kPartition), i);
     AgentNode& agent = *agents()[i];
+    if (i >= world_.machines) agent.PowerOff();
     if (i >= members_ || agent.deregistered()) continue;
     agent.StartAfter(0);
     world_.recorder.Record(

@@ -46,8 +46,11 @@ enum class Fault : uint8_t {
   kFewDoors,         // So few links are accepted at once that storms queue.
   kScaledIntervals,  // So few heartbeats are wanted that intervals grow.
   kAcceptRate,       // Connections wait in the host's queue; all break at once.
+  kClone,            // A copy of an agent's disk runs somewhere else.
+  kSnapshot,         // A virtual machine goes back to what it was.
+  kSwitch,           // What a subnet of machines hangs on dies.
 };
-inline constexpr size_t kFaults = 24;
+inline constexpr size_t kFaults = 27;
 using FaultSet = std::bitset<kFaults>;
 
 std::string_view Name(Fault fault);
@@ -69,6 +72,8 @@ class Director {
     GatewayNode& gateway;
     std::vector<std::unique_ptr<AgentNode>>& agents;
     uint64_t seed;
+    uint32_t machines;    // Agents after these are copies of some.
+    uint32_t neighbours;  // Nodes of one subnet.
   };
 
   // Agents from `members` on are not yet admitted.
@@ -91,6 +96,8 @@ class Director {
   void StrikeStore(Fault fault, Random& random);
   void StrikeNetwork(Fault fault, Random& random);
   void StrikeAgent(Fault fault, Random& random);
+  void StrikeSubnet(Random& random);
+  void StrikeIdentity(Fault fault, Random& random);
   void ChangeMembers(Random& random);
   // Mean time between two strikes.
   Nanos Every(Fault fault) const;

@@ -1,8 +1,11 @@
 #include "tests/simulation/gateway_node.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <utility>
+
+#include "fmt/format.h"
 
 namespace muster::simulation {
 namespace {
@@ -50,6 +53,21 @@ void Describe(Event& event, const std::optional<Verdict>& verdict) {
   event.cause = verdict->cause;
   event.confidence = verdict->confidence;
   event.flag = !verdict->summary.empty() && verdict->summary.size() <= 48;
+  if (verdict->cause == Cause::kDuplicateIdentity) {
+    // Both must be named.
+    event.flag &= verdict->summary.find("used at 10.") == 0 &&
+                  verdict->summary.find(" and 10.") != std::string::npos;
+  }
+}
+
+bool IsHeld(const MachineRecord& record) {
+  return record.status == Status::kStale && record.verdict &&
+         record.verdict->cause == Cause::kNetworkGroup;
+}
+
+// Subnets have numbers, from 1 on.
+std::string AddressOf(uint32_t node, uint32_t neighbours) {
+  return fmt::format("10.1.{}.{}", 1 + node / neighbours, 1 + node % 250);
 }
 
 }  // namespace
@@ -57,16 +75,30 @@ void Describe(Event& event, const std::optional<Verdict>& verdict) {
 // The gateway's end of one connection, as gateway/rpc/agent_link keeps it.
 class GatewayNode::Port final : public gateway::LinkPort {
  public:
-  Port(GatewayNode& node, uint32_t agent, ConnectionId id)
-      : node_(node), agent_(agent), id_(id) {}
+  Port(GatewayNode& node, const Arrival& hello)
+      : node_(node),
+        agent_(hello.agent),
+        id_(hello.id),
+        from_(hello.message.command),
+        instance_(uint64_t{from_} << 32 |
+                  (hello.message.acknowledged & UINT32_MAX)),
+        last_epoch_(hello.message.epoch) {}
+
+  void Greeted() const {
+    node_.world_.recorder.Record({.what = What::kGreeted,
+                                  .machine = agent_,
+                                  .epoch = last_epoch_,
+                                  .number = instance_});
+  }
 
   void SendWelcome(const gateway::WelcomeNotice& w) override {
     epoch_ = w.epoch;
     if (!node_.Effect()) return;
+    Greeted();
     node_.world_.recorder.Record({.what = What::kAccepted,
                                   .machine = agent_,
                                   .epoch = w.epoch,
-                                  .number = w.acknowledgement,
+                                  .number = 1 + from_ / node_.world_.neighbours,
                                   .length = ToNanos(w.heartbeat_interval)});
     Send({.say = Say::kWelcome,
           .epoch = w.epoch,
@@ -92,11 +124,6 @@ class GatewayNode::Port final : public gateway::LinkPort {
   }
   void Close(const Disconnect& why) override {
     if (closing_ || !node_.Effect()) return;
-    if (why.reason == DisconnectReason::kOverloaded) {
-      node_.world_.recorder.Record({.what = What::kRefused,
-                                    .machine = agent_,
-                                    .length = ToNanos(why.retry_after)});
-    }
     end_ = why.reason == DisconnectReason::kSuperseded ? LinkEnd::kSuperseded
            : why.reason == DisconnectReason::kSilent
                ? LinkEnd::kSilence
@@ -146,6 +173,9 @@ class GatewayNode::Port final : public gateway::LinkPort {
   GatewayNode& node_;
   const uint32_t agent_;
   const ConnectionId id_;
+  const uint32_t from_;  // The node.
+  const uint64_t instance_;
+  const uint64_t last_epoch_;
   std::optional<uint64_t> epoch_;
   bool closing_ = false;
   bool broken_ = false;
@@ -208,10 +238,13 @@ void GatewayNode::Open(uint32_t life) {
     if (machine == nullptr || machine->record.deleted_at) continue;
     known_[i] = {machine, machine->record.status,
                  machine->record.transition_sequence};
-    world_.recorder.Record({.what = What::kRestored,
-                            .to = known_[i].status,
-                            .machine = i,
-                            .number = known_[i].sequence});
+    known_[i].held = IsHeld(machine->record);
+    Event restored{.what = What::kRestored,
+                   .to = known_[i].status,
+                   .machine = i,
+                   .number = known_[i].sequence};
+    Describe(restored, machine->record.verdict);
+    world_.recorder.Record(restored);
   }
   AfterTask();
 }
@@ -338,6 +371,23 @@ void GatewayNode::LookIfChanged() {
 
 void GatewayNode::LookAtAll() {
   for (uint32_t i = 0; i < known_.size(); ++i) Look(i);
+  for (uint32_t i = 0; i < known_.size(); ++i) LookWhetherHeld(i);
+}
+
+void GatewayNode::LookWhetherHeld(uint32_t machine) {
+  Known& known = known_[machine];
+  if (known.machine == nullptr) return;
+  const auto& verdict = known.machine->record.verdict;
+  const bool held = IsHeld(known.machine->record);
+  if (std::exchange(known.held, held) || !held) return;
+  // "silent with others of 10.1.7.0/24"
+  uint64_t group = 0;
+  const size_t subnet = verdict->summary.find("10.1.");
+  if (subnet != std::string::npos) {
+    group = std::strtoull(verdict->summary.c_str() + subnet + 5, nullptr, 10);
+  }
+  world_.recorder.Record(
+      {.what = What::kHeld, .machine = machine, .number = group});
 }
 
 void GatewayNode::Look(uint32_t machine) {
@@ -355,6 +405,12 @@ void GatewayNode::Look(uint32_t machine) {
               .epoch = record.epoch,
               .number = record.transition_sequence};
   Describe(event, record.verdict);
+  if (event.to == Status::kStale && event.cause == Cause::kNetworkGroup) {
+    // What was said first has already been replaced; LookWhetherHeld() tells.
+    event.domain = Domain::kUnknown;
+    event.cause = Cause::kUndetermined;
+    event.confidence = gateway::Confidence::kUndetermined;
+  }
   if (record.transition_sequence == known.sequence + 2) {
     // Two steps in one task: the way to offline leads through stale.
     Event first = event;
@@ -554,14 +610,34 @@ void GatewayNode::TakeHello(const Arrival& arrival) {
     return;
   }
   if (ports_.size() <= id.index) ports_.resize(id.index + 1);
-  ports_[id.index] = std::make_unique<Port>(*this, agent, id);
+  ports_[id.index] = std::make_unique<Port>(*this, arrival);
   HelloNotice hello;
   hello.facts.hostname = IdOf(agent).str();
   hello.last_epoch = message.epoch;
   hello.seen_high = message.sequence;
+  hello.boot_id =
+      fmt::format("b{}.{}", message.command, message.acknowledged >> 32);
+  hello.process_start_id =
+      fmt::format("p{}.{}", message.command, message.acknowledged & UINT32_MAX);
+  hello.address = AddressOf(message.command, world_.neighbours);
+  if (message.length >= 0) {
+    hello.acknowledged_ago = absl::Nanoseconds(message.length);
+  }
+  if (message.round_trip >= 0) {
+    hello.connected_ago = absl::Nanoseconds(message.round_trip);
+  }
   Port& port = *ports_[id.index];
   if (const auto refused =
           fleet_->LinkOpened(IdOf(agent), std::move(hello), port)) {
+    const bool full = refused->reason == DisconnectReason::kOverloaded &&
+                      !refused->text.starts_with("another instance");
+    if (full) {
+      world_.recorder.Record({.what = What::kRefused,
+                              .machine = agent,
+                              .length = ToNanos(refused->retry_after)});
+    } else {
+      port.Greeted();
+    }
     port.Close(*refused);
   }
   KnownOf(agent);

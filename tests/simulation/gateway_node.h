@@ -39,6 +39,7 @@ class GatewayNode {
     uint64_t seed;
     uint32_t machines;
     double accepts_per_second;  // Connections; 0: as many as come.
+    uint32_t neighbours;        // Nodes of one subnet.
   };
 
   GatewayNode(World world, gateway::FleetOptions options);
@@ -92,6 +93,7 @@ class GatewayNode {
     gateway::Machine* machine = nullptr;
     gateway::Status status = gateway::Status::kStale;
     uint64_t sequence = 0;
+    bool held = false;
   };
 
   // False once the process has died in the middle of a task.
@@ -111,6 +113,7 @@ class GatewayNode {
   // Notices what was decided.
   void Look(uint32_t machine);
   void LookIfChanged();
+  void LookWhetherHeld(uint32_t machine);
   void LookAtAll();
   Known& KnownOf(uint32_t machine);
   Port* PortOf(ConnectionId id);

@@ -27,6 +27,12 @@ std::string_view Name(What what) {
       return "store found";
     case What::kDialled:
       return "agent dials";
+    case What::kGreeted:
+      return "says hello";
+    case What::kHeld:
+      return "held";
+    case What::kIncident:
+      return "incident stored";
     case What::kWaits:
       return "waits to be accepted";
     case What::kHindered:

@@ -47,6 +47,9 @@ enum class What : uint8_t {
   // An agent begins to dial. `flag`: its process is new; `length`: so much
   // sooner than the gateway has told it to.
   kDialled,
+  // Its hello was read: `number` names the instance that speaks, `epoch` is the
+  // last that it knows.
+  kGreeted,
   // A connection of this machine waits at the gateway's host to be accepted;
   // or (`flag`) one does so no longer.
   kWaits,
@@ -59,7 +62,8 @@ enum class What : uint8_t {
   // --- The gateway --------------------------------------------------------
   // Links are accepted from now on; what is remembered follows as kRestored.
   kOpened,
-  // A start found the machine with status `to`, `number` transitions.
+  // A start found the machine with status `to`, `number` transitions and, if it
+  // has one, this verdict.
   kRestored,
   // The machine is one of the fleet. Durable.
   kAdmitted,
@@ -68,7 +72,8 @@ enum class What : uint8_t {
   // The operator was told that the machine is deleted; without `flag`: that a
   // start may bring it back, as this is not durable.
   kDeleted,
-  // The link `epoch` was accepted; `length`: the interval told.
+  // The link `epoch` was accepted; `length`: the interval told; `number`: the
+  // group of neighbours that it comes from, 0: none.
   kAccepted,
   // A link was not accepted; the agent is told to come back after `length`.
   kRefused,
@@ -86,6 +91,10 @@ enum class What : uint8_t {
   kDecided,
   // The same, durable.
   kStored,
+  // Silent with others of group `number`: it is given more time.
+  kHeld,
+  // A row that says that group `number` fell silent, or (`flag`) is over.
+  kIncident,
   // What is shown of the whole fleet (`number`) differs from its machines.
   kMiscounted,
   // A command was accepted (durable), refused with an error, or has ended.

@@ -17,6 +17,12 @@ using gateway::Status;
 
 bool Worsens(const Event& e) { return e.to > e.from; }
 
+// Not for silence, nor for a lost link.
+bool Contested(const Event& e) {
+  return e.to == Status::kStale && e.verdict &&
+         e.cause == Cause::kDuplicateIdentity;
+}
+
 double Seconds(Nanos n) { return static_cast<double>(n) / 1e9; }
 
 // The link was absent for longer than the grace while links were accepted.
@@ -36,7 +42,7 @@ class NoFalseOffline final : public Invariant {  // P1
   bool Wants(What what) const override { return what == What::kDecided; }
   void On(const Event& e, const Ledger& before) override {
     const MachineFacts& m = before.machine(e.machine);
-    if (!Worsens(e) || m.left) return;
+    if (!Worsens(e) || m.left || Contested(e)) return;
     const Nanos slack = before.promises().slack;
     if (e.to == Status::kStale) {
       const Nanos silent = e.at - (m.fresh.known() ? m.fresh.at : m.born.at);
@@ -104,12 +110,15 @@ class Completeness final : public Invariant {  // P2
       }
       return end + p.slack;
     }
-    return SilentAt(m, ledger);
+    return SilentAt(m, ledger) + Hold(m, ledger);
   }
   static Nanos SilentAt(const MachineFacts& m, const Ledger& ledger) {
     const Nanos heard = m.heard.known() ? m.heard.at : m.born.at;
     return std::max({heard, ledger.excused_until(), Deaf(m, ledger)}) +
            ledger.OfflineLease(m);
+  }
+  static Nanos Hold(const MachineFacts& m, const Ledger& ledger) {
+    return m.held.known() ? ledger.promises().hold_max : 0;
   }
   // Until when it could not get a link.
   static Nanos Deaf(const MachineFacts& m, const Ledger& ledger) {
@@ -143,9 +152,10 @@ class BoundedHold final : public Invariant {  // P3
       // Every restart of a lease is one hold, and they are counted in time.
       const Nanos listened = before.ListenedMin(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
-      const Nanos excused =
-          std::max(before.perhaps_restarted_at(), before.deaf_until());
-      if (listened <= bound || excused + bound >= e.at) continue;
+      if (listened <= bound || before.deaf_until() + bound >= e.at ||
+          before.Listened(before.perhaps_restarted(), e.at) <= bound) {
+        continue;
+      }
       Event about = e;
       about.machine = i;
       Fail(about, fmt::format("stale, and not heard in {:.3f} s of listening",
@@ -160,7 +170,7 @@ class DetectorBlamesItself final : public Invariant {  // P4
   bool Wants(What what) const override { return what == What::kDecided; }
   void On(const Event& e, const Ledger& before) override {
     const MachineFacts& m = before.machine(e.machine);
-    if (!Worsens(e) || m.left) return;
+    if (!Worsens(e) || m.left || Contested(e)) return;
     const Nanos restarted = before.restarted_at();
     const bool lost_since =
         m.broke.known() && m.broke.at > restarted && Absent(m, before, e.at);
@@ -227,6 +237,12 @@ class CauseSoundness final : public Invariant {  // P7
           Fail(e, "one way, though nothing was heard");
         }
         return;
+      case Cause::kNetworkGroup:
+        if (!m.held.known() && m.restored_cause != e.cause)
+          Fail(e, "a group, though none fell silent");
+        return;
+      case Cause::kDuplicateIdentity:
+        return;  // P13 judges it.
       case Cause::kAgentStopped:
       case Cause::kAgentUpgrading:
       case Cause::kHostRebooted:
@@ -322,6 +338,136 @@ class RestartNeutrality final : public Invariant {  // P12
   }
 };
 
+class MassSilence final : public Invariant {  // P3
+ public:
+  MassSilence() : Invariant("P3") {}
+  bool Wants(What what) const override {
+    return what == What::kDecided || what == What::kHeld ||
+           what == What::kTick || what == What::kCrashed ||
+           what == What::kIncident;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    switch (e.what) {
+      case What::kDecided:
+        if (e.to == Status::kStale) FellSilent(e, before);
+        return;
+      case What::kHeld:
+        Held(e, before);
+        return;
+      case What::kIncident:
+        rows_due_.erase(e.number);
+        return;
+      case What::kCrashed:
+        due_.clear();
+        rows_due_.clear();
+        return;
+      default:
+        Tick(e, before);
+    }
+  }
+
+ private:
+  struct Count {
+    size_t present = 0;   // Of the group: living, and not offline.
+    size_t silent = 0;    // Of these.
+    size_t together = 0;  // Of these, within the window before now.
+    size_t held = 0;      // Of these.
+  };
+  static Count Of(uint64_t group, Nanos now, Nanos window,
+                  const Ledger& ledger) {
+    Count count;
+    for (const MachineFacts& m : ledger.machines()) {
+      if (m.group != group || !m.judged() || m.status == Status::kOffline) {
+        continue;
+      }
+      ++count.present;
+      if (!m.fell_silent.known()) continue;
+      ++count.silent;
+      count.held += m.held.known();
+      count.together += now - m.fell_silent.at <= window;
+    }
+    return count;
+  }
+  static bool Many(size_t silent, size_t present, const Promises& p) {
+    return silent >= p.incident_machines &&
+           static_cast<double>(silent) >=
+               p.incident_share * static_cast<double>(present);
+  }
+
+  // Enough to be one incident: it must be said.
+  void FellSilent(const Event& e, const Ledger& before) {
+    const Promises& p = before.promises();
+    const uint64_t group = before.machine(e.machine).group;
+    if (group == 0) return;
+    // This machine is not counted in yet, and some of those together belong to
+    // what was before: one more than needed.
+    const Count count = Of(group, e.at, p.incident_window - p.slack, before);
+    if (Many(count.together, count.present, p)) due_[group] = e.at;
+  }
+  void Held(const Event& e, const Ledger& before) {
+    const Promises& p = before.promises();
+    const MachineFacts& m = before.machine(e.machine);
+    if (e.number != m.group) {
+      Fail(e,
+           fmt::format("held for group {}, and is of {}", e.number, m.group));
+      return;
+    }
+    const Count count = Of(m.group, e.at, p.incident_window + p.slack, before);
+    if (count.held == 0 && !Many(count.together, count.present, p)) {
+      Fail(e, fmt::format("held with {} of {} that fell silent together",
+                          count.together, count.present));
+    } else if (!Many(count.silent, count.present, p)) {
+      Fail(e, fmt::format("held with {} of {} that are silent", count.silent,
+                          count.present));
+    }
+    rows_due_.try_emplace(m.group, e.at);
+  }
+  void Tick(const Event& e, const Ledger& before) {
+    for (const auto& [group, at] : due_) {
+      const Count count =
+          Of(group, e.at, before.promises().incident_window, before);
+      if (count.held == 0 &&
+          Many(count.silent, count.present, before.promises())) {
+        Fail(e, fmt::format("group {} fell silent, and no incident was opened",
+                            group));
+      }
+    }
+    due_.clear();
+    const Nanos quiet =
+        std::max({before.store_found_at(), before.excused_until()});
+    if (before.store_lost_at() != kNever || e.at < quiet + 2 * kMinute) return;
+    for (const auto& [group, at] : rows_due_) {
+      if (e.at < at + 2 * kMinute) continue;
+      Fail(e, fmt::format("no row says that group {} fell silent", group));
+      rows_due_.clear();
+      return;
+    }
+  }
+
+  std::map<uint64_t, Nanos> due_;
+  std::map<uint64_t, Nanos> rows_due_;
+};
+
+class DuplicateIdentity final : public Invariant {  // P13
+ public:
+  DuplicateIdentity() : Invariant("P13") {}
+  bool Wants(What what) const override {
+    return what == What::kHandled || what == What::kDecided;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    const MachineFacts& m = before.machine(e.machine);
+    if (e.what == What::kHandled) {
+      const bool newest = e.flag && e.epoch == m.epoch;
+      if (newest && e.to == Status::kOnline && before.AreTwo(m, e.at)) {
+        Fail(e, "two live instances, and it is shown as healthy");
+      }
+    } else if (Contested(e)) {
+      if (!before.MayBeTwo(m, e.at)) Fail(e, "contested, and only one lives");
+      if (!e.flag) Fail(e, "does not name both");
+    }
+  }
+};
+
 class DetectorLiveness final : public Invariant {  // P14
  public:
   DetectorLiveness() : Invariant("P14") {}
@@ -345,7 +491,8 @@ class DetectorLiveness final : public Invariant {  // P14
     }
     if (e.number <= echoed) return;
     echoed = e.number;
-    if (e.to != Status::kOnline) {
+    if (e.to != Status::kOnline &&
+        !before.MayBeTwo(before.machine(e.machine), e.at)) {
       Fail(e, "an echoed heartbeat did not bring it online");
     }
   }
@@ -541,7 +688,7 @@ class Storm final : public Invariant {  // R2
         Fail(e, fmt::format("dials {:.3f} s before it was told to",
                             Seconds(e.length)));
       }
-    } else if (Worsens(e)) {
+    } else if (Worsens(e) && !Contested(e)) {
       const MachineFacts& m = before.machine(e.machine);
       if (!m.left && m.postponed_until > 0 &&
           e.at < m.postponed_until + p.stale_after - p.slack) {
@@ -569,6 +716,8 @@ Invariants::Invariants(Promises promises) : ledger_(promises) {
   all_.push_back(std::make_unique<LinkMonotonicity>());
   all_.push_back(std::make_unique<ViewAgreement>());
   all_.push_back(std::make_unique<RestartNeutrality>());
+  all_.push_back(std::make_unique<MassSilence>());
+  all_.push_back(std::make_unique<DuplicateIdentity>());
   all_.push_back(std::make_unique<DetectorLiveness>());
   all_.push_back(std::make_unique<Durability>());
   all_.push_back(std::make_unique<FullDisk>());

@@ -31,6 +31,11 @@ struct Promises {
   Nanos blind_restart = 10 * kSecond;
   // How long news of an incident may hold machines in stale.
   Nanos hold_max = 180 * kSecond;
+  // An incident is so many machines, and this share, of a group that fall
+  // silent within so long.
+  size_t incident_machines = 5;
+  double incident_share = 0.3;
+  Nanos incident_window = 15 * kSecond;
   // What scheduling may cost.
   Nanos slack = 2 * kSecond;
   // How fast links may be accepted: so many at once, and so many a second.
@@ -59,6 +64,14 @@ struct Moment {
   Nanos stood_still = 0;
   Nanos stood_still_max = 0;
   bool known() const { return at != kNever; }
+};
+
+// One that speaks for a machine: a life of an agent's process.
+struct Voice {
+  uint64_t instance = 0;
+  Moment spoke;
+  // How often it said hello after another one had, which lived.
+  uint32_t returns = 0;
 };
 
 // What a history says so far of one machine.
@@ -97,6 +110,16 @@ struct MachineFacts {
   Moment left_at;
   Nanos promise_end = 0;
 
+  // Who has spoken of late, and who holds the newest link: an index.
+  std::vector<Voice> voices;
+  size_t speaker = 0;
+  // Why it was not online, as the last start found it.
+  gateway::Cause restored_cause = gateway::Cause::kUndetermined;
+
+  uint64_t group = 0;  // Of neighbours, as of its newest link; 0: none.
+  Moment fell_silent;  // It was called stale for that, and is so still.
+  Moment held;         // Given time since, as one of many.
+
   uint64_t stored_sequence = 0;
   gateway::Status stored_status = gateway::Status::kStale;
   uint64_t stored_epoch = 0;
@@ -126,14 +149,21 @@ class Ledger {
   Nanos StaleLease(const MachineFacts& m) const;
   Nanos OfflineLease(const MachineFacts& m) const;
 
+  // Until when, by the clock of listening, a voice counts as living.
+  Nanos VoiceLease(const MachineFacts& m) const {
+    return std::max(promises_.stale_after,
+                    std::max(m.told, told_last_) * 5 / 2);
+  }
+  // Two instances of the machine certainly live / perhaps do at `now`.
+  bool AreTwo(const MachineFacts& m, Nanos now) const;
+  bool MayBeTwo(const MachineFacts& m, Nanos now) const;
+
   // When silence last began to count from nothing: the end of a pause of
   // blind_restart, or a start.
   Nanos restarted_at() const { return std::max(restarted_at_, opened_at_); }
   // Likewise, if the process was without time for a moment longer than it was
   // stopped.
-  Nanos perhaps_restarted_at() const {
-    return std::max(perhaps_restarted_at_, opened_at_);
-  }
+  const Moment& perhaps_restarted() const { return perhaps_restarted_; }
   // Until when the gateway may have found links lost that it had not watched,
   // and silences that it gives back.
   Nanos excused_until() const {
@@ -157,6 +187,7 @@ class Ledger {
  private:
   void StoodStill(Nanos at, Nanos length);
   void TakeLink(const Event& event, MachineFacts& m);
+  void TakeHello(const Event& event, MachineFacts& m);
   Moment Now(Nanos at) const { return {at, stood_still_, stood_still_max_}; }
 
   const Promises promises_;
@@ -165,8 +196,9 @@ class Ledger {
   Nanos stood_still_max_ = 0;
   Nanos disturbed_until_ = 0;
   Nanos restarted_at_ = 0;
-  Nanos perhaps_restarted_at_ = 0;
+  Moment perhaps_restarted_{0, 0, 0};
   Nanos deaf_until_ = 0;
+  Nanos told_last_ = 0;  // To whomever.
   Nanos opened_at_ = 0;
   Nanos healed_at_ = kNever;
   bool open_ = false;

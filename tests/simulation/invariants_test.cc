@@ -281,6 +281,52 @@ TEST(InvariantsTest, P12AfterAStartLeasesBeginAnew) {
   EXPECT_EQ(h.Broken(), "P12");
 }
 
+TEST(InvariantsTest, P2ADeadLinkIsNotKept) {
+  Promises promises;
+  promises.tells_ended_links = true;
+  Invariants invariants(promises);
+  invariants.On({.at = 0, .what = What::kOpened});
+  invariants.On({.at = 1, .what = What::kAdmitted});
+  invariants.On({.at = 2, .what = What::kAccepted, .epoch = 1});
+  Event offline{
+      .at = 121 * kSecond, .what = What::kDecided, .to = Status::kOffline};
+  offline.number = 1;
+  offline.verdict = offline.flag = true;
+  invariants.On(offline);
+  EXPECT_FALSE(invariants.failed());
+  invariants.On({.at = 130 * kSecond, .what = What::kTick});
+  EXPECT_TRUE(invariants.failed());
+}
+
+TEST(InvariantsTest, P3OnlyWhoFellSilentWithOthersIsHeld) {
+  HistoryOfOne h;
+  h.At(85).Decided(Status::kOnline, Status::kStale);
+  h.Is({.what = What::kHeld, .number = 0});
+  EXPECT_EQ(h.Broken(), "P3");
+}
+
+TEST(InvariantsTest, P13TwoThatLiveAreNotShownAsHealthy) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kGreeted, .number = 1}).Accepted(2);
+  h.At(21).Heartbeat(2, 1).Handled(2, 1, Status::kOnline);
+  h.At(30).Is({.what = What::kGreeted, .number = 2}).Accepted(3);
+  h.At(31).Heartbeat(3, 1).Handled(3, 1, Status::kOnline);
+  h.At(40).Is({.what = What::kGreeted, .number = 1});
+  h.At(42).Is({.what = What::kGreeted, .number = 1});
+  EXPECT_EQ(h.Broken(), "");
+  h.At(50).Heartbeat(3, 2).Handled(3, 2, Status::kOnline);
+  EXPECT_EQ(h.Broken(), "P13");
+}
+
+TEST(InvariantsTest, P13OneAloneIsNotContested) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kGreeted, .number = 1}).Accepted(2);
+  h.At(21).Heartbeat(2, 1).Handled(2, 1, Status::kOnline);
+  h.At(30).Decided(Status::kOnline, Status::kStale, Cause::kDuplicateIdentity,
+                   Confidence::kProven);
+  EXPECT_EQ(h.Broken(), "P13");
+}
+
 TEST(InvariantsTest, P14AnEchoBringsBack) {
   HistoryOfOne h;
   h.At(85).Worse();

@@ -28,7 +28,7 @@ void Ledger::StoodStill(Nanos at, Nanos length) {
   stood_still_ += length;
   if (length >= promises_.blind_restart) restarted_at_ = at;
   if (length + late >= promises_.blind_restart) {
-    perhaps_restarted_at_ = at;
+    perhaps_restarted_ = Now(at);
   }
   // What came meanwhile is looked at now.
   const Nanos from = at - length;
@@ -37,6 +37,61 @@ void Ledger::StoodStill(Nanos at, Nanos length) {
       if (moment->known() && moment->at > from) *moment = Now(at);
     }
   }
+}
+
+void Ledger::TakeHello(const Event& event, MachineFacts& m) {
+  const Moment now = Now(event.at);
+  const auto same = [&](const Voice& v) { return v.instance == event.number; };
+  const bool speaks = m.speaker < m.voices.size();
+  const uint64_t holder = speaks ? m.voices[m.speaker].instance : 0;
+  const auto known = std::find_if(m.voices.begin(), m.voices.end(), same);
+  Voice voice{event.number, now, 0};
+  if (known == m.voices.end()) {
+    for (Voice& v : m.voices) v.returns = 0;  // It replaces one of them.
+  } else {
+    const bool holder_lives =
+        m.heard.known() &&
+        event.at - m.heard.at < promises_.stale_after - 2 * promises_.slack;
+    const bool gone = event.at - known->spoke.at >=
+                      promises_.stale_after - 2 * promises_.slack;
+    if (holder != event.number && holder_lives) {
+      voice.returns = gone ? 1 : known->returns + 1;
+    }
+    m.voices.erase(known);
+  }
+  // Who was silent for so long is not heard of again.
+  std::erase_if(m.voices,
+                [&](const Voice& v) { return event.at - v.spoke.at > kHour; });
+  m.voices.push_back(voice);
+  const auto held =
+      std::find_if(m.voices.begin(), m.voices.end(),
+                   [&](const Voice& v) { return v.instance == holder; });
+  m.speaker = static_cast<size_t>(held - m.voices.begin());
+}
+
+bool Ledger::AreTwo(const MachineFacts& m, Nanos now) const {
+  const Nanos lease = promises_.stale_after - 2 * promises_.slack;
+  if (m.speaker >= m.voices.size()) return false;
+  const Voice& holder = m.voices[m.speaker];
+  return std::any_of(m.voices.begin(), m.voices.end(), [&](const Voice& other) {
+    return other.instance != holder.instance &&
+           std::max(other.returns, holder.returns) >= 2 &&
+           now - other.spoke.at < lease && now - holder.spoke.at < lease;
+  });
+}
+
+bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
+  const Nanos lease = VoiceLease(m) + 2 * promises_.slack;
+  if (m.restored_cause == gateway::Cause::kDuplicateIdentity &&
+      now < opened_at_ + lease) {
+    return true;
+  }
+  if (deaf_until_ > 0 && now < deaf_until_ + lease) return true;
+  if (m.speaker >= m.voices.size()) return false;
+  const uint64_t holder = m.voices[m.speaker].instance;
+  return std::any_of(m.voices.begin(), m.voices.end(), [&](const Voice& other) {
+    return other.instance != holder && Listened(other.spoke, now) < lease;
+  });
 }
 
 void Ledger::TakeLink(const Event& event, MachineFacts& m) {
@@ -57,18 +112,25 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
       }
       m.excused_until = std::max(m.excused_until, m.postponed_until);
       m.epoch = event.epoch;
+      m.group = event.number;
+      // Who said hello last.
+      if (!m.voices.empty()) m.speaker = m.voices.size() - 1;
       m.echoed = 0;
       m.heard = m.linked = Now(event.at);
       m.broke = {};
       m.left = false;
       m.postponed_until = 0;
       m.told = std::max(m.told_last, event.length);
-      m.told_last = event.length;
+      m.told_last = told_last_ = event.length;
       return;
     case What::kHandled:
       m.told = std::max(m.told_last, event.length);
-      m.told_last = event.length;
-      if (event.epoch == m.epoch) m.left = false;
+      m.told_last = told_last_ = event.length;
+      if (event.epoch != m.epoch) return;
+      m.left = false;
+      if (m.speaker < m.voices.size()) {
+        m.voices[m.speaker].spoke = Now(event.at);
+      }
       return;
     case What::kLinkBroke:
       if (event.epoch != m.epoch || m.broke.known()) return;
@@ -99,10 +161,12 @@ void Ledger::Take(const Event& event) {
     case What::kOpened:
       open_ = true;
       opened_at_ = event.at;
+      perhaps_restarted_ = Now(event.at);
       deaf_until_ = 0;
       for (MachineFacts& m : machines_) {
         m.postponed_until = 0;  // A new life knows nobody whom it sent away.
         m.waiting = 0;
+        m.voices.clear();  // Nor who spoke for whom.
         if (m.epoch != 0 && !m.broke.known()) m.broke = Now(event.at);
       }
       return;
@@ -123,6 +187,7 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kTick:
     case What::kMiscounted:
+    case What::kIncident:
       return;
     default:
       break;
@@ -152,11 +217,25 @@ void Ledger::Take(const Event& event) {
     case What::kRestored:
       m.member = true;
       m.deleting = false;
+      m.restored_cause =
+          event.verdict ? event.cause : gateway::Cause::kUndetermined;
+      m.fell_silent = m.held = {};
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
       m.since = Now(event.at);
       return;
+    case What::kGreeted:
+      TakeHello(event, m);
+      return;
+    case What::kHeld:
+      m.held = Now(event.at);
+      return;
     case What::kDecided:
+      if (event.to != Status::kStale) {
+        m.fell_silent = m.held = {};
+      } else if (!m.left && event.cause != gateway::Cause::kDuplicateIdentity) {
+        m.fell_silent = Now(event.at);
+      }
       m.status = event.to;
       m.sequence = event.number;
       m.since = Now(event.at);

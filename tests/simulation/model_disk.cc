@@ -1,6 +1,7 @@
 #include "tests/simulation/model_disk.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -88,6 +89,10 @@ void ModelJournal::Put(std::vector<gateway::Change> changes,
   for (const gateway::Change& change : changes) {
     transition_seen_ |=
         std::holds_alternative<gateway::TransitionRecord>(change);
+    if (const auto* m = std::get_if<gateway::MachineRecord>(&change)) {
+      transition_seen_ |=
+          m->verdict && m->verdict->cause == gateway::Cause::kNetworkGroup;
+    }
   }
   Queue(
       [this, changes = std::move(changes)] {
@@ -147,6 +152,12 @@ void ModelJournal::Keep(const gateway::Change& change) {
       event.confidence = t->verdict->confidence;
     }
     recorder_.Record(event);
+  } else if (const auto* i = std::get_if<gateway::IncidentRecord>(&change)) {
+    recorder_.Record(
+        {.what = What::kIncident,
+         .flag = i->closed_at.has_value(),
+         .number = std::strtoull(i->group.c_str() + i->group.find('.', 3) + 1,
+                                 nullptr, 10)});
   } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
     gateway::CommandRecord& kept = image_.commands[c->id];
     if (gateway::IsTerminal(c->state) && !gateway::IsTerminal(kept.state)) {

@@ -32,15 +32,17 @@ enum class Say : uint8_t {
 
 struct Message {
   Say say = Say::kEnd;
-  uint8_t code = 0;  // Reason, or state of a command.
-  uint32_t command = 0;
-  uint64_t epoch = 0;         // Hello: last_epoch.
-  uint64_t sequence = 0;      // Hello: seen_high. Order: dispatch_seq.
-  uint64_t acknowledged = 0;  // Acknowledgement.
-  Nanos length = 0;           // Interval, promise, retry_after; or none: -1.
-  Nanos round_trip = -1;
-  int64_t wall = 0;    // Nanoseconds since the Unix epoch, at the sender.
-  Nanos interval = 0;  // Not sent: the interval that the agent keeps.
+  uint8_t code = 0;       // Reason, or state of a command.
+  uint32_t command = 0;   // Hello: the node that speaks.
+  uint64_t epoch = 0;     // Hello: last_epoch.
+  uint64_t sequence = 0;  // Hello: seen_high. Order: dispatch_seq.
+  // Acknowledgement. Hello: boot, then life of the process.
+  uint64_t acknowledged = 0;
+  // Interval, promise, retry_after; or none: -1. Hello: acknowledged_ago.
+  Nanos length = 0;
+  Nanos round_trip = -1;  // Hello: connected_ago.
+  int64_t wall = 0;       // Nanoseconds since the Unix epoch, at the sender.
+  Nanos interval = 0;     // Not sent: the interval that the agent keeps.
 };
 
 // One TCP connection. It is found by index and generation: an index is used

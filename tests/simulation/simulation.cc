@@ -22,6 +22,9 @@ struct Settings {
   gateway::FleetOptions options;
   Promises promises;
   double accepts_per_second = 0;
+  uint32_t neighbours = 1;
+  uint32_t spare = 0;   // Machines that are not yet admitted.
+  uint32_t copies = 0;  // Nodes that show another one's identity.
 };
 
 Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
@@ -29,6 +32,12 @@ Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
   Settings settings;
   settings.promises.tells_ended_links = true;
   const auto machines = static_cast<double>(drawn.machines);
+  settings.neighbours = static_cast<uint32_t>(
+      random.Spread(4, std::max<uint32_t>(5, drawn.machines)));
+  settings.spare = drawn.machines / 4 + 1;
+  if (drawn.faults[static_cast<size_t>(Fault::kClone)]) {
+    settings.copies = drawn.machines / 8 + 1;
+  }
   if (drawn.faults[static_cast<size_t>(Fault::kFewDoors)]) {
     auto& limits = settings.options.admission;
     limits.links_per_second_max = 0.2 + 10 * random.Unit() * random.Unit();
@@ -60,18 +69,21 @@ class Run final : private NetworkEnds {
         timeline_(options.seed),
         invariants_(settings_.promises),
         recorder_(timeline_, invariants_, options.reader),
-        spare_(drawn.machines / 4 + 1),
-        network_(timeline_, *this, drawn.machines + spare_, options.seed),
-        gateway_({timeline_, recorder_, network_, options.seed,
-                  drawn.machines + spare_, settings_.accepts_per_second},
+        machines_(drawn.machines + settings_.spare),
+        network_(timeline_, *this, machines_ + settings_.copies, options.seed),
+        gateway_({timeline_, recorder_, network_, options.seed, machines_,
+                  settings_.accepts_per_second, settings_.neighbours},
                  settings_.options),
-        director_(
-            {timeline_, recorder_, network_, gateway_, agents_, options.seed},
-            drawn.faults, drawn.machines) {
-    for (uint32_t i = 0; i < drawn.machines + spare_; ++i) {
+        director_({timeline_, recorder_, network_, gateway_, agents_,
+                   options.seed, machines_, settings_.neighbours},
+                  drawn.faults, drawn.machines) {
+    for (uint32_t i = 0; i < machines_ + settings_.copies; ++i) {
+      // Of one identity there are two at most.
+      const auto original = static_cast<uint32_t>(
+          i < machines_ ? i : (i - machines_) * 8 % drawn.machines);
       agents_.push_back(std::make_unique<AgentNode>(
           AgentNode::World{timeline_, recorder_, network_, options.seed}, i,
-          i));
+          original));
     }
     Random random(options.seed, 'R');
     for (uint32_t i = 0; i < drawn.machines; ++i) {
@@ -175,7 +187,7 @@ class Run final : private NetworkEnds {
   Timeline timeline_;
   Invariants invariants_;
   Recorder recorder_;
-  const uint32_t spare_;
+  const uint32_t machines_;
   Network network_;
   GatewayNode gateway_;
   std::vector<std::unique_ptr<AgentNode>> agents_;
