@@ -366,11 +366,18 @@ void Fleet::TurnedAway(BlindReason reason) {
 }
 
 absl::Duration Fleet::HeartbeatInterval(const Machine& machine) const {
+  return Scaled(machine.presence.policy().heartbeat_interval);
+}
+
+absl::Duration Fleet::HeartbeatInterval() const {
+  return Scaled(options_.presence.heartbeat_interval);
+}
+
+absl::Duration Fleet::Scaled(absl::Duration interval) const {
   // Whoever is online comes back: after a start the fleet is as large as
   // before.
   const uint64_t links = std::max<uint64_t>(open_links_, machines_.online());
-  return ScaledInterval(machine.presence.policy().heartbeat_interval, links,
-                        options_.heartbeats_per_second_max);
+  return ScaledInterval(interval, links, options_.heartbeats_per_second_max);
 }
 
 void Fleet::Adopt(Machine& machine, Instant now) {

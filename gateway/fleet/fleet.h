@@ -187,6 +187,8 @@ class Fleet {
   Instant last_turn() const { return last_turn_; }
   // Told to the agent: how often to speak.
   absl::Duration HeartbeatInterval(const Machine& machine) const;
+  // Told to agents for which nothing of their own is set.
+  absl::Duration HeartbeatInterval() const;
 
   // Ends every link; agents come back by themselves.
   void CloseAllLinks(const Disconnect& why);
@@ -204,6 +206,8 @@ class Fleet {
   // time is not yet a gap to catch up with.
   void ExcuseNewcomer(Machine& machine, Instant now);
   absl::Time WallOf(Instant then) const;
+  // So that the whole fleet does not speak too often.
+  absl::Duration Scaled(absl::Duration interval) const;
   Machine* Current(const AgentId& agent, uint64_t epoch);
   // LinkOpened(), uncounted.
   std::optional<Disconnect> Accept(const AgentId& agent, HelloNotice hello,

@@ -34,7 +34,7 @@ Examples:
   musterctl run web-1 --shell python3 --script check.py)";
 
 inline constexpr char kHistoryFooter[] =
-    R"(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
+    R"help(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
 with "gateway" tell when the gateway itself could not hear: nobody was judged
 then ("blind"), or nobody without a link ("deaf"). An offline that is
 "(disputed)" should not have been said; the line "disputed" tells why.
@@ -42,7 +42,7 @@ then ("blind"), or nobody without a link ("deaf"). An offline that is
 Examples:
   musterctl agents history web-1
   musterctl agents history web-1 --since 24h --links
-  musterctl agents history web-1 --since 7d -o json)";
+  musterctl agents history web-1 --since 7d -o json)help";
 
 inline constexpr char kIncidentsFooter[] =
     R"(Newest first. An incident: many machines of one group (subnet, or label
