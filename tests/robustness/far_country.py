@@ -27,8 +27,8 @@ class FarCountry:
     def __init__(self):
         self._router, self._land = own_network.Neighbour(), own_network.Place()
         self.under = self._land.under
-        _need(self._router.run, "ip", "link", "add", "east", "type", "veth", "peer", "name", "cable",
-              "netns", self._land.pid)
+        _need(self._router.run, "ip", "link", "add", "east", "type", "veth",
+              "peer", "name", "cable", "netns", self._land.pid)
         for place, device, address in ((self._router, "east", "10.98.0.1"),
                                        (self._land, "cable", "10.98.0.2")):
             place.run("ip", "address", "add", f"{address}/24", "dev", device)
@@ -46,8 +46,9 @@ class FarCountry:
 
     def heal(self):
         """Nothing is lost any more; how many packets were."""
-        rules = subprocess.run([*self._router.under, "iptables", "-L", "FORWARD", "-vnx"], check=True,
-                               stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+        rules = subprocess.run([*self._router.under, "iptables", "-L", "FORWARD", "-vnx"],
+                               check=True, stdin=subprocess.DEVNULL, capture_output=True,
+                               text=True).stdout
         self._router.run("iptables", "-F", "FORWARD")
         return sum(int(line.split()[0]) for line in rules.splitlines() if "DROP" in line)
 

@@ -124,9 +124,7 @@ class HostTest(harness.TestCase, GroundTest):
         time.sleep(6)
         taken.close()
         self.ended()
-        # Somebody who is none of ours was turned away all that time.
-        self.recorder.say("refused", since, machine=len(self.recorder.machines) + 1,
-                          length=self.faults_ended - since)
+        self.recorder.say("hindered", since, length=self.faults_ended - since)
         self.end()
         self.expect_only_the_lost_one_lost()
 

@@ -53,7 +53,7 @@ class NetworkTest(harness.TestCase):
         self.expect_away_and_back()
 
     def test_a_partition_shorter_than_a_lease_is_no_absence(self):
-        self.cut(TO_GATEWAY, TO_MACHINES, seconds=0.8)
+        self.cut(TO_GATEWAY, TO_MACHINES, seconds=1.3)  # Whoever speaks each second has spoken.
         self.judge()
         for machine in self.far:
             self.assertNotIn("offline", self.story(machine))
@@ -77,9 +77,9 @@ class NetworkTest(harness.TestCase):
 
     def test_a_slow_way_carries_heartbeats_beside_a_flood(self):
         self.begin(healthy=2, far=2)
-        self.country.narrow("512kbit")
+        self.country.narrow("1mbit")
         self.lose()
-        self.assertEqual(self.submit(self.far[0], "yes | head -c 300000").status, 202)
+        self.assertEqual(self.submit(self.far[0], "yes | head -c 600000").status, 202)
         time.sleep(6)
         self.country.widen()
         self.ended()

@@ -42,6 +42,7 @@ const std::map<std::string_view, What>& Whats() {
       {"deleted", What::kDeleted},
       {"accepted", What::kAccepted},
       {"refused", What::kRefused},
+      {"hindered", What::kHindered},
       {"handled", What::kHandled},
       {"goodbye", What::kGoodbye},
       {"decided", What::kDecided},
@@ -178,6 +179,7 @@ absl::Status ReadHead(const json& line, RecordedHistory& history) {
     }
     ASSIGN_OR_RETURN(history.promises.*found->second, ToNanos(value, key));
   }
+  history.promises.tells_ended_links = true;
   for (const json& id : line.value("judge", json::array())) {
     history.judge.push_back(id.is_string() ? id.get<std::string>() : id.dump());
   }

@@ -142,7 +142,8 @@ class Recorder:
                 machine.stored.setdefault(key, seen)
         path = f"/api/agents/{machine.agent_id}"
         for link in self.gateway.get(f"{path}/links?limit=1000", timeout_s=3)["links"]:
-            machine.links.setdefault((link["epoch"], link["opened_at"]), {"seen": seen}).update(link)
+            key = (link["epoch"], link["opened_at"])
+            machine.links.setdefault(key, {"seen": seen}).update(link)
         after = "" if machine.next_sample is None else f"?after={machine.next_sample}"
         tap = self.gateway.get(f"{path}/heartbeats{after}", timeout_s=3)
         machine.next_sample = tap["next"]
@@ -240,6 +241,7 @@ class Recorder:
                      if t["epoch"] == epoch and t.get("cause") == "agent_stopped"]
             self.say("goodbye", min([said, *taken]), machine=machine.number,
                      cause="agent_stopped", length=GOODBYE_S)
+            self.say("link_broke", closed, machine=machine.number, epoch=epoch)
         elif ended == "closed_by_peer":
             self.say("link_broke", self._broke(machine, opened, closed), machine=machine.number,
                      epoch=epoch)
@@ -296,7 +298,8 @@ class Recorder:
                 taken, arrived = find_message(connection.messages, taken,
                                               max(at - LOG_LATE_S, connected), handled.get(of))
                 # A pause shorter than the blind gap is nobody's fault.
-                if arrived and of in handled and handled[of] - arrived <= self.promises["blind_gap"]:
+                moment = self.promises["blind_gap"]
+                if arrived and of in handled and handled[of] - arrived <= moment:
                     arrived = handled[of]
                 # The welcome is the first acknowledgement.
                 found[of] = (arrived, acknowledged + 1)
@@ -314,6 +317,7 @@ def find_message(messages, taken, since, until):
     before that, at `until`: the last one before, as the log was later still. What is taken
     then, and when that one was whole; None if none came."""
     came = [(i + 1, at) for i, (at, length) in enumerate(messages)
-            if i >= taken and length >= MESSAGE_BYTES and (until is None or at <= until + CUT_OFF_S)]
+            if i >= taken and length >= MESSAGE_BYTES
+            and (until is None or at <= until + CUT_OFF_S)]
     first = next((message for message in came if message[1] >= since), None)
     return first or (came[-1] if came and until is not None else (taken, None))
