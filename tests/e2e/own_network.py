@@ -14,6 +14,11 @@ def enter():
     if os.geteuid() != 0:
         print("SKIPPED: namespaces need root")
         sys.exit(77)
+    enter_anew()
+
+
+def enter_anew():
+    """The calling file runs again, from its beginning and in a network of its own."""
     os.environ[_INSIDE] = "1"
     os.execvp("unshare", ["unshare", "--net", sys.executable, "-B", *sys.argv])
 

@@ -33,6 +33,7 @@ SHORT = {"heartbeat_interval": 1.0, "stale_after": 2.5, "offline_after": 4.0,
 DEFAULT = {"heartbeat_interval": 30.0, "stale_after": 75.0, "offline_after": 120.0,
            "reconnect_grace": 5.0, "blind_gap": 2.0, "slack": 2.0}
 BLIND_RESTART_S = 10.0  # Not a setting.
+_ATTEMPT = "MUSTER_TEST_ATTEMPT"
 
 # In every scenario there is something to judge for these.
 ALWAYS = ["P1", "P2", "P3", "P4", "P6", "P7", "P8", "P9", "P10", "P14", "R1", "R2"]
@@ -50,6 +51,7 @@ class Gateway(muster_e2e.Gateway):
 
 class TestCase(muster_e2e.TestCase):
     times = SHORT
+    lied = False  # A history was refused, and not only because something came late.
 
     def begin(self, healthy=3, far=0, descriptors=None, prepare=lambda gateway: None):
         """A fleet that is online: `healthy` machines beside the gateway, one more that
@@ -166,6 +168,7 @@ class TestCase(muster_e2e.TestCase):
         said = self.check(self.history)
         print(f"  {said.stdout.splitlines()[0]}", flush=True)
         if said.returncode != 0:
+            TestCase.lied |= set(re.findall(r"^(\w+) BROKEN", said.stdout, re.M)) != {"P2"}
             broken = {int(m) for m in re.findall(r" m(\d+) ", said.stdout)} | {0}
             events = [line for line in self.history.read_text().splitlines()
                       if json.loads(line).get("machine", 0) in broken and "tick" not in line]
@@ -193,7 +196,18 @@ class TestCase(muster_e2e.TestCase):
 
 
 def main():
+    """Runs the tests of the calling file. Leases of seconds need a machine that has the time:
+    where it has not, what came late is tried again; a lie never is."""
     own_network.enter()
     if not os.path.exists(CHECK):
         sys.exit(f"{CHECK} is not built")
-    muster_e2e.main()
+    try:
+        muster_e2e.main()
+    except SystemExit as end:
+        attempt, load = int(os.environ.get(_ATTEMPT, "1")), os.getloadavg()[0]
+        if end.code != 1 or TestCase.lied or attempt == 3 or load < 2 * os.cpu_count():
+            raise
+        print(f"attempt {attempt} of 3 failed on a busy machine (load {load:.0f}): again")
+        sys.stdout.flush()
+        os.environ[_ATTEMPT] = str(attempt + 1)
+        own_network.enter_anew()
