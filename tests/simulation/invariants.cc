@@ -153,7 +153,7 @@ class BoundedHold final : public Invariant {  // P3
       const Nanos listened = before.ListenedMin(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
       if (listened <= bound || before.deaf_until() + bound >= e.at ||
-          before.Listened(before.perhaps_restarted(), e.at) <= bound) {
+          before.ListenedMin(before.perhaps_restarted(), e.at) <= bound) {
         continue;
       }
       Event about = e;

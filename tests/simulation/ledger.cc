@@ -90,7 +90,7 @@ bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
   if (m.speaker >= m.voices.size()) return false;
   const uint64_t holder = m.voices[m.speaker].instance;
   return std::any_of(m.voices.begin(), m.voices.end(), [&](const Voice& other) {
-    return other.instance != holder && Listened(other.spoke, now) < lease;
+    return other.instance != holder && ListenedMin(other.spoke, now) < lease;
   });
 }
 
