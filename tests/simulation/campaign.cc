@@ -6,6 +6,30 @@
 #include "libprotocol/base/mutex.h"
 
 namespace muster::simulation {
+namespace {
+
+bool Has(const FaultSet& faults, Fault fault) {
+  return faults[static_cast<size_t>(fault)];
+}
+
+// Lives it again, and adds what should not differ to its violations.
+void Replay(SimulationOptions options, SimulationResult& life) {
+  if (Simulate(options).hash != life.hash) {
+    life.violations.push_back({"X1", {}, "the same seed lived another life"});
+  }
+  // A promise that outlives the gateway is stored by the wall clock.
+  if (Has(life.faults, Fault::kGoodbye)) return;
+  options.machines = life.machines;
+  options.length = life.length;
+  options.faults = life.faults;
+  options.faults->flip(static_cast<size_t>(Fault::kWallSteps));
+  if (Simulate(options).transitions_hash != life.transitions_hash) {
+    life.violations.push_back({"P5", {}, "a wall clock decided something"});
+  }
+}
+
+}  // namespace
+
 CampaignResult RunCampaign(
     const CampaignOptions& options,
     const std::function<void(const SimulationOptions&, const SimulationResult&,
@@ -27,7 +51,11 @@ CampaignResult RunCampaign(
         if (enough()) return;
         mine.seed += started++;
       }
-      const SimulationResult result = Simulate(mine);
+      SimulationResult result = Simulate(mine);
+      if (options.replay_every > 0 && mine.seed % options.replay_every == 0 &&
+          result.violations.empty()) {
+        Replay(mine, result);
+      }
       MutexLock lock(mu);
       ++sum.seeds;
       sum.machine_days += result.machine_days;

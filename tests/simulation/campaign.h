@@ -18,6 +18,9 @@ struct CampaignOptions {
   uint32_t seeds = 0;        // Instead: exactly so many.
   uint32_t jobs = 1;         // Threads.
   bool stop_at_violation = false;
+  // Every so many seeds a life is lived again: it must be the same (X1), and
+  // decide the same though other clocks are set (P5). 0: never.
+  uint32_t replay_every = 0;
 };
 
 struct CampaignResult {

@@ -37,6 +37,9 @@ void AddOptions(CLI::App& app, CommandLine& line) {
   app.add_option("--days", line.days, "Likewise");
   app.add_option("--faults", line.faults,
                  "Likewise: classes, comma-separated; all; none");
+  app.add_option("--replay-every", line.campaign.replay_every,
+                 "Seeds that are lived again, with other wall clocks too: 20 "
+                 "means every 20th");
   app.add_flag("--until-violation", line.campaign.stop_at_violation,
                "Stop at the first seed that breaks something");
   app.add_flag("--verbose", line.verbose, "Print what happens");

@@ -15,6 +15,7 @@ class Mutation:
     new: str
     source: str  # Where such a bug was met.
     times: int = 1  # How often the file has that piece.
+    faults: str = ""  # Classes in whose lives it is looked for first.
 
 
 FLEET = "gateway/fleet/fleet.cc"
@@ -25,6 +26,10 @@ HISTORY = "gateway/fleet/history_log.cc"
 ADMISSION = "gateway/fleet/admission.cc"
 DESK = "gateway/fleet/command_desk.cc"
 LINK = "agent/link/link_machine.cc"
+INCIDENTS = "gateway/fleet/fleet_incidents.cc"
+MASS = "gateway/fleet/mass_silence.cc"
+INSTANCES = "gateway/fleet/instances.cc"
+MACHINES = "gateway/fleet/machines.cc"
 
 MUTATIONS = [
     Mutation("own-pause-is-their-silence", JUDGING,
@@ -158,4 +163,58 @@ MUTATIONS = [
              "if (!unanswered_.empty()) return Instant::Never();\n"
              "      if (unanswered_.empty()) return heartbeat_at_;",
              "SSM agent: one answer that is lost stops the timer of the next message"),
+    Mutation("held-for-ever", INCIDENTS,
+             "machine.presence.Hold(options_.mass_silence.hold_max,",
+             "machine.presence.Hold(100 * options_.mass_silence.hold_max,",
+             "own: time to find out what happened must end", faults="switch,mute"),
+    Mutation("nobody-is-held", INCIDENTS,
+             "to_hold_.insert(to_hold_.end(), event->machines.begin(),\n                  event->machines.end());\n"
+             "  const bool opened",
+             "const bool opened",
+             "kubernetes #24597: a whole zone is judged machine by machine", faults="switch,mute"),
+    Mutation("one-is-a-group", MASS,
+             "silent >= policy_.machines_min &&",
+             "silent >= 1 &&",
+             "own: an individual loss must not hide behind a group", faults="agent-crash,mute"),
+    Mutation("silence-without-words", PRESENCE,
+             'return Undetermined("link closed, no goodbye");',
+             'return Undetermined("");',
+             "own: a status nobody can explain is the support case that this product is for", faults="reset,agent-crash"),
+    Mutation("every-loss-is-a-stop", PRESENCE,
+             'return Undetermined("link closed, no goodbye");',
+             'return Verdict{Domain::kAgent, Cause::kAgentStopped, Confidence::kLikely, "agent stopped"};',
+             "own: a cause that nothing supports", faults="reset,agent-crash"),
+    Mutation("silence-proves", PRESENCE,
+             "return {Domain::kUnknown, Cause::kUndetermined, Confidence::kUndetermined,",
+             "return {Domain::kUnknown, Cause::kUndetermined, Confidence::kProven,",
+             "own: silence proves nothing", faults="mute,agent-crash"),
+    Mutation("history-skips-a-number", JUDGING,
+             ".sequence = ++record.transition_sequence,",
+             ".sequence = record.transition_sequence += 2,",
+             "own: a missing transition must show", faults="agent-crash"),
+    Mutation("counted-twice", MACHINES,
+             "Withdraw(machine.record);\n  machine.record.status = machine.presence.status();",
+             "machine.record.status = machine.presence.status();",
+             "own: counts that are kept beside the machines drift from them", faults="agent-crash"),
+    Mutation("clones-take-turns", INSTANCES,
+             "return Answer::kSayAgain;",
+             "{ Succeed(hello); return Answer::kAccept; }",
+             "MQTTnet #486: two sessions of one client are both taken for it", faults="clone"),
+    Mutation("a-dispute-never-ends", INSTANCES,
+             "if (!rival_ || now - rival_heard_ < lease) return false;",
+             "if (true) return false;",
+             "own: what is left of two must become healthy by itself", faults="clone"),
+    Mutation("a-full-disk-says-nothing", DESK,
+             "submitted(conflict ? IdempotencyConflict(key) : stored.status());",
+             "(void)conflict;",
+             "own: whoever submits must hear that nothing was written", faults="store-full,commands"),
+    Mutation("judged-by-the-agents-clock", FLEET,
+             "machine->presence.LinkLost(now, loss);",
+             "machine->presence.LinkLost(now + std::min(absl::Seconds(1), absl::AbsDuration(machine->clock_skew.value_or("
+             "absl::ZeroDuration()))), loss);",
+             "own: what people do to clocks must decide nothing", faults="reset,wall-steps,agent-crash"),
+    Mutation("an-address-decides", FLEET,
+             "++links_this_run_",
+             "(links_this_run_ += 1 + (reinterpret_cast<uintptr_t>(&machine) >> 6 & 7))",
+             "own: what depends on where memory lies cannot be replayed", faults="agent-crash"),
 ]
