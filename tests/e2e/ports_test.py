@@ -133,8 +133,8 @@ class StopTest(muster_e2e.TestCase):
         agent = self.start_agent(gateway)
         command = gateway.call("POST", f"/api/agents/{agent.agent_id}/commands",
                                {"command": "sleep 2; echo late"}).data
-        wait_until(lambda: "state=running" in agent.text(), 10, "the command runs")
         path = f"/api/commands/{command['command_id']}"
+        wait_until(lambda: gateway.get(path)["state"] == "running", 10, "the command runs")
         waits = [self.ask(gateway, path + wait) for wait in ("?wait=30s", "/output?wait=30s")]
         gateway.get(path)  # When this is answered, those are waiting.
         with concurrent.futures.ThreadPoolExecutor() as pool:
