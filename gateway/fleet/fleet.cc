@@ -116,9 +116,11 @@ void Fleet::Open() {
   suspended_ = loop_.clock().Suspended();
   trust_links_from_ = now;
   machines_.ForEachLiving([&](Machine& machine) {
-    // Until now nobody could have been heard, and each keeps the interval that
-    // the former life told it.
-    machine.presence.Told(HeartbeatInterval(machine));
+    // Until now nobody could have been heard, and who had a link keeps the
+    // interval that the former life told it.
+    if (machine.record.epoch != 0) {
+      machine.presence.Told(HeartbeatInterval(machine));
+    }
     machine.presence.Blind(Instant(), now);
     Schedule(machine);
   });

@@ -367,11 +367,13 @@ TEST_F(FleetTest, AfterARestartTheFleetCountsAsLargeAsItWas) {
   std::vector<FakeLink> links(4);
   for (size_t i = 0; i < links.size(); ++i)
     Connect(Admit(fmt::format("m{}", i)), links[i]);
+  const AgentId never = Admit("never");
   loop_.RunReady();
   Start(options);
   EXPECT_EQ(fleet_->HeartbeatInterval(Of(AgentId("m0"))), Seconds(80));
   loop_.Advance(Seconds(200) - kTick);
   EXPECT_EQ(StatusOf(AgentId("m0")), Status::kOnline) << "it was told 80 s";
+  EXPECT_EQ(StatusOf(never), Status::kOffline) << "nobody told it anything";
   loop_.Advance(kTick);
   EXPECT_EQ(StatusOf(AgentId("m0")), Status::kStale);
 }
