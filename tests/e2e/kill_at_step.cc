@@ -253,6 +253,8 @@ void Tracer::Count(pid_t thread, const std::string& what) {
   ++count_;
   log_ << arm << " " << count_ << " " << what << std::endl;
   if (count_ != step) return;
+  // Before anybody can notice the death.
+  log_ << "killed " << arm << " " << count_ << std::endl;
   if (victims == "self") {
     Kill(thread);
   } else {
@@ -264,7 +266,6 @@ void Tracer::Count(pid_t thread, const std::string& what) {
       }
     }
   }
-  log_ << "killed " << arm << " " << count_ << std::endl;
 }
 
 void Tracer::Kill(pid_t victim) {
