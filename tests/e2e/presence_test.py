@@ -60,6 +60,37 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertIsNone(self.wait_status(gateway, agent.agent_id, "offline", 15)
                           .get("promised_back"))
 
+    def test_a_machine_may_sleep_where_others_may_not(self):
+        gateway = self.start_gateway()
+        laptop = self.start_agent(gateway, "--label", "kind=laptop")
+        server = self.start_agent(gateway)
+
+        def presence(*arguments):
+            done = muster_e2e.run_once("musterctl", "--server", gateway.url, "presence", *arguments,
+                                       environment={"MUSTER_TOKEN": gateway.token})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done
+
+        written = presence("set", "-l", "kind=laptop", "--offline-after", "never")
+        self.assertIn("Written to 1 machine;", written.stderr)
+        muster_e2e.wait_until(
+            lambda: not gateway.get(f"/api/agents/{laptop.agent_id}")["presence"]["pending"],
+            10, "it holds from the next heartbeat on")
+        laptop.kill()
+        server.kill()
+        self.wait_status(gateway, server.agent_id, "offline", 20)
+        sleeping = gateway.get(f"/api/agents/{laptop.agent_id}")
+        self.assertEqual(sleeping["status"], "online", sleeping)
+        self.assertEqual(sleeping["presence"]["offline_after"],
+                         {"value": "never", "source": "machine"})
+        self.assertRegex(presence("get", laptop.agent_id).stdout,
+                         r"(?m)^offline_after +never +machine$")
+        refused = gateway.call("PATCH", f"/api/agents/{server.agent_id}/presence",
+                               {"set": {"heartbeat_interval": "50ms"}})
+        self.assertEqual(refused.status, 400)
+        self.assertEqual(refused.data["detail"],
+                         "heartbeat_interval must be 100ms … 1h, got 50ms")
+
     def test_a_group_that_falls_silent_at_once_is_one_incident_and_is_given_time(self):
         gateway = self.start_gateway()
         rack = [self.start_agent(gateway, "--label", "muster.group=rack-7") for _ in range(6)]
