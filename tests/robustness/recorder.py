@@ -13,7 +13,7 @@ import re
 import threading
 import time
 
-from wire import MESSAGE_BYTES
+from wire import like_a_heartbeat
 
 POLL_EVERY_S = 1.0  # At a heartbeat of a second; less often at a slower one.
 TICK_EVERY_S = 0.25
@@ -313,11 +313,15 @@ class Recorder:
 
 
 def find_message(messages, taken, since, until):
-    """The first one after `taken` that was whole at or after `since`. If it was dealt with
-    before that, at `until`: the last one before, as the log was later still. What is taken
-    then, and when that one was whole; None if none came."""
-    came = [(i + 1, at) for i, (at, length) in enumerate(messages)
-            if i >= taken and length >= MESSAGE_BYTES
-            and (until is None or at <= until + CUT_OFF_S)]
-    first = next((message for message in came if message[1] >= since), None)
-    return first or (came[-1] if came and until is not None else (taken, None))
+    """The first heartbeat after `taken` that was whole at or after `since`: what is taken
+    then, and when it was whole; None if none came. One that was dealt with, at `until`, did
+    come: then it is, failing that, the last one before, as the log was later still."""
+    def came(surely):
+        return [(i + 1, at) for i, (at, length) in enumerate(messages)
+                if i >= taken and like_a_heartbeat(length, surely)
+                and (until is None or at <= until + CUT_OFF_S)]
+    sure = came(True)
+    first = next((message for message in sure if message[1] >= since), None)
+    if first or until is None:
+        return first or (taken, None)
+    return (sure or came(False) or [(taken, None)])[-1]

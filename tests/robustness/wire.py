@@ -3,19 +3,28 @@ heartbeats that neither end can bend.
 
 A packet socket reads every TCP segment to the fleet port with the kernel's
 own time. Bytes count when all before them have come, as a receiver would get
-them. What they say is encrypted; but TLS records have lengths, and a message of
-a link is never shorter than MESSAGE_BYTES, while HTTP/2's own frames are.
+them. What they say is encrypted; but TLS records have lengths, and those of a
+heartbeat differ from those of HTTP/2's own frames: see like_a_heartbeat().
 """
 import collections
 import socket
 import struct
 import threading
 
-MESSAGE_BYTES = 55  # A heartbeat: 9 of HTTP/2, 5 of gRPC, 17 of TLS, its fields.
+# 9 of HTTP/2, 5 of gRPC, 17 of TLS, and its fields.
+HEARTBEAT_BYTES_MIN = 55
+# With 17 of TLS: two window updates and a ping; the same and a ping's answer. One
+# heartbeat in some hundreds is as long.
+_FRAMES_BYTES = (60, 77)
 
 _ETH_P_IP, _OUTGOING = 0x0800, 4
 _SO_TIMESTAMPNS = 35
 _FIN, _SYN, _RST = 1, 2, 4
+
+
+def like_a_heartbeat(length, surely=True):
+    """Whether a record of this length may be one; `surely`: and nothing else we know."""
+    return length >= HEARTBEAT_BYTES_MIN and not (surely and length in _FRAMES_BYTES)
 
 
 class Connection:
