@@ -29,8 +29,6 @@ constexpr int kBacklog = 4096;
 constexpr size_t kV6SourceBytes = 8;
 // How long to leave the queue alone when not even the spare descriptor helps.
 constexpr absl::Duration kExhaustedPause = absl::Milliseconds(100);
-// How soon to see whether a handshake was completed: a few take as long.
-constexpr absl::Duration kBusyPause = absl::Milliseconds(5);
 
 uint16_t PortOf(int fd) {
   sockaddr_storage address{};
@@ -109,7 +107,6 @@ Acceptor::Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake)
       listener_(std::move(listener)),
       wake_(std::move(wake)),
       rate_(RateOf(options_)),
-      handshakes_(options_.handshake_patience),
       spare_(OpenSpare()) {}
 
 Acceptor::~Acceptor() { Stop(); }
@@ -145,24 +142,11 @@ bool Acceptor::Pause(absl::Duration length) {
   return poll(&wake, 1, PollTimeout(length)) == 0;
 }
 
-std::optional<absl::Duration> Acceptor::MustWait() {
-  const Instant now = clock_.Now();
-  handshakes_.Ended(done_.exchange(0));
-  if (handshakes_.UnderWay(now) >= options_.handshakes_max) {
-    return kBusyPause;
-  }
-  const absl::Duration wait = rate_.Wait(now);
-  if (wait <= absl::ZeroDuration()) return std::nullopt;
-  return wait;
-}
-
 void Acceptor::AcceptAll() {
   while (true) {
-    bool late = false;
-    while (const std::optional<absl::Duration> wait = MustWait()) {
-      late = true;
-      if (!Pause(*wait)) return;
-    }
+    const absl::Duration wait = rate_.Wait(clock_.Now());
+    const bool late = wait > absl::ZeroDuration();
+    if (late && !Pause(wait)) return;
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd =
@@ -192,7 +176,6 @@ void Acceptor::AcceptAll() {
         absl::ToInt64Milliseconds(options_.tcp_user_timeout));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
                sizeof timeout_ms);
-    handshakes_.Began(clock_.Now());
     handler_(fd);
   }
 }

@@ -10,12 +10,10 @@
 
 #include <sys/socket.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,7 +22,6 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
-#include "gateway/rpc/handshakes.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/base/token_bucket.h"
@@ -38,13 +35,6 @@ struct AcceptorOptions {
   // there. Every one costs a TLS handshake, and the agents that are connected
   // must keep their turn while a whole fleet dials. Above zero.
   double connections_per_second_max = 1000;
-  // Handshakes under way at once; further connections wait in the kernel's
-  // queue. If a whole fleet shook hands together, everybody would be done after
-  // everybody has given up. So many keep the processors busy even if each
-  // waits a quarter of a second for its peer.
-  size_t handshakes_max = 256;
-  // One that lasts longer does not count any more; see Handshakes.
-  absl::Duration handshake_patience = absl::Seconds(5);
   // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
   size_t connections_per_source_max = 4096;
@@ -80,9 +70,6 @@ class Acceptor {
   // wait.
   void Run(Handler handler, Hindered hindered);
 
-  // A connection that was handed over has completed its handshake.
-  void HandshakeDone() { ++done_; }
-
   // Stops accepting and joins the thread. Idempotent.
   void Stop();
 
@@ -92,8 +79,6 @@ class Acceptor {
   Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
   void Loop();
   void AcceptAll();
-  // Set if the next connection has to wait: look again after this time.
-  std::optional<absl::Duration> MustWait();
   // False if Stop() was called meanwhile.
   bool Pause(absl::Duration length);
   // Descriptors ran out: takes one connection with the spare one and closes it,
@@ -111,11 +96,9 @@ class Acceptor {
   Hindered hindered_;
 
   const SystemClock clock_;
-  std::atomic<size_t> done_ = 0;  // Handshakes that the thread has not counted.
 
   // Touched only on the thread.
   TokenBucket rate_;
-  Handshakes handshakes_;
   Fd spare_;
   struct Connection {
     int fd;

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -147,46 +146,6 @@ TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
   // A tenth of a second's worth at once, the other five at 50 per second.
   EXPECT_GE(clock.Now() - start, absl::Milliseconds(90));
   EXPECT_GE(waited, 4) << "whoever judges silence must know";
-}
-
-TEST(AcceptorTest, NobodyIsAcceptedWhileTooManyShakeHands) {
-  Keeper keeper;
-  std::atomic<int> waited = 0;
-  const auto acceptor = Start(
-      {.handshakes_max = 2, .handshake_patience = absl::Hours(1)}, keeper,
-      [&waited](BlindReason why) { waited += why == BlindReason::kAdmission; });
-  const Fd first = Connect(acceptor->port());
-  const Fd second = Connect(acceptor->port());
-  EXPECT_FALSE(ClosedByPeer(first.get()));
-  EXPECT_FALSE(ClosedByPeer(second.get()));
-  const Fd third = Connect(acceptor->port());
-  pollfd greeted{third.get(), POLLIN, 0};
-  EXPECT_EQ(poll(&greeted, 1, 50), 0) << "it waits";
-  acceptor->HandshakeDone();
-  EXPECT_FALSE(ClosedByPeer(third.get()));
-  EXPECT_EQ(waited, 1) << "whoever judges silence must know";
-}
-
-TEST(AcceptorTest, WhoSaysNothingDoesNotHoldTheDoor) {
-  Keeper keeper;
-  const auto acceptor =
-      Start({.handshakes_max = 1, .handshake_patience = absl::Milliseconds(50)},
-            keeper);
-  const Fd silent = Connect(acceptor->port());
-  const Fd next = Connect(acceptor->port());
-  EXPECT_FALSE(ClosedByPeer(next.get()));
-}
-
-TEST(HandshakesTest, AnEndIsCountedOnceAndAnOldOneNotAtAll) {
-  Handshakes handshakes(absl::Seconds(5));
-  const Instant start;
-  for (int i = 0; i < 4; ++i) handshakes.Began(start + absl::Seconds(i));
-  EXPECT_EQ(handshakes.UnderWay(start + absl::Seconds(3)), 4u);
-  handshakes.Ended(1);
-  EXPECT_EQ(handshakes.UnderWay(start + absl::Seconds(3)), 3u);
-  EXPECT_EQ(handshakes.UnderWay(start + absl::Seconds(7)), 2u);
-  handshakes.Ended(3);  // Some were older than our patience.
-  EXPECT_EQ(handshakes.UnderWay(start + absl::Seconds(7)), 0u);
 }
 
 TEST(AcceptorTest, StopDoesNotWaitForTheRate) {

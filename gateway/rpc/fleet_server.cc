@@ -28,9 +28,7 @@ constexpr int kStreamsPerConnectionMax = 8;
 constexpr int kMetadataBytesMax = 8 << 10;
 // Of one message of an agent; an output chunk is 64 KiB.
 constexpr int kMessageBytesMax = 256 << 10;
-// As long as a gRPC client waits for one attempt: a gateway that is short of
-// processors must not begin anew with everybody.
-constexpr int kHandshakeTimeoutMs = 20'000;
+constexpr int kHandshakeTimeoutMs = 5'000;
 // Agents ping every 45 s ± 30 %; a shorter pause is no offence.
 constexpr int kPingIntervalMinMs = 10'000;
 
@@ -84,14 +82,11 @@ class RefusedStream final : public grpc::ServerBidiReactor<In, Out> {
 
 class Service final : public v1::AgentLink::CallbackService {
  public:
-  // `acceptor` must outlive the service.
-  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
-          Acceptor& acceptor)
-      : loop_(loop), fleet_(fleet), options_(options), acceptor_(acceptor) {}
+  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options)
+      : loop_(loop), fleet_(fleet), options_(options) {}
 
   grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
       grpc::CallbackServerContext* context) override {
-    acceptor_.HandshakeDone();
     const auto peer = IdentifyPeer(UrisOf(*context->auth_context()));
     if (!peer.ok()) {
       return new RefusedStream<v1::AgentMessage, v1::GatewayMessage>(
@@ -121,7 +116,6 @@ class Service final : public v1::AgentLink::CallbackService {
   EventLoop& loop_;
   Fleet& fleet_;
   const AgentLinkOptions options_;
-  Acceptor& acceptor_;
 };
 
 class GrpcFleetServer final : public FleetServer {
@@ -130,8 +124,8 @@ class GrpcFleetServer final : public FleetServer {
                   std::unique_ptr<Acceptor> acceptor)
       : loop_(loop),
         fleet_(fleet),
-        acceptor_(std::move(acceptor)),
-        service_(loop, fleet, options.link, *acceptor_) {
+        service_(loop, fleet, options.link),
+        acceptor_(std::move(acceptor)) {
     grpc::ServerBuilder builder;
     door_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
@@ -194,8 +188,8 @@ class GrpcFleetServer final : public FleetServer {
 
   EventLoop& loop_;
   Fleet& fleet_;
-  std::unique_ptr<Acceptor> acceptor_;
   Service service_;
+  std::unique_ptr<Acceptor> acceptor_;
   std::atomic<bool> hindered_told_ = false;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
   std::unique_ptr<grpc::Server> server_;
