@@ -56,6 +56,15 @@ uint64_t InodeOf(int fd) {
   return fstat(fd, &st) == 0 ? st.st_ino : 0;
 }
 
+// After a pause the kernel's queue is full of those who have given up since: a
+// handshake with nobody would cost as much as one with somebody.
+bool PeerIsGone(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         info.tcpi_state != TCP_ESTABLISHED;
+}
+
 Fd OpenSpare() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 }  // namespace
@@ -158,6 +167,10 @@ void Acceptor::AcceptAll() {
         ShedOne();
       }
       return;  // EAGAIN, or one connection that went away: poll again.
+    }
+    if (PeerIsGone(fd)) {
+      close(fd);
+      continue;
     }
     rate_.Take(clock_.Now());
     if (late) hindered_(BlindReason::kAdmission);

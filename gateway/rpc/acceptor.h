@@ -53,6 +53,7 @@ std::string SourceOf(const sockaddr_storage& address);
 class Acceptor {
  public:
   // Receives an accepted, non-blocking, close-on-exec descriptor and owns it.
+  // Whoever hung up while waiting is not handed over.
   using Handler = std::function<void(int fd)>;
 
   // Binds and listens; connections wait in the kernel until Run().

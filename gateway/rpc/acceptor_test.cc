@@ -148,6 +148,27 @@ TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
   EXPECT_GE(waited, 4) << "whoever judges silence must know";
 }
 
+TEST(AcceptorTest, WhoHungUpWhileWaitingIsNotHandedOver) {
+  Keeper keeper;
+  std::atomic<int> handed_over = 0;
+  const auto acceptor = Acceptor::Listen({.listen = "127.0.0.1:0"});
+  ASSERT_TRUE(acceptor.ok()) << acceptor.status();
+  const uint16_t port = (*acceptor)->port();
+  {
+    const Fd impatient = Connect(port);
+    EXPECT_EQ(write(impatient.get(), "hello", 5), 5);
+  }
+  const Fd patient = Connect(port);
+  (*acceptor)->Run(
+      [&](int fd) {
+        ++handed_over;
+        keeper.Take(fd);
+      },
+      [](BlindReason) {});
+  EXPECT_FALSE(ClosedByPeer(patient.get()));
+  EXPECT_EQ(handed_over, 1);
+}
+
 TEST(AcceptorTest, StopDoesNotWaitForTheRate) {
   Keeper keeper;
   const auto acceptor = Start({.connections_per_second_max = 0.001}, keeper);
