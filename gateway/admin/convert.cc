@@ -50,6 +50,10 @@ class EventWriter {
     out_.set_kind(v1::EVENT_KIND_BLIND_INTERVAL);
     *out_.mutable_blind_interval() = ToProto(blind);
   }
+  void operator()(Membership membership) {
+    out_.set_kind(membership == Membership::kAdmitted ? v1::EVENT_KIND_ADMITTED
+                                                      : v1::EVENT_KIND_DELETED);
+  }
 
  private:
   v1::Event& out_;

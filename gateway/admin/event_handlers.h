@@ -22,7 +22,9 @@ namespace muster::gateway {
 class EventHandlers final : private EventTap {
  public:
   struct Options {
-    size_t waiting_max = 1024;  // Calls that wait at once.
+    // Calls that wait at once; all are answered in one turn of the loop, at some
+    // ten microseconds each.
+    size_t waiting_max = 128;
   };
 
   EventHandlers(EventLoop& loop, Fleet& fleet, Options options);

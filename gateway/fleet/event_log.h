@@ -44,6 +44,9 @@ struct EventVersion {
   friend bool operator==(const EventVersion&, const EventVersion&) = default;
 };
 
+// A machine has joined, or is gone for good.
+enum class Membership : uint8_t { kAdmitted = 1, kDeleted = 2 };
+
 struct Event {
   EventVersion version = {};  // Given by EventLog.
   OrgId org = {};             // Empty: it concerns all of them.
@@ -51,7 +54,9 @@ struct Event {
   // Whom it is about; empty: a group, or the gateway itself.
   AgentId agent = {};
   std::string hostname = {};
-  std::variant<TransitionRecord, NoteRecord, IncidentRecord, BlindRecord> what;
+  std::variant<TransitionRecord, NoteRecord, IncidentRecord, BlindRecord,
+               Membership>
+      what;
   // How long after its deadline it was decided; absent: no deadline decided it.
   std::optional<absl::Duration> late = {};
 

@@ -179,8 +179,8 @@ class Follower final : public EventTap {
 using FleetEventsTest = FleetTest;
 
 TEST_F(FleetEventsTest, ATransitionIsToldInTheTurnInWhichItIsDecided) {
-  Follower follower(fleet_->events());
   const AgentId a = Admit("a");
+  Follower follower(fleet_->events());
   journal_.Hold();  // Whatever the store does.
   Connect(a, link_);
   ASSERT_EQ(follower.events.size(), 1u);
@@ -200,9 +200,25 @@ TEST_F(FleetEventsTest, ATransitionIsToldInTheTurnInWhichItIsDecided) {
   EXPECT_EQ(follower.events[0].late, std::nullopt) << "no deadline decided it";
 }
 
-TEST_F(FleetEventsTest, ALateLoopSaysHowLateItJudged) {
+TEST_F(FleetEventsTest, MachinesThatJoinAndLeaveAreToldOnce) {
   Follower follower(fleet_->events());
-  Connect(Admit("a"), link_);
+  const AgentId a = Admit("a");
+  fleet_->Admit(Of(a).record);  // Its registration is repeated.
+  fleet_->Delete(kOrg, a, [](auto) {});
+  fleet_->Delete(kOrg, a, [](auto) {});
+  ASSERT_EQ(follower.events.size(), 2u);
+  EXPECT_EQ(std::get<Membership>(follower.events[0].what),
+            Membership::kAdmitted);
+  EXPECT_EQ(std::get<Membership>(follower.events[1].what),
+            Membership::kDeleted);
+  EXPECT_EQ(follower.events[1].agent, a);
+  EXPECT_EQ(follower.events[1].hostname, "a");
+}
+
+TEST_F(FleetEventsTest, ALateLoopSaysHowLateItJudged) {
+  const AgentId a = Admit("a");
+  Follower follower(fleet_->events());
+  Connect(a, link_);
   loop_.Advance(Seconds(74));
   loop_.SuspendFor(Seconds(1.5));
   loop_.RunReady();

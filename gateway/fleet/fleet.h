@@ -257,7 +257,8 @@ class Fleet {
   // `late`: how long after its deadline, if that decided it.
   void Record(Machine& machine, const StatusChange& change,
               std::optional<absl::Duration> late = {});
-  // Says it at once to those who follow the fleet, and remembers it.
+  // Says it at once to those who follow the fleet, and has it remembered; a
+  // Membership is stored with its machine.
   void Tell(Event event);
   void Count(const Event& event);
   // Ends the machine's open link; its LinkClosed() will count for nothing.

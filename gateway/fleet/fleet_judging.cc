@@ -1,7 +1,9 @@
 // Time passes: who has become worse, and whose fault is it?
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "fmt/format.h"
 #include "gateway/fleet/errors.h"
@@ -132,11 +134,15 @@ void Fleet::Record(Machine& machine, const StatusChange& change,
 
 void Fleet::Tell(Event event) {
   event.at = loop_.clock().Wall();
-  Change change =
-      std::visit([](const auto& what) { return Change(what); }, event.what);
   Count(event);
-  events_.Publish(std::move(event));
-  history_.Add(std::move(change));
+  events_.Publish(event);
+  std::visit(
+      [this](auto& what) {
+        if constexpr (std::is_constructible_v<Change, decltype(what)>) {
+          history_.Add(std::move(what));
+        }
+      },
+      event.what);
 }
 
 void Fleet::Count(const Event& event) {

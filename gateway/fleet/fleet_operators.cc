@@ -13,12 +13,19 @@
 namespace muster::gateway {
 
 void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
+  const bool news = machines_.Find(machine.id) == nullptr;
   Machine& added = machines_.Add(
       machine, Presence::Newborn(policies_.For(machine.org, nullptr),
                                  loop_.clock().Now()));
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
   Regroup(added);
   Schedule(added);
+  if (news) {
+    Tell({.org = machine.org,
+          .agent = machine.id,
+          .hostname = machine.facts.hostname,
+          .what = Membership::kAdmitted});
+  }
   for (Machine* old : machines_.FindReplaced(added.record, replaces)) {
     old->record.replaced_by = added.record.id;
     Log(kInfo, "machine replaced",
@@ -67,6 +74,10 @@ void Fleet::Bury(Machine& machine,
   machines_.Bury(machine, loop_.clock().Wall());
   mass_silence_.Place(machine.membership, machine.record.org, "", {}, false);
   deadlines_.Remove(machine.record.id);
+  Tell({.org = machine.record.org,
+        .agent = machine.record.id,
+        .hostname = machine.record.facts.hostname,
+        .what = Membership::kDeleted});
   Log(kInfo, "machine deleted",
       {{"agent_id", machine.record.id.str()},
        {"hostname", machine.record.facts.hostname}});

@@ -298,7 +298,7 @@ TEST_F(ApiHandlerTest, EventsAreOneAnswerOrAStreamAsTheCallerWishes) {
   EXPECT_EQ(handler_->event_streams(), 1u);
   EXPECT_EQ(NextOf(stream).body, ":\n\n") << "nothing has happened";
   EXPECT_EQ(api_.calls.back().request,
-            R"({"after":"7-1","wait":"15s","limit":256})");
+            R"({"after":"7-1","wait":"15s","limit":100})");
   EXPECT_EQ(api_.calls.back().context.bearer.Reveal(), "t");
 }
 

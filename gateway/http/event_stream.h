@@ -28,8 +28,8 @@ namespace muster::gateway {
 // EventStreams counts those that are open. Thread-safe.
 class EventStreams {
  public:
-  // Each takes a connection and, while nothing happens, a call that waits.
-  static constexpr size_t kOpenMax = 256;
+  // All are answered in the turn of the fleet loop that decides something.
+  static constexpr size_t kOpenMax = 64;
 
   size_t open() const { return open_; }
 
@@ -45,7 +45,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   // A comment after this time without an event.
   static constexpr absl::Duration kHeartbeat = absl::Seconds(15);
   // Events in one part.
-  static constexpr unsigned kPartMax = 256;
+  static constexpr unsigned kPartMax = 100;
 
   // Asks WatchEvents, as the caller of this stream.
   using Ask =

@@ -464,6 +464,7 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddAgents(app, parse);
   AddRun(app, parse);
   AddCommands(app, parse);
+  AddEvents(app, parse);
   AddIncidents(app, parse);
   AddTokens(app, parse);
   AddPresence(app, parse);

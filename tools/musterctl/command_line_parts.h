@@ -87,7 +87,8 @@ CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
       help);
 }
 
-// Nouns that stand elsewhere.
+// Nouns and verbs that stand elsewhere.
+void AddEvents(CLI::App& app, Parse& parse);    // events_command_line.cc
 void AddPresence(CLI::App& app, Parse& parse);  // presence_command_line.cc
 void AddTokens(CLI::App& app, Parse& parse);    // tokens_command_line.cc
 

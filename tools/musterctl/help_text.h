@@ -53,6 +53,17 @@ Examples:
   musterctl incidents
   musterctl incidents --since 24h -o wide)";
 
+inline constexpr char kEventsFooter[] =
+    R"(Transitions, notes, incidents, machines that join or are deleted, and when the
+gateway itself could not hear. -o wide shows the version of each: --since it goes on after that one, without a gap, as
+long as the gateway runs and keeps it. With -o json each event is one line of
+JSON. A gateway that restarts is waited for.
+
+Examples:
+  musterctl events -f
+  musterctl events -f -o json
+  musterctl events --since 3-1763852400123458)";
+
 inline constexpr char kWatchFooter[] =
     R"(RTT is the round trip that the agent measured with the heartbeat before; SKEW
 is the machine's clock minus the gateway's. Ctrl-C ends it. It costs the gateway

@@ -1,17 +1,16 @@
 #include "tools/musterctl/watch_verb.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "fmt/format.h"
-#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/age.h"
 #include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/outage.h"
 #include "tools/musterctl/resolve.h"
 
 namespace muster::ctl {
@@ -20,10 +19,6 @@ namespace {
 // One question to the gateway lasts so long at most: a change of status shows
 // no later.
 constexpr absl::Duration kPoll = absl::Seconds(5);
-
-// Pauses between two questions to a gateway that does not answer.
-constexpr absl::Duration kRetryFirst = absl::Milliseconds(500);
-constexpr absl::Duration kRetryMax = absl::Seconds(10);
 
 std::string DurationOr(bool known, const google::protobuf::Duration& d) {
   return known ? ShortDuration(wire::FromProto(d)) : "-";
@@ -104,43 +99,6 @@ class Watcher {
   uint64_t shown_ = 0;
 };
 
-// Outage is the time in which the gateway does not answer: it is told at its
-// beginning and at its end, and lasts until Ctrl-C if need be.
-class Outage {
- public:
-  explicit Outage(Tool& tool) : tool_(tool) {}
-
-  void Failed(const absl::Status& error) {
-    if (!since_) {
-      since_ = tool_.clock.Now();
-      pause_ = kRetryFirst;
-    }
-    const std::string text(ToStd(error.message()));
-    if (text != told_) {
-      tool_.console.Err(fmt::format("warning: {}; asking again\n", text));
-    }
-    told_ = text;
-    tool_.patience.Pause(pause_);
-    pause_ = std::min(2 * pause_, kRetryMax);
-  }
-
-  void Answered() {
-    if (!since_) return;
-    tool_.console.Err(fmt::format(
-        "the gateway answers again after {}; heartbeats meanwhile may be "
-        "missing\n",
-        ShortDuration(tool_.clock.Now() - *since_)));
-    since_.reset();
-    told_.clear();
-  }
-
- private:
-  Tool& tool_;
-  std::optional<Instant> since_;
-  absl::Duration pause_;
-  std::string told_;
-};
-
 // The next answer, whenever it comes. Errors are those that asking again does
 // not mend, and any before the first answer: `request` asks nothing after it.
 absl::StatusOr<v1::WatchHeartbeatsResponse> NextAnswer(
@@ -149,7 +107,7 @@ absl::StatusOr<v1::WatchHeartbeatsResponse> NextAnswer(
     auto answer = tool.api.Call<v1::WatchHeartbeatsResponse>(
         "WatchHeartbeats", request, {.wait = kPoll});
     if (answer.ok()) {
-      outage.Answered();
+      outage.Answered("; heartbeats meanwhile may be missing");
       return std::move(answer->message);
     }
     if (!request.has_after() || !IsPassing(answer.status())) {
