@@ -37,6 +37,9 @@ v1::Agent AgentHandlers::Show(const Machine& machine) const {
   }
   agent.set_name(fleet_.machines().NameOf(machine));
   if (machine.record.epoch > 0) agent.set_gateway(addresses_.own_name);
+  for (const AgentId& old : fleet_.machines().ReplacesOf(machine.record.id)) {
+    agent.add_replaces(old.str());
+  }
   return agent;
 }
 
@@ -54,6 +57,9 @@ void AgentHandlers::AddTo(HandlerTable& table) {
             &AgentHandlers::SetAgentPresence);
   table.Add("muster.v1.FleetAdmin.SetPresenceOfMany", this,
             &AgentHandlers::SetPresenceOfMany);
+  table.Add("muster.v1.FleetAdmin.SilenceAgent", this, &AgentHandlers::Silence);
+  table.Add("muster.v1.FleetAdmin.UnsilenceAgent", this,
+            &AgentHandlers::Unsilence);
 }
 
 void AgentHandlers::List(const Caller& caller,
@@ -63,12 +69,13 @@ void AgentHandlers::List(const Caller& caller,
     reply(s);
     return;
   }
-  const auto filter = ToFilter(caller.org, request.status(), request.hostname(),
+  auto filter = ToFilter(caller.org, request.status(), request.hostname(),
                                request.label());
   if (!filter.ok()) {
     reply(filter.status());
     return;
   }
+  filter->silenced = request.silenced();
   std::optional<ListPosition> after;
   if (!request.page_token().empty()) {
     auto position = DecodePageToken(request.page_token());
@@ -176,6 +183,29 @@ void AgentHandlers::SetLabels(const Caller& caller,
                     reply = std::move(reply)](absl::Status status) mutable {
                      ReplyWith(org, id, std::move(status), std::move(reply));
                    });
+}
+
+void AgentHandlers::Silence(const Caller& caller,
+                            const v1::SilenceAgentRequest& request,
+                            Reply<v1::Agent> reply) {
+  SetSilenced(caller, request.agent_id(), true, std::move(reply));
+}
+
+void AgentHandlers::Unsilence(const Caller& caller,
+                              const v1::UnsilenceAgentRequest& request,
+                              Reply<v1::Agent> reply) {
+  SetSilenced(caller, request.agent_id(), false, std::move(reply));
+}
+
+void AgentHandlers::SetSilenced(const Caller& caller,
+                                const std::string& agent_id, bool silenced,
+                                Reply<v1::Agent> reply) {
+  const AgentId id(agent_id);
+  fleet_.SetSilenced(caller.org, id, silenced, caller.principal,
+                     [this, org = caller.org, id,
+                      reply = std::move(reply)](absl::Status status) mutable {
+                       ReplyWith(org, id, std::move(status), std::move(reply));
+                     });
 }
 
 }  // namespace muster::gateway

@@ -36,6 +36,11 @@ class AgentHandlers {
   void Delete(const Caller&, const v1::DeleteAgentRequest&,
               Reply<v1::DeleteAgentResponse>);
   void SetLabels(const Caller&, const v1::SetLabelsRequest&, Reply<v1::Agent>);
+  void Silence(const Caller&, const v1::SilenceAgentRequest&, Reply<v1::Agent>);
+  void Unsilence(const Caller&, const v1::UnsilenceAgentRequest&,
+                 Reply<v1::Agent>);
+  void SetSilenced(const Caller&, const std::string& agent_id, bool silenced,
+                   Reply<v1::Agent>);
   // Answers with the machine as it is by then, if `status` is OK.
   void ReplyWith(const OrgId& org, const AgentId& id, absl::Status status,
                  Reply<v1::Agent> reply);

@@ -170,6 +170,9 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
   if (const auto newer = ReplacedBy(record)) {
     out.set_replaced_by(newer->str());
   }
+  if (Silenced(record)) {
+    *out.mutable_silenced_at() = wire::ToProto(*record.silenced_at);
+  }
   if (record.promised_back) {
     *out.mutable_promised_back() = wire::ToProto(*record.promised_back);
   }
@@ -182,6 +185,7 @@ v1::StatusCounts ToProto(const StatusCounts& counts) {
   out.set_stale(counts.stale);
   out.set_offline(counts.offline);
   out.set_degraded(counts.degraded);
+  out.set_silenced(counts.silenced);
   return out;
 }
 

@@ -70,6 +70,8 @@ TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
             {NAMED(NoteKind, kInterruption, NOTE_KIND_INTERRUPTION),
              NAMED(NoteKind, kDrift, NOTE_KIND_DRIFT),
              NAMED(NoteKind, kDisputed, NOTE_KIND_DISPUTED),
+             NAMED(NoteKind, kReplaced, NOTE_KIND_REPLACED),
+             NAMED(NoteKind, kSilenced, NOTE_KIND_SILENCED),
              NAMED(NoteKind, kFlapping, NOTE_KIND_FLAPPING),
              NAMED(NoteKind, kDuplicateIdentity, NOTE_KIND_DUPLICATE_IDENTITY),
              NAMED(NoteKind, kSharedMachineId, NOTE_KIND_SHARED_MACHINE_ID)});

@@ -83,6 +83,16 @@ std::string TokenAfterTime(std::string_view list,
   return EncodeHistoryToken(list, position);
 }
 
+void AddIdentities(Machines& machines, const AgentId& id,
+                   v1::ListTransitionsResponse& response) {
+  if (const auto newer = ReplacedBy(machines.Find(id)->record)) {
+    response.set_replaced_by(newer->str());
+  }
+  for (const AgentId& old : machines.ReplacesOf(id)) {
+    response.add_replaces(old.str());
+  }
+}
+
 }  // namespace
 
 void HistoryHandlers::AddTo(HandlerTable& table) {
@@ -148,6 +158,7 @@ void HistoryHandlers::Transitions(const Caller& caller,
           shown = ToProto(t, t.sequence <= durable);
           shown.set_disputed(t.disputed);
         }
+        AddIdentities(fleet_.machines(), id, response);
         return response;
       },
       std::move(reply));

@@ -92,6 +92,8 @@ void MetricsHandlers::WriteMachines(const OrgId& org, MetricsText& out) const {
   out.Add("status", "offline", counts.offline);
   out.Gauge("muster_agents_degraded", "Machines online with a finding.",
             counts.degraded);
+  out.Gauge("muster_agents_silenced", "Machines that no other gauge counts.",
+            counts.silenced);
   const FleetCounters& counters = fleet_.counters();
   out.Counter("muster_transitions_total", "Changes of status, by the new one.");
   AddEach<v1::Status>("to", counters.transitions, out);

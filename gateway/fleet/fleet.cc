@@ -187,7 +187,7 @@ std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
   record.epoch = NextEpoch(*machine, hello.last_epoch);
   record.address = hello.address;
   record.promised_back.reset();
-  record.replaced_by.reset();  // It is still there.
+  IsStillThere(*machine);
   TakeFacts(*machine, std::move(hello.facts));
   Regroup(*machine);
   machine->link = &port;

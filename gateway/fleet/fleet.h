@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -51,6 +52,9 @@ struct FleetOptions {
   // For so long after a connection was closed unheard newcomers count as turned
   // away.
   absl::Duration deaf_after_refusal = absl::Seconds(5);
+  // How long a replaced machine is offline until it is silenced. By the wall
+  // clock, as it is shown: it decides no status.
+  absl::Duration silence_replaced_after = absl::Hours(24);
 };
 
 // What an agent says first on a link, already checked at the wire.
@@ -136,6 +140,12 @@ class Fleet {
   // Durable before `done`, and before anybody sees it. NotFound likewise.
   void SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
                  absl::AnyInvocable<void(absl::Status)> done);
+  // Leaves the machine out of lists and counts until it is heard again, or
+  // keeps it in sight. `who` is named in its history. FailedPrecondition if it
+  // is to be silenced and connected.
+  void SetSilenced(const OrgId& org, const AgentId& agent, bool silenced,
+                   std::string_view who,
+                   absl::AnyInvocable<void(absl::Status)> done);
   // Changes what the org has of its own, or each of these machines: for each
   // machine from its next message on (Presence::Adopt). All or none.
   // InvalidArgument that names the field, its bound and its value, and a
@@ -252,7 +262,16 @@ class Fleet {
   // Whether the org may have these; see SetPresence().
   absl::Status CheckOrg(const OrgId& org, const PresenceSettings& wished);
   // When the machine must be judged, or its link be found dead.
-  static Instant NextLook(const Machine& machine);
+  Instant NextLook(const Machine& machine) const;
+  // Links the histories of two identities of one machine.
+  void Replace(Machine& old, Machine& newer);
+  // It was heard: it was not replaced, and whoever does not want to hear of it
+  // does now.
+  void IsStillThere(Machine& machine);
+  // When it is silenced without an operator; Never() unless it was replaced.
+  Instant SilencedFrom(const Machine& machine) const;
+  void Silence(Machine& machine, std::optional<absl::Time> at,
+               std::string text);
   void Schedule(Machine& machine);
   // `late`: how long after its deadline, if that decided it.
   void Record(Machine& machine, const StatusChange& change,

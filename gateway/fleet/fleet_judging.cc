@@ -77,7 +77,7 @@ std::optional<absl::Time> Fleet::UnconfirmedSince(
   return WallOf(doubt_->since);
 }
 
-Instant Fleet::NextLook(const Machine& machine) {
+Instant Fleet::NextLook(const Machine& machine) const {
   Instant next = machine.presence.NextDeadline();
   if (machine.link != nullptr) {
     next = std::min(next, machine.presence.SilentAt());
@@ -85,7 +85,7 @@ Instant Fleet::NextLook(const Machine& machine) {
   if (machine.health.contains(kFlappingFinding)) {
     next = std::min(next, machine.flapping.Until());
   }
-  return next;
+  return std::min(next, SilencedFrom(machine));
 }
 
 void Fleet::Schedule(Machine& machine) {
@@ -103,7 +103,7 @@ void Fleet::Record(Machine& machine, const StatusChange& change,
   MachineRecord& record = machine.record;
   if (change.to == Status::kOnline) {
     record.promised_back.reset();
-    record.replaced_by.reset();  // It is still there.
+    IsStillThere(machine);
   }
   if (change.to != Status::kStale) {
     NoLongerSilent(machine);
@@ -198,6 +198,10 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
     due = machine.presence.NextDeadline();
     if (change->to == Status::kStale) FellSilent(machine, now);
     if (change->to == Status::kOffline) ++marked_offline_;
+  }
+  if (now >= SilencedFrom(machine)) {
+    Silence(machine, loop_.clock().Wall(),
+            "silenced: it was replaced, and offline for long");
   }
   if (machine.health.contains(kFlappingFinding)) FindFlapping(machine, now);
   if (machine.link != nullptr && now >= machine.presence.SilentAt()) {

@@ -27,14 +27,7 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
           .what = Membership::kAdmitted});
   }
   for (Machine* old : machines_.FindReplaced(added.record, replaces)) {
-    old->record.replaced_by = added.record.id;
-    Log(kInfo, "machine replaced",
-        {{"agent_id", old->record.id.str()},
-         {"hostname", old->record.facts.hostname},
-         {"replaced_by", added.record.id.str()}});
-    journal_.Put({old->record}, [](const absl::Status&) {
-      // The next write of that machine brings it along.
-    });
+    Replace(*old, added);
   }
 }
 

@@ -574,6 +574,66 @@ TEST_F(FleetTest, AMachineThatIsBackWasNotReplaced) {
   EXPECT_EQ(ReplacedBy(old), "nobody");
 }
 
+TEST_F(FleetTest, BothHistoriesOfAReplacedMachineSaySo) {
+  const AgentId old = AdmitFrom("m", "a1");
+  const AgentId newer = AdmitFrom("m", "a2");
+  EXPECT_THAT(journal_.notes[old].back().text, HasSubstr("replaced by a2~a2"));
+  EXPECT_THAT(journal_.notes[newer].back().text,
+              HasSubstr("takes the place of a1~a1"));
+  EXPECT_THAT(fleet_->machines().ReplacesOf(newer), testing::ElementsAre(old));
+  Start({});
+  EXPECT_THAT(fleet_->machines().ReplacesOf(newer), testing::ElementsAre(old));
+}
+
+TEST_F(FleetTest, AReplacedMachineIsSilencedAfterADayOffline) {
+  const AgentId old = AdmitFrom("m", "a1");
+  AdmitFrom("m", "a2");
+  const AgentId other = Admit("b");
+  loop_.Advance(Seconds(120));
+  ASSERT_EQ(StatusOf(old), Status::kOffline);
+  loop_.Advance(absl::Hours(20));
+  fleet_.reset();
+  loop_.Advance(absl::Hours(3));
+  Start({});  // Whatever the gateway lived through.
+  loop_.Advance(absl::Hours(1) - Seconds(1));
+  EXPECT_FALSE(Silenced(Of(old).record));
+  loop_.Advance(Seconds(1));
+  EXPECT_TRUE(Silenced(Of(old).record));
+  EXPECT_FALSE(Silenced(Of(other).record)) << "offline, but not replaced";
+  loop_.RunReady();
+  EXPECT_TRUE(journal_.machines[old].silenced_at.has_value());
+  EXPECT_THAT(journal_.notes[old].back().text, HasSubstr("silenced: "));
+  Connect(old, link_);
+  loop_.RunReady();
+  EXPECT_FALSE(Silenced(Of(old).record));
+  EXPECT_THAT(journal_.notes[old].back().text, HasSubstr("it was heard"));
+}
+
+TEST_F(FleetTest, AnOperatorSilencesWhatIsNotConnectedAndShowsItAgain) {
+  const AgentId old = AdmitFrom("m", "a1");
+  AdmitFrom("m", "a2");
+  std::optional<absl::Status> done;
+  const auto set = [&](bool silenced) {
+    done.reset();
+    fleet_->SetSilenced(kOrg, old, silenced, "admin",
+                        [&](absl::Status status) { done = status; });
+    loop_.RunReady();
+    return done->code();
+  };
+  EXPECT_EQ(set(true), absl::StatusCode::kOk);
+  EXPECT_TRUE(Silenced(journal_.machines[old]));
+  EXPECT_EQ(set(true), absl::StatusCode::kOk) << "idempotent";
+  EXPECT_EQ(set(false), absl::StatusCode::kOk);
+  EXPECT_FALSE(Silenced(journal_.machines[old]));
+  loop_.Advance(absl::Hours(50));
+  EXPECT_FALSE(Silenced(Of(old).record)) << "an operator wants to see it";
+  EXPECT_THAT(journal_.notes[old].back().text, HasSubstr("shown again by "));
+  Connect(old, link_);
+  EXPECT_EQ(Of(old).record.silenced_at, std::nullopt);
+  EXPECT_EQ(set(true), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(Silenced(Of(old).record));
+}
+
 TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {
   const AgentId a = Admit("a");
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("never heard"));

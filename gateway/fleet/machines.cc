@@ -40,10 +40,6 @@ uint32_t& CountOf(StatusCounts& counts, Status status) {
   return counts.offline;
 }
 
-std::string LongName(const MachineRecord& record) {
-  return fmt::format("{}~{}", record.facts.hostname, record.id.suffix());
-}
-
 constexpr size_t kSuggestionsMax = 3;
 constexpr size_t kSuggestionEditsMax = 2;
 // A typo is looked for among this many names at most: 1 µs each.
@@ -55,6 +51,14 @@ constexpr int kReplacementsMax = 100;
 
 std::optional<AgentId> ReplacedBy(const MachineRecord& record) {
   return record.status == Status::kOnline ? std::nullopt : record.replaced_by;
+}
+
+bool Silenced(const MachineRecord& record) {
+  return record.silenced_at && *record.silenced_at != absl::InfiniteFuture();
+}
+
+std::string LongName(const MachineRecord& record) {
+  return fmt::format("{}~{}", record.facts.hostname, record.id.suffix());
 }
 
 absl::StatusOr<LabelTerm> LabelTerm::Parse(std::string_view text) {
@@ -90,6 +94,7 @@ bool LabelTerm::Holds(const Labels& labels) const {
 
 bool MachineFilter::Selects(const MachineRecord& record) const {
   if (record.org != org) return false;
+  if (Silenced(record) && !silenced) return false;
   if (!statuses.empty() && std::find(statuses.begin(), statuses.end(),
                                      record.status) == statuses.end()) {
     return false;
@@ -115,10 +120,7 @@ void Machines::Enter(const Machine& machine) {
   listed_.insert(PositionOf(machine));
   by_hostname_.insert({record.facts.hostname, record.id});
   ++long_names_[LongName(record)];
-  StatusCounts& counts = CountsOf(record.org);
-  ++CountOf(counts, record.status);
-  if (Degraded(machine)) ++counts.degraded;
-  online_ += record.status == Status::kOnline;
+  Count(machine, 1);
 }
 
 void Machines::Withdraw(const Machine& machine) {
@@ -129,10 +131,20 @@ void Machines::Withdraw(const Machine& machine) {
   if (const auto it = long_names_.find(LongName(record)); --it->second == 0) {
     long_names_.erase(it);
   }
-  StatusCounts& counts = CountsOf(record.org);
-  --CountOf(counts, record.status);
-  if (Degraded(machine)) --counts.degraded;
-  online_ -= record.status == Status::kOnline;
+  Count(machine, -1);
+}
+
+void Machines::Count(const Machine& machine, int32_t by) {
+  StatusCounts& counts = counts_[machine.record.org];
+  const auto add = [by](uint32_t& count) {
+    count += static_cast<uint32_t>(by);
+  };
+  if (machine.record.status == Status::kOnline) {
+    online_ += static_cast<uint64_t>(int64_t{by});
+  }
+  if (Silenced(machine.record)) return add(counts.silenced);
+  add(CountOf(counts, machine.record.status));
+  if (Degraded(machine)) add(counts.degraded);
 }
 
 Machine& Machines::Add(MachineRecord record, Presence presence) {
@@ -141,6 +153,7 @@ Machine& Machines::Add(MachineRecord record, Presence presence) {
     slot = std::make_unique<Machine>(
         Machine{.record = std::move(record), .presence = std::move(presence)});
     Enter(*slot);
+    SetReplacedBy(*slot, std::exchange(slot->record.replaced_by, {}));
   }
   return *slot;
 }
@@ -210,6 +223,33 @@ void Machines::SetStatus(Machine& machine, absl::Time now) {
 void Machines::SetHostname(Machine& machine, std::string hostname) {
   Withdraw(machine);
   machine.record.facts.hostname = std::move(hostname);
+  Enter(machine);
+}
+
+void Machines::SetReplacedBy(Machine& machine, std::optional<AgentId> newer) {
+  std::optional<AgentId>& known = machine.record.replaced_by;
+  if (known == newer) return;
+  if (known) std::erase(replaces_[*known], machine.record.id);
+  if (newer) replaces_[*newer].push_back(machine.record.id);
+  known = std::move(newer);
+}
+
+std::vector<AgentId> Machines::ReplacesOf(const AgentId& machine) const {
+  const auto it = replaces_.find(machine);
+  if (it == replaces_.end()) return {};
+  std::vector<AgentId> living = it->second;
+  std::erase_if(living, [&](const AgentId& id) {
+    const MachineRecord& old = by_id_.at(id)->record;
+    return old.deleted_at || ReplacedBy(old) != machine;
+  });
+  std::ranges::sort(living);
+  return living;
+}
+
+void Machines::SetSilencedAt(Machine& machine, std::optional<absl::Time> at) {
+  if (machine.record.silenced_at == at) return;
+  Withdraw(machine);
+  machine.record.silenced_at = at;
   Enter(machine);
 }
 

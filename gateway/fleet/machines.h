@@ -69,6 +69,13 @@ struct Machine {
 // whatever was said of it.
 std::optional<AgentId> ReplacedBy(const MachineRecord& record);
 
+// An operator, or a day offline after it was replaced, says that nobody waits
+// for this machine.
+bool Silenced(const MachineRecord& record);
+
+// "web-1~c07e55".
+std::string LongName(const MachineRecord& record);
+
 // Place in the list: problems first, then by name, then by id.
 struct ListPosition {
   uint8_t rank = 0;
@@ -96,6 +103,7 @@ struct MachineFilter {
   std::vector<Status> statuses;   // Any of them; none: all.
   std::string hostname_glob;      // `*` and `?`; empty: all.
   std::vector<LabelTerm> labels;  // All must hold.
+  bool silenced = false;          // Silenced machines too.
 
   bool Selects(const MachineRecord& record) const;
 };
@@ -105,6 +113,7 @@ struct StatusCounts {
   uint32_t stale = 0;
   uint32_t offline = 0;
   uint32_t degraded = 0;  // Of those online: with a finding.
+  uint32_t silenced = 0;  // These are in none of the others.
 
   friend bool operator==(const StatusCounts&, const StatusCounts&) = default;
 };
@@ -133,10 +142,14 @@ class Machines {
   // `machine.presence`; the rest of the record is the caller's.
   void SetStatus(Machine& machine, absl::Time now);
   void SetHostname(Machine& machine, std::string hostname);
+  void SetReplacedBy(Machine& machine, std::optional<AgentId> newer);
+  void SetSilencedAt(Machine& machine, std::optional<absl::Time> at);
   // True if the finding is new; else its text may be.
   bool SetFinding(Machine& machine, const std::string& finding,
                   std::string text);
   void EndFinding(Machine& machine, const std::string& finding);
+  // The living machines whose place `machine` took, in order of id.
+  std::vector<AgentId> ReplacesOf(const AgentId& machine) const;
   // Makes it a tombstone: not listed, not counted, not found by name.
   void Bury(Machine& machine, absl::Time now);
 
@@ -177,10 +190,10 @@ class Machines {
   static ListPosition PositionOf(const Machine& machine);
   // Whether `old` was replaced by `newer`, or by one that was, and so on.
   bool IsReplaced(const MachineRecord& old, const MachineRecord& newer) const;
-  StatusCounts& CountsOf(const OrgId& org) { return counts_[org]; }
   // Each change of what it is listed and counted by stands between the two.
   void Withdraw(const Machine& machine);
   void Enter(const Machine& machine);
+  void Count(const Machine& machine, int32_t by);
 
   absl::flat_hash_map<AgentId, std::unique_ptr<Machine>> by_id_;
   // Living machines only.
@@ -189,6 +202,8 @@ class Machines {
   absl::flat_hash_map<std::string, int> long_names_;  // How many have it.
   absl::flat_hash_map<OrgId, StatusCounts> counts_;
   uint64_t online_ = 0;
+  // Newer identity → older ones, as their records say it.
+  absl::flat_hash_map<AgentId, std::vector<AgentId>> replaces_;
 };
 
 // Number of edits between two names, at most `bound` + 1. For suggestions.

@@ -200,6 +200,41 @@ TEST_F(MachinesTest, AnOnlineMachineWithAFindingIsDegradedAndShownFirst) {
   EXPECT_THAT(Listed(), ElementsAre("3", "1", "2"));
 }
 
+TEST_F(MachinesTest, ASilencedMachineIsOnlyFoundByWhoAsksForIt) {
+  Machine& a = Add("1", "a", Status::kOffline);
+  Add("2", "b", Status::kOffline);
+  machines_.SetSilencedAt(a, absl::FromUnixSeconds(5));
+  machines_.SetSilencedAt(a, absl::FromUnixSeconds(6));
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{0, 0, 1, 0, 1}));
+  EXPECT_THAT(Listed(), ElementsAre("2"));
+  MachineFilter filter = All();
+  filter.silenced = true;
+  EXPECT_THAT(Listed(filter), ElementsAre("1", "2"));
+  EXPECT_THAT(Resolved("a"), ElementsAre("1"));
+  machines_.SetSilencedAt(a, absl::InfiniteFuture());
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{0, 0, 2, 0, 0}));
+  EXPECT_THAT(Listed(), ElementsAre("1", "2"));
+  machines_.SetSilencedAt(a, absl::FromUnixSeconds(7));
+  machines_.Bury(a, absl::FromUnixSeconds(8));
+  EXPECT_EQ(machines_.Counts(kOrg), (StatusCounts{0, 0, 1, 0, 0}));
+}
+
+TEST_F(MachinesTest, IdentitiesOfOneMachineKnowEachOther) {
+  Machine& a = Add("1", "web", Status::kOffline);
+  Machine& b = Add("2", "web", Status::kOffline);
+  machines_.SetReplacedBy(a, AgentId("2"));
+  machines_.SetReplacedBy(a, AgentId("3"));
+  machines_.SetReplacedBy(b, AgentId("3"));
+  EXPECT_THAT(machines_.ReplacesOf(AgentId("2")), testing::IsEmpty());
+  EXPECT_THAT(machines_.ReplacesOf(AgentId("3")),
+              ElementsAre(AgentId("1"), AgentId("2")));
+  machines_.Bury(a, absl::FromUnixSeconds(8));
+  (void)b.presence.Echoed({});
+  machines_.SetStatus(b, {});
+  EXPECT_THAT(machines_.ReplacesOf(AgentId("3")), testing::IsEmpty())
+      << "one is gone, one is there itself";
+}
+
 TEST_F(MachinesTest, ASecondAddOfTheSameIdChangesNothing) {
   Machine& first = Add("1", "a");
   EXPECT_EQ(&Add("1", "other", Status::kOffline), &first);

@@ -153,6 +153,9 @@ struct MachineRecord {
   std::string address;  // Where the newest link came from.
   // A newer identity of this machine; see ReplacedBy() in machines.h.
   std::optional<AgentId> replaced_by;
+  // Since when it is left out of lists and counts until it is heard again; see
+  // Silenced() in machines.h. InfiniteFuture: an operator keeps it in sight.
+  std::optional<absl::Time> silenced_at;
   std::optional<absl::Time> deleted_at;
 
   friend bool operator==(const MachineRecord&, const MachineRecord&) = default;
@@ -238,6 +241,8 @@ enum class NoteKind : uint8_t {
   kFlapping = 4,
   kDuplicateIdentity = 5,
   kSharedMachineId = 6,
+  kReplaced = 7,  // By, or of, another identity of the same machine.
+  kSilenced = 8,  // Or shown again.
 };
 
 // Something worth remembering of one machine that is no change of status.

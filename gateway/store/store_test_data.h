@@ -28,6 +28,7 @@ inline MachineRecord Machine(const std::string& id) {
   m.verdict = Verdict{Domain::kHost, Cause::kHostRebooted, Confidence::kLikely,
                       "host rebooted"};
   m.promised_back = At(3);
+  m.silenced_at = At(4);
   m.epoch = (uint64_t{3} << 32) + 7;
   m.transition_sequence = 12;
   m.dispatch_high = 34;

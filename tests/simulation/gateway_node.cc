@@ -429,6 +429,10 @@ void GatewayNode::Audit() {
   gateway::StatusCounts counted;
   for (const Known& known : known_) {
     if (known.machine == nullptr || known.machine->record.deleted_at) continue;
+    if (gateway::Silenced(known.machine->record)) {
+      ++counted.silenced;
+      continue;
+    }
     switch (known.machine->record.status) {
       case Status::kOnline:
         ++counted.online;

@@ -239,6 +239,9 @@ CREATE TABLE presence_settings(
   reconnect_grace_us INTEGER,
   PRIMARY KEY(org, agent)
 ) STRICT, WITHOUT ROWID;
+
+-- Since when lists and counts leave it out.
+ALTER TABLE machines ADD COLUMN silenced_at_us INTEGER;
 )sql";
 
 constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3}};
