@@ -44,6 +44,8 @@ std::string_view ReasonWords(v1::DisconnectReason reason) {
       return "protocol error";
     case v1::DISCONNECT_REASON_SLOW_READER:
       return "this agent reads too slowly";
+    case v1::DISCONNECT_REASON_CREDENTIAL_REVOKED:
+      return "credential revoked";
     default:
       return "unknown reason";
   }

@@ -251,6 +251,7 @@ v1::Token ToProto(const TokenRecord& token, absl::Time now) {
   *out.mutable_expires_at() = wire::ToProto(token.expires_at);
   out.set_created_by(token.created_by);
   CopyLabels(token.labels, *out.mutable_labels());
+  if (token.agent) out.set_agent_id(token.agent->str());
   return out;
 }
 

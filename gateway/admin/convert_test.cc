@@ -72,6 +72,7 @@ TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
              NAMED(NoteKind, kDisputed, NOTE_KIND_DISPUTED),
              NAMED(NoteKind, kReplaced, NOTE_KIND_REPLACED),
              NAMED(NoteKind, kSilenced, NOTE_KIND_SILENCED),
+             NAMED(NoteKind, kReissued, NOTE_KIND_REISSUED),
              NAMED(NoteKind, kFlapping, NOTE_KIND_FLAPPING),
              NAMED(NoteKind, kDuplicateIdentity, NOTE_KIND_DUPLICATE_IDENTITY),
              NAMED(NoteKind, kSharedMachineId, NOTE_KIND_SHARED_MACHINE_ID)});
@@ -157,16 +158,18 @@ TEST(ConvertTest, DomainsCausesAndConfidencesAreThoseOfTheContract) {
 
 TEST(ConvertTest, DisconnectReasonsAreThoseOfTheContract) {
   using R = DisconnectReason;
-  ExpectAll(*v1::DisconnectReason_descriptor(),
-            {NAMED(R, kDraining, DISCONNECT_REASON_DRAINING),
-             NAMED(R, kVersionRefused, DISCONNECT_REASON_VERSION_REFUSED),
-             NAMED(R, kDeregistered, DISCONNECT_REASON_DEREGISTERED),
-             NAMED(R, kNotRegistered, DISCONNECT_REASON_NOT_REGISTERED),
-             NAMED(R, kSuperseded, DISCONNECT_REASON_SUPERSEDED),
-             NAMED(R, kSilent, DISCONNECT_REASON_SILENT),
-             NAMED(R, kOverloaded, DISCONNECT_REASON_OVERLOADED),
-             NAMED(R, kProtocolError, DISCONNECT_REASON_PROTOCOL_ERROR),
-             NAMED(R, kSlowReader, DISCONNECT_REASON_SLOW_READER)});
+  ExpectAll(
+      *v1::DisconnectReason_descriptor(),
+      {NAMED(R, kDraining, DISCONNECT_REASON_DRAINING),
+       NAMED(R, kVersionRefused, DISCONNECT_REASON_VERSION_REFUSED),
+       NAMED(R, kDeregistered, DISCONNECT_REASON_DEREGISTERED),
+       NAMED(R, kNotRegistered, DISCONNECT_REASON_NOT_REGISTERED),
+       NAMED(R, kSuperseded, DISCONNECT_REASON_SUPERSEDED),
+       NAMED(R, kSilent, DISCONNECT_REASON_SILENT),
+       NAMED(R, kOverloaded, DISCONNECT_REASON_OVERLOADED),
+       NAMED(R, kProtocolError, DISCONNECT_REASON_PROTOCOL_ERROR),
+       NAMED(R, kSlowReader, DISCONNECT_REASON_SLOW_READER),
+       NAMED(R, kCredentialRevoked, DISCONNECT_REASON_CREDENTIAL_REVOKED)});
 }
 
 TEST(ConvertTest, UnknownNumbersFromTheWireAreNoState) {

@@ -36,14 +36,14 @@ absl::Status RefusedToken(const absl::Status& status) {
 }  // namespace
 
 std::string JoinScript(const std::string& web_url, const std::string& web_pin,
-                       const std::string& secret) {
+                       const std::string& secret, bool replace) {
   const std::string pin =
       web_pin.empty() ? "" : fmt::format(" --pin '{}'", web_pin);
   return fmt::format(
-      "muster-agent join --server {}{} --token-stdin --start <<'TOKEN'\n"
+      "muster-agent join --server {}{}{} --token-stdin --start <<'TOKEN'\n"
       "{}\n"
       "TOKEN\n",
-      web_url, pin, secret);
+      web_url, pin, replace ? " --replace" : "", secret);
 }
 
 void EnrollmentHandlers::AddTo(HandlerTable& table) {
@@ -51,6 +51,8 @@ void EnrollmentHandlers::AddTo(HandlerTable& table) {
             &EnrollmentHandlers::Register);
   table.Add("muster.v1.FleetAdmin.CreateToken", this,
             &EnrollmentHandlers::CreateToken);
+  table.Add("muster.v1.FleetAdmin.ReissueAgent", this,
+            &EnrollmentHandlers::Reissue);
   table.Add("muster.v1.FleetAdmin.ListTokens", this,
             &EnrollmentHandlers::ListTokens);
   table.Add("muster.v1.FleetAdmin.RevokeToken", this,
@@ -140,13 +142,9 @@ void EnrollmentHandlers::Certify(const Caller& caller, std::string csr_pem,
       });
 }
 
-void EnrollmentHandlers::CreateToken(const Caller& caller,
-                                     const v1::CreateTokenRequest& request,
-                                     Reply<v1::CreateTokenResponse> reply) {
-  if (auto s = wire::ValidateCreateToken(request); !s.ok()) {
-    reply(s);
-    return;
-  }
+EnrollmentHandlers::NewTokenMade EnrollmentHandlers::MakeToken(
+    const Caller& caller, const v1::CreateTokenRequest& request,
+    std::optional<AgentId> agent) const {
   const absl::Time now = clock_.Wall();
   const Secret secret = NewToken(TokenKind::kJoin);
   TokenRecord token{
@@ -161,6 +159,7 @@ void EnrollmentHandlers::CreateToken(const Caller& caller,
                                              : kTokenTtl),
       .uses = 0,
       .uses_max = request.has_uses_max() ? request.uses_max() : 1,
+      .agent = std::move(agent),
       .revoked_at = std::nullopt};
   v1::CreateTokenResponse response;
   *response.mutable_token() = ToProto(token, now);
@@ -168,11 +167,23 @@ void EnrollmentHandlers::CreateToken(const Caller& caller,
   response.set_web_url(addresses_.WebUrlForOthers(caller.web_authority));
   response.set_web_pin(addresses_.web_pin);
   response.set_web_loopback(addresses_.web_loopback);
-  response.set_join_script(
-      JoinScript(response.web_url(), response.web_pin(), secret.Reveal()));
-  store_.Write([token = std::move(token)](
+  response.set_join_script(JoinScript(response.web_url(), response.web_pin(),
+                                      secret.Reveal(),
+                                      /*replace=*/token.agent.has_value()));
+  return {std::move(token), std::move(response)};
+}
+
+void EnrollmentHandlers::CreateToken(const Caller& caller,
+                                     const v1::CreateTokenRequest& request,
+                                     Reply<v1::CreateTokenResponse> reply) {
+  if (auto s = wire::ValidateCreateToken(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  NewTokenMade made = MakeToken(caller, request, std::nullopt);
+  store_.Write([token = std::move(made.token)](
                    FleetStore& store) { return store.AddToken(token); },
-               [response = std::move(response),
+               [response = std::move(made.response),
                 reply = std::move(reply)](absl::Status status) mutable {
                  if (!status.ok()) {
                    reply(status);
@@ -180,6 +191,43 @@ void EnrollmentHandlers::CreateToken(const Caller& caller,
                    reply(std::move(response));
                  }
                });
+}
+
+void EnrollmentHandlers::Reissue(const Caller& caller,
+                                 const v1::ReissueAgentRequest& request,
+                                 Reply<v1::CreateTokenResponse> reply) {
+  const AgentId id(request.agent_id());
+  const Machine* machine = fleet_.machines().FindLiving(caller.org, id);
+  if (machine == nullptr) {
+    reply(NotFound("agent", request.agent_id()));
+    return;
+  }
+  v1::CreateTokenRequest wanted;
+  wanted.set_description("reissue of " + LongName(machine->record));
+  if (request.has_ttl()) *wanted.mutable_ttl() = request.ttl();
+  if (auto s = wire::ValidateCreateToken(wanted); !s.ok()) {
+    reply(s);
+    return;
+  }
+  NewTokenMade made = MakeToken(caller, wanted, id);
+  // Durable first: a key that was refused once must not come back with a
+  // restart.
+  store_.Write(
+      [token = std::move(made.token)](FleetStore& store) {
+        return store.Reissue(token);
+      },
+      [this, id, who = caller.principal, response = std::move(made.response),
+       reply = std::move(reply)](absl::Status status) mutable {
+        if (absl::IsNotFound(status)) {
+          status = NotFound("agent", id.str());
+        }
+        if (!status.ok()) {
+          reply(status);
+          return;
+        }
+        fleet_.Reissued(id, who);
+        reply(std::move(response));
+      });
 }
 
 void EnrollmentHandlers::ListTokens(const Caller& caller,

@@ -5,6 +5,7 @@
 #define MUSTER_GATEWAY_ADMIN_ENROLLMENT_HANDLERS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -37,10 +38,20 @@ class EnrollmentHandlers {
                 Reply<v1::RegisterResponse>);
   void CreateToken(const Caller&, const v1::CreateTokenRequest&,
                    Reply<v1::CreateTokenResponse>);
+  void Reissue(const Caller&, const v1::ReissueAgentRequest&,
+               Reply<v1::CreateTokenResponse>);
   void ListTokens(const Caller&, const v1::ListTokensRequest&,
                   Reply<v1::ListTokensResponse>);
   void RevokeToken(const Caller&, const v1::RevokeTokenRequest&,
                    Reply<v1::Token>);
+  // A fresh token of this caller, and the answer that shows its secret.
+  struct NewTokenMade {
+    TokenRecord token;
+    v1::CreateTokenResponse response;
+  };
+  NewTokenMade MakeToken(const Caller& caller,
+                         const v1::CreateTokenRequest& request,
+                         std::optional<AgentId> agent) const;
   // The store has admitted the machine: certify its key.
   void Certify(const Caller& caller, std::string csr_pem,
                const MachineRecord& machine, Reply<v1::RegisterResponse> reply);
@@ -54,8 +65,9 @@ class EnrollmentHandlers {
 
 // What to paste on a machine that has the agent installed. The token stands in
 // a here-document, so that no process shows it.
+// `replace`: whatever identity that machine has now is given up.
 std::string JoinScript(const std::string& web_url, const std::string& web_pin,
-                       const std::string& secret);
+                       const std::string& secret, bool replace = false);
 
 }  // namespace muster::gateway
 

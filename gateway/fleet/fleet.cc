@@ -20,6 +20,19 @@ Disconnect Deregistered() {
           absl::ZeroDuration()};
 }
 
+}  // namespace
+
+Disconnect Fleet::Revoked() {
+  return {DisconnectReason::kCredentialRevoked,
+          "this key does not speak for this machine any more: its identity was "
+          "reissued. On the rightful machine paste the lines that `musterctl "
+          "agents reissue` prints; on any other: muster-agent leave --force, "
+          "and join with a token of its own",
+          absl::Minutes(5)};
+}
+
+namespace {
+
 // For the log.
 const char* NameOf(LinkEnd end) {
   switch (end) {
@@ -166,6 +179,7 @@ std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
                       absl::Minutes(5)};
   }
   if (machine->record.deleted_at) return Deregistered();
+  if (hello.key_pin != machine->record.key_pin) return Revoked();
   const Instant now = loop_.clock().Now();
   Pass(now);
   Catch(*machine);

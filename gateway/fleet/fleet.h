@@ -60,6 +60,8 @@ struct FleetOptions {
 // What an agent says first on a link, already checked at the wire.
 struct HelloNotice {
   Facts facts;
+  // "sha256//…" of the key that the peer has proven to hold.
+  std::string key_pin;
   std::string boot_id;
   std::string process_start_id;
   std::string address;
@@ -129,8 +131,9 @@ class Fleet {
   void TurnedAway(BlindReason reason);
 
   // --- Operators (called by admin) ----------------------------------------
-  // A machine that the store has just admitted. Those whose place it takes
-  // (Machines::FindReplaced) say so as soon as they are not online. Idempotent.
+  // A machine that the store has just admitted, or given another key. Those
+  // whose place it takes (Machines::FindReplaced) say so as soon as they are
+  // not online. Idempotent.
   void Admit(const MachineRecord& machine, const AgentId& replaces = AgentId());
   // Takes effect at once, as it may be a thief's machine; durable before `done`
   // says OK. If the store is away, `done` says so, and it is written when the
@@ -155,6 +158,12 @@ class Fleet {
   void SetPresence(const OrgId& org, const std::vector<AgentId>& agents,
                    const PresenceEdit& edit,
                    absl::AnyInvocable<void(absl::Status)> done);
+
+  // The store has taken the machine's key away: its link is cut, and whoever
+  // holds that key is refused from now on.
+  void Reissued(const AgentId& agent, std::string_view who);
+  // Whether this key speaks for this machine.
+  bool Holds(const AgentId& agent, std::string_view key_pin);
 
   // One line: status, since when, last heard, why. UTC.
   std::string Why(const Machine& machine) const;
@@ -223,6 +232,7 @@ class Fleet {
   std::optional<Disconnect> Accept(const AgentId& agent, HelloNotice hello,
                                    LinkPort& port);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);
+  static Disconnect Revoked();
   // Refuses a hello while another live instance holds the link; notes what a
   // new instance means.
   std::optional<Disconnect> CheckInstance(Machine& machine,

@@ -102,6 +102,36 @@ void Fleet::EndContest(Machine& machine) {
        {"instance", FullName(machine.instances.present())}});
 }
 
+void Fleet::Reissued(const AgentId& agent, std::string_view who) {
+  Machine* machine = machines_.Find(agent);
+  if (machine == nullptr || machine->record.deleted_at) return;
+  const Instant now = loop_.clock().Now();
+  Pass(now);
+  Catch(*machine);
+  machine->record.key_pin.clear();
+  machine->instances = {};
+  const Verdict verdict{Domain::kIdentity, Cause::kCredentialRevoked,
+                        Confidence::kProven, "reissued: waits to join again"};
+  if (const auto change = machine->presence.TakeAway(verdict)) {
+    Record(*machine, *change);
+  }
+  machine->record.verdict = machine->presence.verdict();
+  Note(*machine, NoteKind::kReissued, verdict,
+       fmt::format("reissued by {}: the key that spoke for it was taken away",
+                   who));
+  if (machine->link != nullptr) {
+    DropLink(*machine, LinkEnd::kClosedByGateway, Revoked());
+    machine->presence.LinkLost(now, LinkLoss::kByGateway);
+  }
+  Schedule(*machine);
+}
+
+bool Fleet::Holds(const AgentId& agent, std::string_view key_pin) {
+  const Machine* machine = machines_.Find(agent);
+  return machine != nullptr && !machine->record.deleted_at &&
+         machine->record.key_pin == key_pin;
+}
+
 void Fleet::Note(Machine& machine, NoteKind kind,
                  std::optional<Verdict> verdict, std::string text) {
   Log(kWarning, text,

@@ -247,6 +247,65 @@ TEST_F(IdentityTest, ALateReturnIsNoDispute) {
   EXPECT_EQ(fleet_->false_offlines(), 0u);
 }
 
+TEST_F(IdentityTest, AReissueEndsADisputeAndOnlyTheNewKeyIsLetIn) {
+  const AgentId a = Admit("a");
+  const auto hello = [&](const std::string& key, const std::string& process) {
+    HelloNotice notice = Hello(a);
+    notice.key_pin = key;
+    notice.process_start_id = process;
+    return notice;
+  };
+  MachineRecord record = Of(a).record;
+  record.key_pin = "k1";
+  fleet_->Admit(record);
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello("k1", "p1"), link_).has_value());
+  echo_[a] = link_.welcome->acknowledgement;
+  ASSERT_TRUE(Beat(a, link_.welcome->epoch));
+  ASSERT_EQ(StatusOf(a), Status::kOnline);
+  FakeLink other;
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello("k1", "p2"), other).has_value());
+  EXPECT_TRUE(fleet_->LinkOpened(a, hello("k1", "p1"), link_).has_value());
+  EXPECT_TRUE(fleet_->LinkOpened(a, hello("k1", "p1"), link_).has_value());
+  ASSERT_TRUE(Of(a).presence.contested());
+
+  fleet_->Reissued(a, "admin");
+  EXPECT_FALSE(Of(a).presence.contested());
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kCredentialRevoked);
+  EXPECT_EQ(other.closed->reason, DisconnectReason::kCredentialRevoked);
+  EXPECT_FALSE(fleet_->Holds(a, "k1"));
+  for (const char* process : {"p1", "p2"}) {
+    const auto refused = fleet_->LinkOpened(a, hello("k1", process), link_);
+    ASSERT_TRUE(refused.has_value());
+    EXPECT_EQ(refused->reason, DisconnectReason::kCredentialRevoked);
+    EXPECT_THAT(refused->text, HasSubstr("musterctl agents reissue"));
+  }
+  record = Of(a).record;
+  record.key_pin = "k2";
+  fleet_->Admit(record);
+  FakeLink back;
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello("k2", "p1"), back).has_value());
+  echo_[a] = back.welcome->acknowledgement;
+  ASSERT_TRUE(Beat(a, back.welcome->epoch));
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  EXPECT_TRUE(fleet_->Holds(a, "k2"));
+  EXPECT_THAT(History(a),
+              ElementsAre(Status::kOnline, Status::kStale, Status::kOnline));
+  EXPECT_EQ(journal_.notes[a].back().kind, NoteKind::kReissued);
+}
+
+TEST_F(IdentityTest, AReissuedMachineThatNobodyBringsBackGoesOfflineForThat) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  fleet_->Reissued(a, "admin");
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(120));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kCredentialRevoked);
+  fleet_->Reissued(a, "admin");
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+}
+
 TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   const AgentId a = AdmitFrom("m", "a");
   const AgentId b = AdmitFrom("m", "b");
@@ -256,7 +315,8 @@ TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   const uint64_t epoch = Connect(b, link_b);
   EXPECT_EQ(Of(a).health.at("shared_machine_id"), "2 machines, also b~b");
   EXPECT_EQ(Of(b).health.at("shared_machine_id"), "2 machines, also a~a");
-  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kSharedMachineId));
+  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kReplaced,
+                                    NoteKind::kSharedMachineId));
   EXPECT_EQ(fleet_->machines().Counts(kOrg).degraded, 2u);
   fleet_->Goodbye(b, epoch, {});
   loop_.Advance(Seconds(5));

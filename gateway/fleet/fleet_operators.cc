@@ -17,6 +17,7 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
   Machine& added = machines_.Add(
       machine, Presence::Newborn(policies_.For(machine.org, nullptr),
                                  loop_.clock().Now()));
+  added.record.key_pin = machine.key_pin;
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
   Regroup(added);
   Schedule(added);

@@ -23,6 +23,7 @@ enum class DisconnectReason : uint8_t {
   kOverloaded = 7,
   kProtocolError = 8,
   kSlowReader = 9,
+  kCredentialRevoked = 10,
 };
 
 struct Disconnect {

@@ -211,6 +211,15 @@ std::optional<StatusChange> Presence::Contest(Verdict verdict) {
   return std::nullopt;
 }
 
+std::optional<StatusChange> Presence::TakeAway(Verdict verdict) {
+  contested_ = false;
+  if (status_ == Status::kOnline) {
+    return MoveTo(Status::kStale, std::move(verdict));
+  }
+  verdict_ = std::move(verdict);
+  return std::nullopt;
+}
+
 Instant Presence::NextDeadline() const {
   switch (status_) {
     case Status::kOnline:

@@ -160,6 +160,10 @@ class Presence {
   void Settle() { contested_ = false; }
   bool contested() const { return contested_; }
 
+  // Nobody speaks for it any more: not online, and for this reason, until a
+  // link is accepted again.
+  [[nodiscard]] std::optional<StatusChange> TakeAway(Verdict verdict);
+
   // The next instant at which Tick() could change the status without further
   // messages; Never() when none.
   Instant NextDeadline() const;

@@ -130,7 +130,9 @@ struct MachineRecord {
   OrgId org;
   Facts facts;
   Labels labels;
-  std::string key_pin;  // "sha256//…" of the key it registered.
+  // "sha256//…" of the key that speaks for it; empty: none does, it was
+  // reissued. Changed by registration and reissue only.
+  std::string key_pin;
   absl::Time registered_at;
 
   Status status = Status::kStale;
@@ -243,6 +245,7 @@ enum class NoteKind : uint8_t {
   kSharedMachineId = 6,
   kReplaced = 7,  // By, or of, another identity of the same machine.
   kSilenced = 8,  // Or shown again.
+  kReissued = 9,  // Its key was taken away.
 };
 
 // Something worth remembering of one machine that is no change of status.
@@ -337,6 +340,8 @@ struct TokenRecord {
   absl::Time expires_at;
   uint32_t uses = 0;
   uint32_t uses_max = 1;
+  // The machine that comes back with it; absent: a new one.
+  std::optional<AgentId> agent;
   std::optional<absl::Time> revoked_at;
 
   friend bool operator==(const TokenRecord&, const TokenRecord&) = default;

@@ -81,13 +81,11 @@ std::string_view ReasonText(DisconnectReason reason) {
 }  // namespace
 
 AgentLink::AgentLink(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
-                     AgentId agent, std::string address,
-                     grpc::CallbackServerContext& context)
+                     LinkPeer peer, grpc::CallbackServerContext& context)
     : ServerStream(loop, options.stream, context),
       fleet_(fleet),
       options_(options),
-      agent_(std::move(agent)),
-      address_(std::move(address)) {}
+      peer_(std::move(peer)) {}
 
 // --- What the rules say ----------------------------------------------------
 
@@ -130,7 +128,7 @@ void AgentLink::Close(const Disconnect& why) {
          : why.reason == DisconnectReason::kSilent   ? LinkEnd::kSilence
                                                    : LinkEnd::kClosedByGateway;
   Log(kInfo, "disconnect",
-      {{"agent_id", agent_.str()},
+      {{"agent_id", peer_.agent.str()},
        {"reason", ReasonText(why.reason)},
        {"text", why.text}});
   v1::GatewayMessage last;
@@ -211,9 +209,10 @@ void AgentLink::OnHello(const v1::Hello& hello) {
   }
   HelloNotice notice{
       .facts = ToFacts(hello.facts()),
+      .key_pin = peer_.key_pin,
       .boot_id = hello.instance().boot_id().substr(0, 64),
       .process_start_id = hello.instance().process_start_id().substr(0, 64),
-      .address = address_,
+      .address = peer_.address,
       .last_epoch = hello.last_epoch(),
       .acknowledged_ago =
           DurationIf(hello.has_acknowledged_ago(), hello.acknowledged_ago()),
@@ -226,7 +225,7 @@ void AgentLink::OnHello(const v1::Hello& hello) {
   }
   loop().Cancel(hello_timer_);
   if (const auto refused =
-          fleet_.LinkOpened(agent_, std::move(notice), *this)) {
+          fleet_.LinkOpened(peer_.agent, std::move(notice), *this)) {
     Close(*refused);
   }
 }
@@ -241,9 +240,10 @@ void AgentLink::OnHeartbeat(const v1::Heartbeat& heartbeat) {
     notice.round_trip = wire::FromProto(heartbeat.round_trip());
   }
   // A heartbeat that was meant for another link counts for nothing.
-  const auto acknowledgement = heartbeat.epoch() == *epoch_
-                                   ? fleet_.Heartbeat(agent_, *epoch_, notice)
-                                   : std::nullopt;
+  const auto acknowledgement =
+      heartbeat.epoch() == *epoch_
+          ? fleet_.Heartbeat(peer_.agent, *epoch_, notice)
+          : std::nullopt;
   if (!acknowledgement) {
     Close({DisconnectReason::kSuperseded,
            fmt::format("epoch {} is not the newest", heartbeat.epoch()),
@@ -263,17 +263,17 @@ void AgentLink::OnHeartbeat(const v1::Heartbeat& heartbeat) {
 void AgentLink::OnGoodbye(const v1::Goodbye& goodbye) {
   end_ = LinkEnd::kGoodbye;
   if (goodbye.reason() == v1::GOODBYE_REASON_LEAVE) {
-    fleet_.Leave(agent_, *epoch_);
+    fleet_.Leave(peer_.agent, *epoch_);
     return;
   }
   const absl::Duration promised = wire::FromProto(goodbye.back_within());
   if (promised > kPromiseMax) {
     Log(kWarning, "a promise to be back is not believed for so long",
-        {{"agent_id", agent_.str()},
+        {{"agent_id", peer_.agent.str()},
          {"promised", promised},
          {"believed", kPromiseMax}});
   }
-  fleet_.Goodbye(agent_, *epoch_, ToNotice(goodbye));
+  fleet_.Goodbye(peer_.agent, *epoch_, ToNotice(goodbye));
 }
 
 void AgentLink::OnCommandUpdate(const v1::CommandUpdate& update) {
@@ -295,7 +295,7 @@ void AgentLink::OnCommandUpdate(const v1::CommandUpdate& update) {
       .output_dropped_bytes = update.output_dropped_bytes()};
   if (update.has_exit_code()) word.exit_code = update.exit_code();
   if (update.has_signal()) word.signal = update.signal();
-  fleet_.TakeWord(agent_, *epoch_, std::move(word));
+  fleet_.TakeWord(peer_.agent, *epoch_, std::move(word));
 }
 
 void AgentLink::OnOverflow() {
@@ -304,7 +304,7 @@ void AgentLink::OnOverflow() {
 
 void AgentLink::OnClosed() {
   loop().Cancel(hello_timer_);
-  if (epoch_) fleet_.LinkClosed(agent_, *epoch_, end_);
+  if (epoch_) fleet_.LinkClosed(peer_.agent, *epoch_, end_);
 }
 
 void AgentLink::Refuse(std::string text) {
@@ -314,13 +314,18 @@ void AgentLink::Refuse(std::string text) {
 // --- Output ----------------------------------------------------------------
 
 OutputTransfer::OutputTransfer(EventLoop& loop, Fleet& fleet,
-                               StreamOptions options, AgentId agent,
+                               StreamOptions options, LinkPeer peer,
                                grpc::CallbackServerContext& context)
     : ServerStream(loop, options, context),
       fleet_(fleet),
-      agent_(std::move(agent)) {}
+      peer_(std::move(peer)) {}
 
 void OutputTransfer::OnMessage(v1::TransferChunk message) {
+  if (!fleet_.Holds(peer_.agent, peer_.key_pin)) {
+    CloseStream({grpc::StatusCode::UNAUTHENTICATED,
+                 "this key does not speak for this machine"});
+    return;
+  }
   v1::OutputChunk& chunk = *message.mutable_chunk();
   const auto stream = ToStream(chunk.stream());
   if (!stream || chunk.data().size() > kChunkBytesMax) {
@@ -341,7 +346,7 @@ void OutputTransfer::OnMessage(v1::TransferChunk message) {
   unstored_bytes_ += bytes;
   if (unstored_bytes_ > kUnstoredBytesMax) Pause();
   fleet_.TakeOutput(
-      agent_, std::move(output),
+      peer_.agent, std::move(output),
       [this, keep = shared_from_this(), bytes,
        ack](absl::StatusOr<uint64_t> end) mutable {
         unstored_bytes_ -= bytes;

@@ -26,16 +26,21 @@ struct AgentLinkOptions {
   absl::Duration reconnect_max = absl::Seconds(30);
 };
 
+// Who is at the other end, verified.
+struct LinkPeer {
+  AgentId agent;
+  std::string key_pin;
+  std::string address;  // Where it came from.
+};
+
 // AgentLink carries control messages. Everything runs on the fleet loop.
 class AgentLink final
     : public ServerStream<v1::AgentMessage, v1::GatewayMessage>,
       public LinkPort {
  public:
-  // `fleet` must outlive the link. `agent` is the verified identity of the
-  // peer, `address` where it came from.
+  // `fleet` must outlive the link.
   AgentLink(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
-            AgentId agent, std::string address,
-            grpc::CallbackServerContext& context);
+            LinkPeer peer, grpc::CallbackServerContext& context);
 
   void SendWelcome(const WelcomeNotice& welcome) override;
   void SendOrder(const CommandRecord& command) override;
@@ -58,8 +63,7 @@ class AgentLink final
   // Constant after construction.
   Fleet& fleet_;
   const AgentLinkOptions options_;
-  const AgentId agent_;
-  const std::string address_;
+  const LinkPeer peer_;
 
   EventLoop::TimerId hello_timer_{};
   std::optional<uint64_t> epoch_;  // Set once the link is accepted.
@@ -72,14 +76,14 @@ class OutputTransfer final
     : public ServerStream<v1::TransferChunk, v1::TransferAck> {
  public:
   OutputTransfer(EventLoop& loop, Fleet& fleet, StreamOptions options,
-                 AgentId agent, grpc::CallbackServerContext& context);
+                 LinkPeer peer, grpc::CallbackServerContext& context);
 
  private:
   void OnMessage(v1::TransferChunk message) override;
   void OnClosed() override {}
 
   Fleet& fleet_;
-  const AgentId agent_;
+  const LinkPeer peer_;
   size_t unstored_bytes_ = 0;
 };
 

@@ -14,6 +14,7 @@
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/base/system_clock.h"
+#include "libprotocol/net/tls_material.h"
 #include "muster/v1/agent_link.grpc.pb.h"
 
 namespace muster::gateway {
@@ -72,6 +73,24 @@ std::string AddressOf(std::string_view peer) {
   return std::string(host);
 }
 
+// "sha256//…" of the key with which the peer made its connection.
+absl::StatusOr<std::string> KeyPinOf(const grpc::AuthContext& context) {
+  const auto pems =
+      context.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (pems.size() != 1) {
+    return absl::UnauthenticatedError("the peer has no certificate");
+  }
+  return PinOfCertificate({pems.front().data(), pems.front().size()});
+}
+
+absl::StatusOr<LinkPeer> PeerOf(const grpc::CallbackServerContext& context) {
+  const grpc::AuthContext& auth = *context.auth_context();
+  ASSIGN_OR_RETURN(PeerIdentity identity, IdentifyPeer(UrisOf(auth)));
+  ASSIGN_OR_RETURN(std::string key_pin, KeyPinOf(auth));
+  return LinkPeer{std::move(identity.agent), std::move(key_pin),
+                  AddressOf(context.peer())};
+}
+
 // Ends a stream before it begins.
 template <typename In, typename Out>
 class RefusedStream final : public grpc::ServerBidiReactor<In, Out> {
@@ -87,25 +106,24 @@ class Service final : public v1::AgentLink::CallbackService {
 
   grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
       grpc::CallbackServerContext* context) override {
-    const auto peer = IdentifyPeer(UrisOf(*context->auth_context()));
+    auto peer = PeerOf(*context);
     if (!peer.ok()) {
       return new RefusedStream<v1::AgentMessage, v1::GatewayMessage>(
           Refusal(peer.status()));
     }
-    return AgentLink::Start(
-        std::make_shared<AgentLink>(loop_, fleet_, options_, peer->agent,
-                                    AddressOf(context->peer()), *context));
+    return AgentLink::Start(std::make_shared<AgentLink>(
+        loop_, fleet_, options_, *std::move(peer), *context));
   }
 
   grpc::ServerBidiReactor<v1::TransferChunk, v1::TransferAck>* Transfer(
       grpc::CallbackServerContext* context) override {
-    const auto peer = IdentifyPeer(UrisOf(*context->auth_context()));
+    auto peer = PeerOf(*context);
     if (!peer.ok()) {
       return new RefusedStream<v1::TransferChunk, v1::TransferAck>(
           Refusal(peer.status()));
     }
     return OutputTransfer::Start(std::make_shared<OutputTransfer>(
-        loop_, fleet_, options_.stream, peer->agent, *context));
+        loop_, fleet_, options_.stream, *std::move(peer), *context));
   }
 
  private:

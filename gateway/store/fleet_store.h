@@ -118,14 +118,22 @@ class FleetStore {
   //                              if the token has since expired or is used up
   //   known key, another token → that machine again (same id and record), one
   //                              use counted
+  //   token of one machine     → that machine, which this key speaks for from
+  //                              now on
   //   otherwise                → a new machine with `candidate_id`, kStale with
   //                              cause kNeverConnected, one use counted
   // A key is known within the token's org. AlreadyExists: its machine is a
-  // tombstone, which is not revived, or `candidate_id` is taken.
-  // PermissionDenied with one of the texts "unknown token", "token revoked",
-  // "token expired", "token used up" otherwise.
+  // tombstone, which is not revived, `candidate_id` is taken, or the token is
+  // of one machine and the key another's. PermissionDenied: that key was taken
+  // from its machine, or with one of the texts "unknown token", "token
+  // revoked", "token expired", "token used up" otherwise.
   virtual absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest&) = 0;
-  // Inserts or replaces, except last_heard and, of a stored machine, labels.
+  // Takes the key from the machine that `token` is for, revokes all older
+  // tokens for it, and adds `token`. NotFound for an unknown machine or a
+  // tombstone, AlreadyExists as AddToken().
+  virtual absl::Status Reissue(const TokenRecord& token) = 0;
+  // Inserts or replaces, except last_heard and, of a stored machine, labels and
+  // key_pin.
   // Aborted, and nothing changes, if a newer epoch is stored: it wins.
   virtual absl::Status PutMachine(const MachineRecord&) = 0;
   // NotFound for an unknown machine.

@@ -301,6 +301,63 @@ TEST_P(FleetStoreContract, ATokenForTenAdmitsExactlyTenOfAHundred) {
   EXPECT_THAT(*store_->LoadMachines(), SizeIs(12));
 }
 
+TEST_P(FleetStoreContract, AReissuedMachineIsGivenToTheNextKeyAndNoOther) {
+  ASSERT_TRUE(store_->AddToken(Token("t1", 2)).ok());
+  const auto first = store_->Enroll(Request(Token("t1"), "k1", "m9"));
+  ASSERT_TRUE(first.ok()) << first.status();
+  TokenRecord reissue = Token("t2");
+  reissue.agent = AgentId("m9");
+  reissue.uses_max = 1;
+  ASSERT_TRUE(store_->Reissue(reissue).ok());
+  TokenRecord again = Token("t3");
+  again.agent = AgentId("m9");
+  again.uses_max = 1;
+  ASSERT_TRUE(store_->Reissue(again).ok());
+  // A write of the machine as it was before brings no key back.
+  ASSERT_TRUE(store_->PutMachine(first->machine).ok());
+  Reopen();
+  EXPECT_EQ(store_->LoadMachines()->back().key_pin, "");
+  const auto enroll = [&](const char* token, const char* key) {
+    return store_->Enroll(Request(Token(token), key, "m10"));
+  };
+  EXPECT_EQ(CodeOf(enroll("t1", "k1").status()),
+            absl::StatusCode::kPermissionDenied)
+      << "the registration before does not repeat";
+  EXPECT_EQ(CodeOf(enroll("t2", "k2").status()),
+            absl::StatusCode::kPermissionDenied)
+      << "an older token was revoked";
+  const auto second = enroll("t3", "k2");
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->machine.id, AgentId("m9"));
+  EXPECT_EQ(second->machine.key_pin, "k2");
+  EXPECT_EQ(second->machine.labels, first->machine.labels);
+  EXPECT_TRUE(enroll("t3", "k2")->repeated);
+  EXPECT_EQ(CodeOf(enroll("t3", "k3").status()),
+            absl::StatusCode::kPermissionDenied)
+      << "it is used up";
+  Reopen();
+  EXPECT_EQ(store_->LoadMachines()->back().key_pin, "k2");
+  // The old key alone makes a machine of its own.
+  EXPECT_EQ(enroll("t1", "k4")->machine.id, AgentId("m10"));
+}
+
+TEST_P(FleetStoreContract, OnlyALivingMachineIsReissuedAndToAKeyOfItsOwn) {
+  TokenRecord reissue = Token("t2");
+  reissue.agent = AgentId("nobody");
+  EXPECT_EQ(CodeOf(store_->Reissue(reissue)), absl::StatusCode::kNotFound);
+  reissue.agent = AgentId("m1");  // A tombstone.
+  EXPECT_EQ(CodeOf(store_->Reissue(reissue)), absl::StatusCode::kNotFound);
+  EXPECT_THAT(*store_->ListTokens(OrgId("acme")), IsEmpty());
+  ASSERT_TRUE(store_->AddToken(Token("t1")).ok());
+  ASSERT_TRUE(store_->Enroll(Request(Token("t1"), "k1", "m9")).ok());
+  reissue.agent = AgentId("m9");
+  ASSERT_TRUE(store_->Reissue(reissue).ok());
+  EXPECT_EQ(
+      CodeOf(store_->Enroll(Request(Token("t2"), Machine("m2").key_pin, "m10"))
+                 .status()),
+      absl::StatusCode::kAlreadyExists);
+}
+
 // --- Machines ---------------------------------------------------------------
 
 TEST_P(FleetStoreContract, MachinesComeBackExactlyAndInOrderOfId) {
@@ -314,7 +371,7 @@ TEST_P(FleetStoreContract, MachinesComeBackExactlyAndInOrderOfId) {
               ElementsAre(bare, Machine("m1"), Machine("m2")));
 }
 
-TEST_P(FleetStoreContract, PutMachineReplacesAllButLastHeard) {
+TEST_P(FleetStoreContract, PutMachineReplacesAllButWhatOthersChange) {
   const std::pair heard(AgentId("m1"), At(5));
   ASSERT_TRUE(store_->PutLastHeard({&heard, 1}).ok());
   MachineRecord changed = Machine("m2");
@@ -327,6 +384,7 @@ TEST_P(FleetStoreContract, PutMachineReplacesAllButLastHeard) {
   ASSERT_TRUE(store_->PutMachine(changed).ok());
   Reopen();
   changed.last_heard = At(5);
+  changed.key_pin = Machine("m1").key_pin;  // Goes with registration only.
   EXPECT_EQ(store_->LoadMachines()->front(), changed);
 }
 

@@ -113,12 +113,21 @@ absl::StatusOr<Enrollment> MemoryFleetStore::Enroll(
   RETURN_IF_ERROR(CheckToken(token, repeated, request.now));
 
   std::optional<MachineRecord> machine;
-  if (repeated) machine = machines_.at(before->second);
+  if (repeated) {
+    machine = machines_.at(before->second);
+    RETURN_IF_ERROR(CheckNotDeleted(*machine));
+    RETURN_IF_ERROR(CheckKeyHeld(*machine, request.key_pin));
+  }
   for (const auto& [id, known] : machines_) {
     if (repeated) break;
     if (known.key_pin == request.key_pin && known.org == token.org) {
       machine = known;
     }
+  }
+  if (!repeated && token.agent) {
+    if (machine) return KeyOfAnother(*machine);
+    machine = machines_.at(*token.agent);
+    machine->key_pin = request.key_pin;
   }
   if (!machine.has_value()) {
     if (machines_.contains(request.candidate_id)) {
@@ -130,12 +139,35 @@ absl::StatusOr<Enrollment> MemoryFleetStore::Enroll(
   const auto heard = last_heard_.find(machine->id);
   if (heard != last_heard_.end()) machine->last_heard = heard->second;
   if (!repeated) {
-    RETURN_IF_ERROR(PutMachine(*machine));
+    MachineRecord stored = *machine;
+    stored.last_heard.reset();
+    Put(machines_, machine->id, std::move(stored));
     ++token.uses;
     Put(tokens_, token.id, token);
     Put(enrollments_, enrollment, machine->id);
   }
   return Enrollment{*machine, repeated};
+}
+
+absl::Status MemoryFleetStore::Reissue(const TokenRecord& token) {
+  RETURN_IF_ERROR(error());
+  const auto known = machines_.find(*token.agent);
+  if (known == machines_.end() || known->second.deleted_at) {
+    return UnknownMachine(*token.agent);
+  }
+  RETURN_IF_ERROR(AddToken(token));
+  for (const auto& [id, older] : std::map(tokens_)) {
+    if (id == token.id || older.agent != token.agent || older.revoked_at) {
+      continue;
+    }
+    TokenRecord revoked = older;
+    revoked.revoked_at = token.created_at;
+    Put(tokens_, id, revoked);
+  }
+  MachineRecord machine = known->second;
+  machine.key_pin.clear();
+  Put(machines_, *token.agent, std::move(machine));
+  return absl::OkStatus();
 }
 
 absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
@@ -146,6 +178,7 @@ absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
   if (before != machines_.end()) {
     if (before->second.epoch > machine.epoch) return NewerEpoch(machine);
     stored.labels = before->second.labels;
+    stored.key_pin = before->second.key_pin;
   }
   Put(machines_, machine.id, std::move(stored));
   return absl::OkStatus();

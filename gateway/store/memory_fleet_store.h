@@ -38,6 +38,7 @@ class MemoryFleetStore final : public FleetStore {
   absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
 
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
+  absl::Status Reissue(const TokenRecord& token) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
   absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
   absl::StatusOr<std::vector<PresenceRecord>> LoadPresence() override;

@@ -44,6 +44,20 @@ absl::Status CheckToken(const TokenRecord& token, bool repeated,
   return absl::OkStatus();
 }
 
+absl::Status CheckKeyHeld(const MachineRecord& machine,
+                          const std::string& key_pin) {
+  if (machine.key_pin == key_pin) return absl::OkStatus();
+  return absl::PermissionDeniedError(fmt::format(
+      "this key was taken from machine {}: its identity was reissued",
+      machine.id.str()));
+}
+
+absl::Status KeyOfAnother(const MachineRecord& other) {
+  return absl::AlreadyExistsError(
+      fmt::format("this key is that of machine {}: register with a new key",
+                  other.id.str()));
+}
+
 absl::Status CheckNotDeleted(const MachineRecord& machine) {
   if (!machine.deleted_at.has_value()) return absl::OkStatus();
   return absl::AlreadyExistsError(fmt::format(

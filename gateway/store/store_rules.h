@@ -26,6 +26,10 @@ absl::Status CheckToken(const TokenRecord& token, bool repeated,
                         absl::Time now);
 
 // AlreadyExists for a tombstone: deletion is not undone by registering again.
+// Whether `key_pin`, with which it was registered, still speaks for it.
+absl::Status CheckKeyHeld(const MachineRecord& machine,
+                          const std::string& key_pin);
+absl::Status KeyOfAnother(const MachineRecord& other);
 absl::Status CheckNotDeleted(const MachineRecord& machine);
 
 // The machine as it is born: stale, never connected.

@@ -106,6 +106,7 @@ class BigFleet {
           fleet_->machines().Find(links_[i].agent)->record;
       gateway::HelloNotice hello;
       hello.facts = known.facts;
+      hello.key_pin = known.key_pin;
       hello.boot_id = "6b4ee2b7-0f3c-4c57-a2a4-ae4d9bbf5a7d";
       hello.process_start_id = "0123456789abcdef";
       hello.address = known.address;

@@ -32,6 +32,47 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertEqual(len(notes), 1, notes)
         self.assertRegex(notes[0], r"^two live instances .*process \S+ of boot \S+ at 127.0.0.1; ")
 
+    def test_an_operator_ends_a_dispute_by_reissuing_the_identity_to_one(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway, "--label", "role=db")
+        identity = agent.agent_id
+        copy = self.new_agent()
+        shutil.copytree(agent.state_dir, copy.state_dir,
+                        ignore=lambda _, names: [n for n in names if n.endswith((".sock", "lock"))])
+        copy.start()
+        self.wait_status(gateway, identity, "stale", 30)
+        made = gateway.call("POST", f"/api/agents/{identity}/reissue", {})
+        self.assertEqual(made.status, 201, made)
+        self.assertIn("muster-agent join --server", made.data["join_script"])
+        self.assertIn(" --replace ", made.data["join_script"])
+        self.assertEqual(made.data["token"]["agent_id"], identity)
+        gone = gateway.get(f"/api/agents/{identity}")
+        self.assertEqual((gone["status"], gone["cause"]), ("stale", "credential_revoked"))
+        for each in (agent, copy):
+            self.wait_until(lambda: "this key does not speak" in each.text(), 20, "it is told so")
+
+        # Only the rightful one is given the line: the same identity, nothing of it is lost.
+        joined = agent.join(gateway.url, made.data["secret"], "--replace")
+        self.assertEqual(joined.returncode, 0, joined.stderr)
+        self.assertEqual(agent.agent_id, identity)
+        back = self.wait_status(gateway, identity, "online", 20)
+        self.assertEqual(back["labels"], {"role": "db"})
+        self.assertEqual(gateway.run(identity, "true")["state"], "succeeded")
+        copy.kill()
+        copy.start()
+        seen = copy.text().count("this key does not speak")
+        self.wait_until(lambda: copy.text().count("this key does not speak") > seen, 20, "and again")
+        self.assertEqual(gateway.get(f"/api/agents/{identity}")["status"], "online")
+        again = copy.join(gateway.url, made.data["secret"], "--replace")
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("token used up", again.stderr)
+        # After a restart of the gateway too.
+        gateway.kill()
+        gateway.start()
+        self.wait_status(gateway, identity, "online", 20)
+        tokens = gateway.get("/api/tokens")["tokens"]
+        self.assertEqual([t["state"] for t in tokens if t.get("agent_id") == identity], ["used"])
+
     def test_a_promise_to_be_back_holds_a_machine_and_none_does_not(self):
         gateway = self.start_gateway()
         agent = self.start_agent(gateway)

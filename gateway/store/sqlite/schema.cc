@@ -242,6 +242,9 @@ CREATE TABLE presence_settings(
 
 -- Since when lists and counts leave it out.
 ALTER TABLE machines ADD COLUMN silenced_at_us INTEGER;
+
+-- Who comes back with it; NULL: a new machine.
+ALTER TABLE tokens ADD COLUMN agent TEXT REFERENCES machines(id);
 )sql";
 
 constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3}};

@@ -41,6 +41,7 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
 
   absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest& request) override;
+  absl::Status Reissue(const TokenRecord& token) override;
   absl::Status PutMachine(const MachineRecord& machine) override;
   absl::Status SetLabels(const AgentId& agent, const Labels& labels) override;
   absl::StatusOr<std::vector<PresenceRecord>> LoadPresence() override;
@@ -103,6 +104,9 @@ class SqliteFleetStore final : public FleetStore {
       const TokenRecord& token, const std::string& key_pin);
   absl::StatusOr<MachineRecord> Admit(const EnrollmentRequest& request,
                                       const TokenRecord& token);
+  // The machine of `token`, whose key is that of `request` from now on.
+  absl::StatusOr<MachineRecord> GiveKey(const EnrollmentRequest& request,
+                                        const TokenRecord& token);
   absl::Status CountUse(const TokenRecord& token, const std::string& key_pin,
                         const AgentId& agent);
 

@@ -19,12 +19,14 @@ namespace {
 
 constexpr char kSelectTokens[] =
     "SELECT id, org, secret_sha256, description, labels, created_by, "
-    "created_at_us, expires_at_us, uses, uses_max, revoked_at_us FROM tokens ";
+    "created_at_us, expires_at_us, uses, uses_max, agent, revoked_at_us "
+    "FROM tokens ";
 
 absl::Status ReadToken(const Statement& row, TokenRecord& t) {
   std::string labels;
   row.Read(t.id, t.org, t.secret_sha256, t.description, labels, t.created_by,
-           t.created_at, t.expires_at, t.uses, t.uses_max, t.revoked_at);
+           t.created_at, t.expires_at, t.uses, t.uses_max, t.agent,
+           t.revoked_at);
   ASSIGN_OR_RETURN(t.labels, sqlite::LabelsFromJson(labels));
   return absl::OkStatus();
 }
@@ -99,7 +101,7 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "machine_id=excluded.machine_id, os=excluded.os, "
           "kernel=excluded.kernel, architecture=excluded.architecture, "
           "agent_version=excluded.agent_version, runtime=excluded.runtime, "
-          "runtime_name=excluded.runtime_name, key_pin=excluded.key_pin, "
+          "runtime_name=excluded.runtime_name, "
           "registered_at_us=excluded.registered_at_us, "
           "status=excluded.status, status_since_us=excluded.status_since_us, "
           "verdict_domain=excluded.verdict_domain, "
@@ -242,6 +244,34 @@ absl::StatusOr<MachineRecord> SqliteFleetStore::Admit(
   return machine;
 }
 
+absl::StatusOr<MachineRecord> SqliteFleetStore::GiveKey(
+    const EnrollmentRequest& request, const TokenRecord& token) {
+  ASSIGN_OR_RETURN(
+      const auto known,
+      SelectMachines("key_pin=$1 AND m.org=$2", request.key_pin, token.org));
+  if (!known.empty()) return KeyOfAnother(known.back());
+  ASSIGN_OR_RETURN(Statement give,
+                   db_->Prepare("UPDATE machines SET key_pin=$2 WHERE id=$1"));
+  RETURN_IF_ERROR(give.Bind(*token.agent, request.key_pin).Run());
+  ASSIGN_OR_RETURN(auto machine, SelectMachines("m.id=$1", *token.agent));
+  return std::move(machine.front());
+}
+
+absl::Status SqliteFleetStore::Reissue(const TokenRecord& token) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  ASSIGN_OR_RETURN(Statement take,
+                   db_->Prepare("UPDATE machines SET key_pin='' WHERE id=$1 "
+                                "AND deleted_at_us IS NULL"));
+  RETURN_IF_ERROR(take.Bind(*token.agent).Run());
+  if (db_->changes() != 1) return UnknownMachine(*token.agent);
+  ASSIGN_OR_RETURN(Statement revoke,
+                   db_->Prepare("UPDATE tokens SET revoked_at_us=$2 "
+                                "WHERE agent=$1 AND revoked_at_us IS NULL"));
+  RETURN_IF_ERROR(revoke.Bind(*token.agent, token.created_at).Run());
+  RETURN_IF_ERROR(AddToken(token));
+  return txn.Commit();
+}
+
 absl::Status SqliteFleetStore::CountUse(const TokenRecord& token,
                                         const std::string& key_pin,
                                         const AgentId& agent) {
@@ -264,6 +294,10 @@ absl::StatusOr<Enrollment> SqliteFleetStore::Enroll(
   MachineRecord machine;
   if (repeated) {
     machine = before.back();
+    RETURN_IF_ERROR(CheckNotDeleted(machine));
+    RETURN_IF_ERROR(CheckKeyHeld(machine, request.key_pin));
+  } else if (token.agent) {
+    ASSIGN_OR_RETURN(machine, GiveKey(request, token));
   } else {
     ASSIGN_OR_RETURN(machine, Admit(request, token));
   }
@@ -283,13 +317,13 @@ absl::Status SqliteFleetStore::AddToken(const TokenRecord& t) {
       Statement add,
       db_->Prepare(
           "INSERT INTO tokens(id, org, secret_sha256, description, labels, "
-          "created_by, created_at_us, expires_at_us, uses, uses_max, "
+          "created_by, created_at_us, expires_at_us, uses, uses_max, agent, "
           "revoked_at_us) "
-          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"));
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"));
   return add
       .Bind(t.id, t.org, Blob{t.secret_sha256}, t.description, labels,
             t.created_by, t.created_at, t.expires_at, t.uses, t.uses_max,
-            t.revoked_at)
+            t.agent, t.revoked_at)
       .Run();
 }
 
