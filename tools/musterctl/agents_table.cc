@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "fmt/format.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/wire/proto_json.h"
@@ -19,7 +20,8 @@ std::string Since(const google::protobuf::Timestamp& t, absl::Time now) {
 std::string StatusWord(const v1::Agent& agent) {
   return wire::EnumText(
              *v1::Status_descriptor()->FindValueByNumber(agent.status())) +
-         (agent.confirmed() ? "" : "?");
+         (agent.confirmed() ? "" : "?") +
+         (agent.has_silenced_at() ? " (silenced)" : "");
 }
 
 std::string When(const google::protobuf::Timestamp& t, absl::Time now,
@@ -139,6 +141,10 @@ std::string AgentsFooter(const v1::StatusCounts& counts, size_t shown,
     text += fmt::format(" ({} degraded)", Grouped(counts.degraded()));
   }
   text += ".";
+  if (counts.silenced() > 0) {
+    text +=
+        fmt::format(" {} silenced: --silenced.", Grouped(counts.silenced()));
+  }
   if (shown < matched) {
     text += fmt::format(" {} of {} shown, problems first; --all for the rest.",
                         Grouped(shown), Grouped(matched));
@@ -200,6 +206,9 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
                        : ""},
       {"Registered", When(agent.registered_at(), now, zone)},
       {"Replaced by", agent.replaced_by()},
+      {"Replaces", absl::StrJoin(agent.replaces(), ", ")},
+      {"Silenced",
+       agent.has_silenced_at() ? When(agent.silenced_at(), now, zone) : ""},
   });
 }
 

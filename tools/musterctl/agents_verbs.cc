@@ -40,6 +40,7 @@ absl::StatusOr<AgentPages> FetchAgents(Tool& tool,
   for (const v1::Status status : options.status) request.add_status(status);
   for (const std::string& label : options.labels) request.add_label(label);
   request.set_hostname(options.hostname);
+  request.set_silenced(options.silenced);
   AgentPages result;
   uint32_t rows = 0;
   do {
@@ -72,6 +73,10 @@ void WarnIfUnconfirmed(Tool& tool, AgentSpan agents) {
 void ShowEmpty(Tool& tool, const v1::StatusCounts& counts) {
   if (counts.online() + counts.stale() + counts.offline() > 0) {
     tool.console.Err("No machine matches.\n");
+    return;
+  }
+  if (counts.silenced() > 0) {
+    tool.console.Err(AgentsFooter(counts, 0, 0) + "\n");
     return;
   }
   tool.console.Err(
@@ -165,23 +170,16 @@ absl::StatusOr<int> AgentsGet(Tool& tool, const std::string& agent) {
 }
 
 absl::StatusOr<int> AgentsRm(Tool& tool, const std::string& agent, bool yes) {
-  if (!yes && !tool.console.InIsTerminal()) {
-    return absl::InvalidArgumentError(
-        "agents rm asks first, and nobody can answer here; give -y");
-  }
+  if (!yes) RETURN_IF_ERROR(CheckCanAsk(tool, "agents rm"));
   ASSIGN_OR_RETURN(const ResolvedAgent resolved, ResolveAgent(tool, agent));
   const std::string name = Printable(LongName(resolved.agent));
   if (!yes) {
     ASSIGN_OR_RETURN(
-        const std::string reply,
-        tool.console.Ask(fmt::format(
-            "Remove {} ({})? Its certificate is revoked; it can only come back "
-            "with a new token. [y/N] ",
-            name, StatusCell(resolved.agent).text)));
-    if (reply != "y" && reply != "yes" && reply != "Y") {
-      tool.console.Err("Nothing was changed.\n");
-      return kExitFailure;
-    }
+        const bool agreed,
+        Agreed(tool, fmt::format("Remove {} ({})? Its certificate is revoked; "
+                                 "it can only come back with a new token.",
+                                 name, StatusCell(resolved.agent).text)));
+    if (!agreed) return kExitFailure;
   }
   v1::DeleteAgentRequest request;
   request.set_agent_id(resolved.agent.agent_id());

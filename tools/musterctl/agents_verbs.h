@@ -19,7 +19,8 @@ struct AgentsLsOptions {
   std::vector<v1::Status> status;
   std::string hostname;  // Glob.
   bool all = false;
-  uint32_t limit = 0;  // 0: 50 in a table on a terminal, else every machine.
+  bool silenced = false;  // Those too.
+  uint32_t limit = 0;     // 0: 50 in a table on a terminal, else every machine.
   bool header = true;
 };
 absl::StatusOr<int> AgentsLs(Tool& tool, const AgentsLsOptions& options);

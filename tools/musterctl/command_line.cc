@@ -113,6 +113,7 @@ void AddAgentsLs(CLI::App* agents, Parse& parse) {
   ls->add_option("--hostname", options->hostname, "only names like this")
       ->type_name("GLOB");
   ls->add_flag("--all", options->all, "on a terminal too, every machine");
+  ls->add_flag("--silenced", options->silenced, "silenced machines too");
   ls->add_option("--limit", options->limit, "at most so many machines")
       ->check(CLI::Range(1, 1'000'000));
   AddNoHeaders(ls, options->header);
@@ -204,6 +205,7 @@ void AddAgents(CLI::App& app, Parse& parse) {
   AddAgentsWait(agents, parse);
   AddAgentsHistory(agents, parse);
   AddAgentsWatch(agents, parse);
+  AddEndings(agents, parse);
 }
 
 void AddRun(CLI::App& app, Parse& parse) {

@@ -31,6 +31,26 @@ std::string ExpiryText(const v1::Token& token, absl::Time now) {
 
 }  // namespace
 
+absl::StatusOr<int> ShowJoinLines(
+    Tool& tool, const Answer<v1::CreateTokenResponse>& answer) {
+  const v1::CreateTokenResponse& created = answer.message;
+  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
+  if (!shown && tool.format == OutputFormat::kName) {
+    tool.console.Out(created.token().token_id() + "\n");
+  } else if (!shown) {
+    const absl::Time now = tool.Now(answer.served_at);
+    tool.console.Err(fmt::format(
+        "# On the machine, as root. Good for {} machine{}, until {}:\n",
+        created.token().uses_max(), created.token().uses_max() == 1 ? "" : "s",
+        ClockText(wire::FromProto(created.token().expires_at()), now,
+                  absl::LocalTimeZone())));
+    tool.console.Out(created.join_script());
+    if (!created.join_script().ends_with('\n')) tool.console.Out("\n");
+  }
+  if (created.web_loopback()) tool.console.Err(kLoopbackNote);
+  return kExitOk;
+}
+
 absl::StatusOr<int> TokensCreate(Tool& tool,
                                  const TokensCreateOptions& options) {
   v1::CreateTokenRequest request;
@@ -48,22 +68,7 @@ absl::StatusOr<int> TokensCreate(Tool& tool,
   }
   ASSIGN_OR_RETURN(const auto answer, tool.api.Call<v1::CreateTokenResponse>(
                                           "CreateToken", request));
-  const v1::CreateTokenResponse& created = answer.message;
-  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
-  if (!shown && tool.format == OutputFormat::kName) {
-    tool.console.Out(created.token().token_id() + "\n");
-  } else if (!shown) {
-    const absl::Time now = tool.Now(answer.served_at);
-    tool.console.Err(fmt::format(
-        "# On the machine, as root. Good for {} machine{}, until {}:\n",
-        created.token().uses_max(), created.token().uses_max() == 1 ? "" : "s",
-        ClockText(wire::FromProto(created.token().expires_at()), now,
-                  absl::LocalTimeZone())));
-    tool.console.Out(created.join_script());
-    if (!created.join_script().ends_with('\n')) tool.console.Out("\n");
-  }
-  if (created.web_loopback()) tool.console.Err(kLoopbackNote);
-  return kExitOk;
+  return ShowJoinLines(tool, answer);
 }
 
 absl::StatusOr<int> TokensLs(Tool& tool, bool header) {

@@ -10,6 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "muster/v1/fleet_admin.pb.h"
+#include "tools/musterctl/gateway_api.h"
 #include "tools/musterctl/tool.h"
 
 namespace muster::ctl {
@@ -21,6 +23,8 @@ struct TokensCreateOptions {
   std::vector<std::string> labels;  // "k=v"
 };
 // Prints exactly the lines to paste on the machine; remarks go to stderr.
+absl::StatusOr<int> ShowJoinLines(
+    Tool& tool, const Answer<v1::CreateTokenResponse>& answer);
 absl::StatusOr<int> TokensCreate(Tool& tool,
                                  const TokensCreateOptions& options);
 

@@ -39,6 +39,12 @@ struct Tool {
 // of these two.
 absl::StatusOr<bool> ShowTree(Tool& tool, std::string_view body);
 
+// For a verb that asks first: InvalidArgument if nobody can answer.
+absl::Status CheckCanAsk(Tool& tool, std::string_view verb);
+// The person's answer to `question`, which is followed by "[y/N]". If it is no,
+// that nothing was changed is said.
+absl::StatusOr<bool> Agreed(Tool& tool, std::string_view question);
+
 }  // namespace muster::ctl
 
 #endif  // MUSTER_TOOLS_MUSTERCTL_TOOL_H_
