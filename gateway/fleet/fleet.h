@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/btree_map.h"
 #include "gateway/fleet/admission.h"
 #include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
@@ -321,7 +321,7 @@ class Fleet {
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
   std::deque<AgentId> to_hold_;  // Or to release.
-  absl::flat_hash_map<uint64_t, IncidentRecord> incidents_to_write_;
+  absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
   SharedIds shared_ids_;
   Admission admission_;
   GapLog gaps_;

@@ -96,7 +96,7 @@ TEST_F(ApiHandlerTest, QueryParametersFillTheRequest) {
       200);
   EXPECT_EQ(api_.calls.at(0).request,
             R"({"status":["offline","stale"],"hostname":"","label":[],)"
-            R"("limit":2,"page_token":""})");
+            R"("limit":2,"page_token":"","silenced":false})");
   EXPECT_TRUE(api_.calls[0].context.bearer.empty());
 }
 

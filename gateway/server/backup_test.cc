@@ -219,6 +219,8 @@ TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
   Backup();
   // What the last migration made was not there before it.
   Change("DROP TABLE presence_settings");
+  Change("ALTER TABLE machines DROP COLUMN silenced_at_us");
+  Change("ALTER TABLE tokens DROP COLUMN agent");
   Change("PRAGMA user_version=2");
   ASSERT_TRUE(RestoreBackup(file_, to_).ok());
   EXPECT_TRUE(SqliteFleetStore::Open(to_ + "/muster.db").ok());

@@ -45,7 +45,7 @@ TEST(ProtoJsonWriteTest, AMachineReadsLikeTheContractSays) {
             R"("status_since":"2023-11-14T22:13:20.250Z","confirmed":false,)"
             R"("cause":"network_one_way","summary":"","health":{},)"
             R"("labels":{"a":"2","z":"1"},"address":"","round_trip":"1.5s",)"
-            R"("epoch":18446744073709551615,"name":"","gateway":""})");
+            R"("epoch":18446744073709551615,"name":"","gateway":"","replaces":[]})");
 }
 
 TEST(ProtoJsonWriteTest, BytesAreBase64AndListsAreAlwaysThere) {
@@ -208,7 +208,7 @@ TEST(QueryTest, WhatIsNotKnownIsAnErrorThatListsWhatIs) {
   v1::ListAgentsRequest request;
   EXPECT_EQ(Error(QueryToProto({{"colour", "red"}}, request)),
             "colour: unknown parameter; known: status, hostname, label, "
-            "limit, page_token");
+            "limit, page_token, silenced");
   EXPECT_EQ(Error(QueryToProto({{"limit", "1"}, {"limit", "2"}}, request)),
             "limit: given more than once");
   EXPECT_EQ(Error(QueryToProto({{"limit", "-1"}}, request)),

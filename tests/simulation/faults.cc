@@ -73,11 +73,19 @@ std::optional<FaultSet> ParseFaults(std::string_view text) {
   return faults;
 }
 
+// Strike only who asks for them: what they break is not understood yet, see
+// docs/design/simulation.md.
+bool OnRequestOnly(Fault fault) {
+  return fault == Fault::kClone || fault == Fault::kSnapshot ||
+         fault == Fault::kSwitch;
+}
+
 FaultSet DrawFaults(Random& random) {
   const double share = random.Chance(0.5) ? 0.15 : 0.5;
   FaultSet faults;
   for (size_t i = 0; i < kFaults; ++i) {
-    if (random.Chance(share)) faults.set(i);
+    if (random.Chance(share))
+      faults.set(i, !OnRequestOnly(static_cast<Fault>(i)));
   }
   return faults;
 }

@@ -168,6 +168,9 @@ void Ledger::Take(const Event& event) {
         m.waiting = 0;
         m.voices.clear();  // Nor who spoke for whom.
         if (m.epoch != 0 && !m.broke.known()) m.broke = Now(event.at);
+        // Nobody knows what the former life told it: the fleet's interval
+        // counts.
+        if (m.epoch != 0) m.told = std::max(m.told, told_last_);
       }
       return;
     case What::kStoreLost:
