@@ -146,6 +146,7 @@ void AgentNode::Goodbye(uint8_t code, std::optional<Nanos> back_within) {
 void AgentNode::StartAsCopyOf(const AgentNode& original) {
   if (link_ != nullptr) return;
   disk_ = original.disk_;
+  world_.recorder.Record({.what = What::kCopied, .machine = machine_});
   PowerOff();
   Start();
 }
@@ -159,6 +160,7 @@ void AgentNode::TakeSnapshot() {
 
 void AgentNode::GoBack(bool memory) {
   if (!snapshot_ || deregistered_) return;
+  world_.recorder.Record({.what = What::kCopied, .machine = machine_});
   Snapshot then = *std::exchange(snapshot_, std::nullopt);
   PowerOff();
   disk_ = std::move(then.disk);
@@ -199,7 +201,7 @@ Nanos AgentNode::AtLocal(Instant local) const {
 
 absl::Time AgentNode::Wall() const {
   return absl::UnixEpoch() +
-         absl::Nanoseconds(kEpochWall + world_.timeline.now());
+         absl::Nanoseconds(kEpochWall + wall_step_ + world_.timeline.now());
 }
 
 void AgentNode::TimerDue() {
@@ -377,6 +379,8 @@ void AgentNode::TakeOrder(const v1::CommandOrder& order) {
   if (order.dispatch_seq() > disk_.seen_high) {
     disk_.seen_high = order.dispatch_seq();
     disk_.words.push_back(command);
+    world_.recorder.Record(
+        {.what = What::kStarted, .machine = machine_, .number = command});
   }
   SayAll();
 }

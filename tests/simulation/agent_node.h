@@ -44,6 +44,7 @@ class AgentNode {
   // Due::kAgentStart, unless another is asked for first.
   void StartAfter(Nanos pause);
   void SetDrift(int64_t ppm);
+  void StepWall(Nanos step) { wall_step_ += step; }
   // It is a copy of that one's disk, and starts somewhere else.
   void StartAsCopyOf(const AgentNode& original);
   // A snapshot of its virtual machine is taken, and gone back to: to the disk
@@ -82,6 +83,7 @@ class AgentNode {
   Random random_;
   int64_t drift_ppm_ = 0;
   Nanos booted_ = 0;
+  Nanos wall_step_ = 0;
 
   // Of the boot and of this life of the process.
   uint32_t boot_ = 0;

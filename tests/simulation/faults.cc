@@ -31,7 +31,9 @@ constexpr std::string_view kNames[kFaults] = {"gateway-pause",
                                               "accept-rate",
                                               "clone",
                                               "snapshot",
-                                              "switch"};
+                                              "switch",
+                                              "restored-copy",
+                                              "store-broken"};
 
 // The causes that a goodbye can tell.
 constexpr gateway::Cause kGoodbyes[] = {
@@ -121,6 +123,8 @@ Nanos Director::Every(Fault fault) const {
       break;
     case Fault::kGatewayPower:
     case Fault::kAcceptRate:
+    case Fault::kRestoredCopy:
+    case Fault::kStoreBroken:
       every = 4 * kHour;
       break;
     case Fault::kGatewayPause:
@@ -164,10 +168,12 @@ void Director::Strike(uint32_t target) {
     case Fault::kGatewayCrash:
     case Fault::kGatewayPower:
     case Fault::kWallSteps:
+    case Fault::kRestoredCopy:
       StrikeGateway(fault, random);
       break;
     case Fault::kStoreStall:
     case Fault::kStoreFull:
+    case Fault::kStoreBroken:
       StrikeStore(fault, random);
       break;
     case Fault::kSlowNetwork:
@@ -236,9 +242,17 @@ void Director::StrikeGateway(Fault fault, Random& random) {
                           random.Spread(kMillisecond, 20 * kSecond));
       gateway.Crash(true);
       return;
+    case Fault::kRestoredCopy:
+      if (random.Chance(0.5)) return gateway.BackUp();
+      gateway.SetDownTime(random.Spread(kSecond, 20 * kMinute),
+                          random.Spread(kMillisecond, 20 * kSecond));
+      gateway.RestoreCopy();
+      return;
     default: {
-      const Nanos step = random.Spread(kSecond, kYear);
-      gateway.wall().base += random.Chance(0.5) ? step : -step;
+      Nanos step = random.Spread(kSecond, kYear);
+      if (random.Chance(0.5)) step = -step;
+      if (random.Chance(0.5)) return AnyAgent(random).StepWall(step);
+      gateway.wall().base += step;
       gateway.wall().drift_ppm = random.Between(-500, 500);
     }
   }
@@ -246,6 +260,11 @@ void Director::StrikeGateway(Fault fault, Random& random) {
 
 void Director::StrikeStore(Fault fault, Random& random) {
   DiskMood& disk = world_.gateway.disk();
+  if (fault == Fault::kStoreBroken) {
+    world_.gateway.SetDownTime(random.Spread(kSecond, kMinute), kSecond);
+    disk.broken = true;
+    return;
+  }
   if (fault == Fault::kStoreStall) {
     disk.latency = random.Spread(kMillisecond, kSecond);
     const Nanos length = random.Spread(100 * kMillisecond, kMinute);

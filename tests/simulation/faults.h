@@ -39,7 +39,7 @@ enum class Fault : uint8_t {
   kAgentCrash,       // kill -9.
   kHostCrash,        // Without a word; a new boot.
   kGoodbye,          // With and without a promise, kept and broken.
-  kWallSteps,        // Somebody sets the gateway's clock.
+  kWallSteps,        // Somebody sets a clock: the gateway's, an agent's.
   kDrift,            // Clocks run ± 500 ppm.
   kMembers,          // Machines are deleted and admitted.
   kCommands,         // Not a fault, but more to go wrong.
@@ -49,8 +49,10 @@ enum class Fault : uint8_t {
   kClone,            // A copy of an agent's disk runs somewhere else.
   kSnapshot,         // A virtual machine goes back to what it was.
   kSwitch,           // What a subnet of machines hangs on dies.
+  kRestoredCopy,     // The gateway is put back to an older database.
+  kStoreBroken,      // A write fails, and nobody knows how much of it.
 };
-inline constexpr size_t kFaults = 27;
+inline constexpr size_t kFaults = 29;
 using FaultSet = std::bitset<kFaults>;
 
 std::string_view Name(Fault fault);

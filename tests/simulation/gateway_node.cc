@@ -204,18 +204,19 @@ void GatewayNode::Start(Nanos opens_after) {
   dying_ = false;
   journal_ = std::make_unique<ModelJournal>(
       *loop_, world_.timeline, world_.recorder, image_, mood_, life_,
-      world_.seed, [this] { return Effect(); });
+      world_.seed, [this] { return Effect(); }, [this] { dying_ = true; });
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, options_);
   if (world_.accepts_per_second > 0) door_.emplace(world_.accepts_per_second);
   std::vector<MachineRecord> machines;
   for (const auto& [id, machine] : image_.machines) {
     machines.push_back(machine);
   }
+  image_.run = std::max(image_.run + 1, Fleet::RunAfter(machines));
   std::vector<CommandRecord> commands;
   for (const auto& [id, command] : image_.commands) {
     if (!gateway::IsFinished(command)) commands.push_back(command);
   }
-  fleet_->Restore(++image_.run, std::move(machines), std::move(commands));
+  fleet_->Restore(image_.run, std::move(machines), std::move(commands));
   world_.timeline.Add(world_.timeline.now() + opens_after, Due::kGatewayOpen, 0,
                       life_);
 }
@@ -274,6 +275,18 @@ void GatewayNode::Crash(bool power) {
   world_.network.ForEach([&](ConnectionId id, uint32_t) {
     world_.network.Close(id, Network::kDown, !power);
   });
+}
+
+void GatewayNode::BackUp() {
+  copy_ = image_;
+  world_.recorder.Record({.what = What::kBackedUp});
+}
+
+void GatewayNode::RestoreCopy() {
+  if (!copy_) return;
+  Crash(false);
+  image_ = *copy_;
+  world_.recorder.Record({.what = What::kRolledBack});
 }
 
 bool GatewayNode::Effect() {

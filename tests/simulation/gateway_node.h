@@ -66,6 +66,10 @@ class GatewayNode {
   DiskMood& disk() { return mood_; }
   DiskImage& image() { return image_; }
 
+  // Copies the disk; puts it back to that copy, if there is one.
+  void BackUp();
+  void RestoreCopy();
+
   // A registration is durable: the machine is one of the fleet.
   void Admit(uint32_t machine);
   void Delete(uint32_t machine);
@@ -123,6 +127,7 @@ class GatewayNode {
   Random random_;
   WallClock wall_;
   DiskImage image_;
+  std::optional<DiskImage> copy_;
   DiskMood mood_;
 
   // Of this life of the process, in the order in which they must go.

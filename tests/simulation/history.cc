@@ -19,6 +19,14 @@ std::string_view Name(What what) {
       return "gateway stood still";
     case What::kCrashed:
       return "gateway crashed";
+    case What::kBackedUp:
+      return "disk copied";
+    case What::kStoreBroken:
+      return "store broken";
+    case What::kStarted:
+      return "command started";
+    case What::kCopied:
+      return "agent copied";
     case What::kRolledBack:
       return "disk rolled back";
     case What::kStoreLost:

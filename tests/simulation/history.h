@@ -39,8 +39,16 @@ enum class What : uint8_t {
   kStalled,
   // Its process is gone.
   kCrashed,
-  // The disk was put back to what it held some time ago.
+  // A copy of the disk was made / the disk was put back to what the copy holds.
+  kBackedUp,
   kRolledBack,
+  // A write failed so that nobody knows what the disk holds.
+  kStoreBroken,
+  // A command, `number`, was started there.
+  kStarted,
+  // Its agent's disk was copied, or put back: it may not remember, or not be
+  // the only one.
+  kCopied,
   // The store takes nothing / takes writes again.
   kStoreLost,
   kStoreFound,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -279,10 +280,17 @@ class SingleOwner final : public Invariant {  // P9
  public:
   SingleOwner() : Invariant("P9") {}
   bool Wants(What what) const override {
-    return what == What::kAccepted || what == What::kStored;
+    return what == What::kAccepted || what == What::kStored ||
+           what == What::kGreeted;
   }
   void On(const Event& e, const Ledger& before) override {
     const MachineFacts& m = before.machine(e.machine);
+    if (e.machine >= claimed_.size()) claimed_.resize(e.machine + 1);
+    if (e.what == What::kGreeted) claimed_[e.machine] = e.epoch;
+    if (e.what == What::kAccepted && e.epoch <= claimed_[e.machine]) {
+      Fail(e, fmt::format("epoch {:x}, and the agent knows {:x}", e.epoch,
+                          claimed_[e.machine]));
+    }
     if (e.what == What::kAccepted && e.epoch <= m.epoch) {
       Fail(e, fmt::format("epoch {} after {}", e.epoch, m.epoch));
     }
@@ -290,6 +298,9 @@ class SingleOwner final : public Invariant {  // P9
       Fail(e, fmt::format("epoch {} written over {}", e.epoch, m.stored_epoch));
     }
   }
+
+ private:
+  std::vector<uint64_t> claimed_;  // By the newest hello.
 };
 
 class LinkMonotonicity final : public Invariant {  // P10
@@ -543,16 +554,57 @@ class Durability final : public Invariant {  // D1
   size_t perhaps_ = 0;  // Their deletion may not be durable.
 };
 
+class BrokenDisk final : public Invariant {  // D1
+ public:
+  BrokenDisk() : Invariant("D1") {}
+  bool Wants(What what) const override {
+    return what == What::kStoreBroken || what == What::kCrashed ||
+           what == What::kStored || what == What::kCommandAccepted ||
+           what == What::kTick;
+  }
+  void On(const Event& e, const Ledger&) override {
+    if (e.what == What::kStoreBroken) {
+      broken_ = true;
+    } else if (e.what == What::kCrashed) {
+      broken_ = false;
+    } else if (broken_) {
+      Fail(e, "went on after a write of which nobody knows how it ended");
+    }
+  }
+
+ private:
+  bool broken_ = false;
+};
+
+class AtMostOnce final : public Invariant {  // C1
+ public:
+  AtMostOnce() : Invariant("C1") {}
+  bool Wants(What what) const override { return what == What::kStarted; }
+  void On(const Event& e, const Ledger& before) override {
+    const bool first = started_.insert(e.number).second;
+    if (!first && !before.machine(e.machine).copied) {
+      Fail(e, "a command was started twice");
+    }
+  }
+
+ private:
+  std::set<uint64_t> started_;
+};
+
 class FullDisk final : public Invariant {  // D2
  public:
   FullDisk() : Invariant("D2") {}
   bool Wants(What what) const override {
     return what == What::kCommandAsked || what == What::kCommandAccepted ||
            what == What::kCommandRefused || what == What::kCommandEnded ||
-           what == What::kCrashed || what == What::kTick;
+           what == What::kCrashed || what == What::kRolledBack ||
+           what == What::kTick;
   }
   void On(const Event& e, const Ledger& before) override {
     switch (e.what) {
+      case What::kRolledBack:
+        open_.clear();  // Forgotten on purpose, some of them.
+        return;
       case What::kCommandAsked:
         asked_[e.number] = e;
         return;
@@ -720,6 +772,8 @@ Invariants::Invariants(Promises promises) : ledger_(promises) {
   all_.push_back(std::make_unique<DuplicateIdentity>());
   all_.push_back(std::make_unique<DetectorLiveness>());
   all_.push_back(std::make_unique<Durability>());
+  all_.push_back(std::make_unique<BrokenDisk>());
+  all_.push_back(std::make_unique<AtMostOnce>());
   all_.push_back(std::make_unique<FullDisk>());
   all_.push_back(std::make_unique<Convergence>());
   all_.push_back(std::make_unique<Storm>());

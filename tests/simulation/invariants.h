@@ -113,6 +113,7 @@ struct MachineFacts {
   // Who has spoken of late, and who holds the newest link: an index.
   std::vector<Voice> voices;
   size_t speaker = 0;
+  Moment restored;
   // Why it was not online, as the last start found it.
   gateway::Cause restored_cause = gateway::Cause::kUndetermined;
 
@@ -124,6 +125,7 @@ struct MachineFacts {
   gateway::Status stored_status = gateway::Status::kStale;
   uint64_t stored_epoch = 0;
   bool healthy = false;
+  bool copied = false;  // Its agent's memory has been copied, or put back.
 };
 
 // Ledger keeps the facts up to the previous event.
@@ -188,6 +190,8 @@ class Ledger {
   void StoodStill(Nanos at, Nanos length);
   void TakeLink(const Event& event, MachineFacts& m);
   void TakeHello(const Event& event, MachineFacts& m);
+  // What the disk holds is what it held when it was copied.
+  void RollBack();
   Moment Now(Nanos at) const { return {at, stood_still_, stood_still_max_}; }
 
   const Promises promises_;
@@ -204,7 +208,8 @@ class Ledger {
   bool open_ = false;
   Nanos store_lost_at_ = kNever;
   Nanos store_found_at_ = 0;
-  bool rolled_back_ = false;
+  std::vector<MachineFacts> copy_;  // As they were when the disk was copied.
+  bool rolled_back_ = false;        // To nobody knows what.
 };
 
 // One thing that must hold. On() sees the ledger as it was before the event.

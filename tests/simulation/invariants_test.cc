@@ -374,6 +374,43 @@ TEST(InvariantsTest, D1ADeletionThatIsNotDurableMayBeUndoneByACrash) {
   EXPECT_EQ(h.Broken(), "");
 }
 
+TEST(InvariantsTest, D1ARestoredCopyHoldsWhatItHeld) {
+  for (const uint64_t remembered : {1, 2}) {
+    HistoryOfOne h;
+    h.Stored(1, Status::kStale, Status::kOnline);
+    h.Is({.what = What::kBackedUp});
+    h.At(85).Decided(Status::kOnline, Status::kStale);
+    h.Stored(2, Status::kOnline, Status::kStale);
+    h.At(90).Is({.what = What::kCrashed}).Is({.what = What::kRolledBack});
+    h.At(91).Is({.what = What::kOpened});
+    h.Is({.what = What::kRestored,
+          .to = remembered == 1 ? Status::kOnline : Status::kStale,
+          .number = remembered});
+    EXPECT_EQ(h.Broken(), remembered == 1 ? "" : "D1");
+  }
+}
+
+TEST(InvariantsTest, D1NothingIsWrittenAfterAWriteThatFailedForGood) {
+  HistoryOfOne h;
+  h.Is({.what = What::kStoreBroken});
+  h.Stored(1, Status::kStale, Status::kOnline);
+  EXPECT_EQ(h.Broken(), "D1");
+}
+
+TEST(InvariantsTest, P9EpochsGrowAboveWhatTheAgentKnows) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kGreeted, .epoch = 7}).Accepted(5);
+  EXPECT_EQ(h.Broken(), "P9");
+}
+
+TEST(InvariantsTest, C1ACommandIsStartedOnce) {
+  HistoryOfOne h;
+  h.At(20).Is({.what = What::kStarted, .number = 3});
+  EXPECT_EQ(h.Broken(), "");
+  h.At(90).Is({.what = What::kStarted, .number = 3});
+  EXPECT_EQ(h.Broken(), "C1");
+}
+
 TEST(InvariantsTest, D2AFullDiskAcceptsNoCommand) {
   HistoryOfOne h;
   h.Is({.what = What::kStoreLost});

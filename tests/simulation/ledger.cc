@@ -83,7 +83,7 @@ bool Ledger::AreTwo(const MachineFacts& m, Nanos now) const {
 bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
   const Nanos lease = VoiceLease(m) + 2 * promises_.slack;
   if (m.restored_cause == gateway::Cause::kDuplicateIdentity &&
-      now < opened_at_ + lease) {
+      m.restored.known() && ListenedMin(m.restored, now) < lease) {
     return true;
   }
   if (deaf_until_ > 0 && now < deaf_until_ + lease) return true;
@@ -92,6 +92,27 @@ bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
   return std::any_of(m.voices.begin(), m.voices.end(), [&](const Voice& other) {
     return other.instance != holder && ListenedMin(other.spoke, now) < lease;
   });
+}
+
+void Ledger::RollBack() {
+  if (copy_.empty()) {
+    rolled_back_ = true;
+    return;
+  }
+  for (size_t i = 0; i < machines_.size(); ++i) {
+    MachineFacts& m = machines_[i];
+    if (i >= copy_.size() || !copy_[i].born.known()) {
+      m = {};  // It was admitted later.
+      continue;
+    }
+    const MachineFacts& then = copy_[i];
+    m.member = then.member;
+    m.deleting = then.deleting;
+    m.deleted = then.deleted;
+    m.stored_sequence = then.stored_sequence;
+    m.stored_status = then.stored_status;
+    m.stored_epoch = m.epoch = then.stored_epoch;
+  }
 }
 
 void Ledger::TakeLink(const Event& event, MachineFacts& m) {
@@ -178,9 +199,11 @@ void Ledger::Take(const Event& event) {
       store_lost_at_ = event.what == What::kStoreLost ? event.at : kNever;
       store_found_at_ = event.at;
       return;
+    case What::kBackedUp:
+      copy_ = machines_;
+      return;
     case What::kRolledBack:
-      rolled_back_ = true;
-      for (MachineFacts& m : machines_) m.stored_epoch = 0;  // Forgotten.
+      RollBack();
       return;
     case What::kHindered:
       deaf_until_ = std::max(deaf_until_, event.at + event.length);
@@ -191,6 +214,8 @@ void Ledger::Take(const Event& event) {
     case What::kTick:
     case What::kMiscounted:
     case What::kIncident:
+    case What::kStoreBroken:
+    case What::kStarted:
       return;
     default:
       break;
@@ -220,12 +245,18 @@ void Ledger::Take(const Event& event) {
     case What::kRestored:
       m.member = true;
       m.deleting = false;
+      m.restored = Now(event.at);
+      // It may keep what others were told before.
+      m.told = std::max(m.told, told_last_);
       m.restored_cause =
           event.verdict ? event.cause : gateway::Cause::kUndetermined;
       m.fell_silent = m.held = {};
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
       m.since = Now(event.at);
+      return;
+    case What::kCopied:
+      m.copied = true;
       return;
     case What::kGreeted:
       TakeHello(event, m);

@@ -68,6 +68,7 @@ void ModelJournal::Commit() {
     Schedule();
     return;
   }
+  if (broken_ || std::exchange(mood_.broken, false)) return Break();
   const bool full =
       mood_.full || (mood_.refuses > 0 && random_.Chance(mood_.refuses));
   const absl::Status failure =
@@ -79,8 +80,22 @@ void ModelJournal::Commit() {
   }
 }
 
+void ModelJournal::Break() {
+  const bool first = !std::exchange(broken_, true);
+  const bool arrived = first && random_.Chance(0.5);
+  std::deque<Job> batch = std::exchange(queue_, {});
+  for (Job& job : batch) {
+    if (arrived) job.run(absl::OkStatus());
+    job.run(absl::InternalError("disk I/O error"));
+    job.answer();
+  }
+  if (!first) return;
+  recorder_.Record({.what = What::kStoreBroken});
+  loop_.Post(on_fatal_);
+}
+
 void ModelJournal::Crash(bool arrived) {
-  if (!arrived || mood_.full) return;
+  if (!arrived || broken_ || mood_.full) return;
   for (Job& job : queue_) job.run(absl::OkStatus());
 }
 

@@ -36,7 +36,8 @@ struct DiskMood {
   Nanos latency = 3 * kMillisecond;
   Nanos stalled_until = 0;
   bool full = false;
-  double refuses = 0;  // Nearly full: so many of the commits fail.
+  double refuses = 0;   // Nearly full: so many of the commits fail.
+  bool broken = false;  // The next commit fails, and nobody knows how much.
 };
 
 // ModelJournal is the journal of one life of the gateway's process. A write is
@@ -47,8 +48,8 @@ class ModelJournal final : public gateway::Journal {
   // `effect` is asked before everything that the outside could notice; false:
   // the process has just died.
   ModelJournal(SimLoop& loop, Timeline& timeline, Recorder& recorder,
-               DiskImage& image, const DiskMood& mood, uint32_t life,
-               uint64_t seed, std::function<bool()> effect)
+               DiskImage& image, DiskMood& mood, uint32_t life, uint64_t seed,
+               std::function<bool()> effect, std::function<void()> on_fatal)
       : loop_(loop),
         timeline_(timeline),
         recorder_(recorder),
@@ -56,7 +57,8 @@ class ModelJournal final : public gateway::Journal {
         mood_(mood),
         life_(life),
         random_(seed, (uint64_t{'J'} << 32) + life),
-        effect_(std::move(effect)) {}
+        effect_(std::move(effect)),
+        on_fatal_(std::move(on_fatal)) {}
 
   void Put(std::vector<gateway::Change> changes,
            absl::AnyInvocable<void(absl::Status)> done) override;
@@ -90,18 +92,22 @@ class ModelJournal final : public gateway::Journal {
   template <typename Work, typename Done>
   void Queue(Work work, Done done);
   void Schedule();
+  // As gateway/store/store_client: no write is tried again after such a one.
+  void Break();
   void Keep(const gateway::Change& change);
 
   SimLoop& loop_;
   Timeline& timeline_;
   Recorder& recorder_;
   DiskImage& image_;
-  const DiskMood& mood_;
+  DiskMood& mood_;
   const uint32_t life_;
   Random random_;
   const std::function<bool()> effect_;
+  const std::function<void()> on_fatal_;
   std::deque<Job> queue_;
   bool scheduled_ = false;
+  bool broken_ = false;
   bool transition_seen_ = false;
 };
 
