@@ -105,9 +105,9 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
       promise =
           now + std::max(*record.promised_back - wall, policy.reconnect_grace);
     }
-    Machine& machine = machines_.Add(
-        std::move(record), Presence::Restored(policy, record.status,
-                                              record.verdict, promise, now));
+    Presence restored =
+        Presence::Restored(policy, record.status, record.verdict, promise, now);
+    Machine& machine = machines_.Add(std::move(record), std::move(restored));
     machine.own_presence = settings;
     machine.durable_sequence = machine.record.transition_sequence;
     if (machine.record.deleted_at) continue;

@@ -104,7 +104,8 @@ IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
 
 void Fleet::FlushIncidents() {
   for (auto& [number, record] : std::exchange(incidents_to_write_, {})) {
-    Tell({.org = record.org, .what = std::move(record)});
+    const OrgId org = record.org;
+    Tell({.org = org, .what = std::move(record)});
   }
 }
 

@@ -6,7 +6,7 @@
 namespace muster::gateway {
 namespace {
 
-const PresenceSettings kNothing;
+constexpr PresenceSettings kNothing{};
 
 // `policy` with what is set in place of its own.
 PresencePolicy With(PresencePolicy policy, const PresenceSettings& settings) {

@@ -78,8 +78,16 @@ std::optional<FaultSet> ParseFaults(std::string_view text) {
 // Strike only who asks for them: what they break is not understood yet, see
 // docs/design/simulation.md.
 bool OnRequestOnly(Fault fault) {
-  return fault == Fault::kClone || fault == Fault::kSnapshot ||
-         fault == Fault::kSwitch;
+  switch (fault) {
+    case Fault::kClone:
+    case Fault::kSnapshot:
+    case Fault::kSwitch:
+    case Fault::kRestoredCopy:
+    case Fault::kStoreBroken:
+      return true;
+    default:
+      return false;
+  }
 }
 
 FaultSet DrawFaults(Random& random) {
@@ -123,9 +131,11 @@ Nanos Director::Every(Fault fault) const {
       break;
     case Fault::kGatewayPower:
     case Fault::kAcceptRate:
-    case Fault::kRestoredCopy:
     case Fault::kStoreBroken:
       every = 4 * kHour;
+      break;
+    case Fault::kRestoredCopy:  // Every second time one is made.
+      every = kHour;
       break;
     case Fault::kGatewayPause:
     case Fault::kGatewayStarved:

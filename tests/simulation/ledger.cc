@@ -96,7 +96,9 @@ bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
 
 void Ledger::RollBack() {
   if (copy_.empty()) {
+    // Nobody says to what.
     rolled_back_ = true;
+    for (MachineFacts& m : machines_) m.stored_epoch = 0;
     return;
   }
   for (size_t i = 0; i < machines_.size(); ++i) {
