@@ -404,10 +404,9 @@ void AddCount(CLI::App* app, const std::string& flag,
 }
 
 void AddParsed(CLI::App* app, const std::string& flag,
-               std::function<void(const std::string&)> take,
+               const std::function<void(const std::string&)>& take,
                const std::string& help, const std::string& type) {
-  app->add_option_function<std::string>(flag, std::move(take), help)
-      ->type_name(type);
+  app->add_option_function<std::string>(flag, take, help)->type_name(type);
 }
 
 void AddDuration(CLI::App* app, const std::string& flag,

@@ -59,7 +59,7 @@ void AddCount(CLI::App* app, const std::string& flag,
               const std::string& help);
 // `take` may Refuse().
 void AddParsed(CLI::App* app, const std::string& flag,
-               std::function<void(const std::string&)> take,
+               const std::function<void(const std::string&)>& take,
                const std::string& help, const std::string& type);
 void AddDuration(CLI::App* app, const std::string& flag,
                  std::optional<absl::Duration>& out, const std::string& help);

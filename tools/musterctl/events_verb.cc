@@ -19,7 +19,7 @@ namespace muster::ctl {
 namespace {
 
 // One question to the gateway lasts so long at most.
-constexpr absl::Duration kPoll = absl::Seconds(15);
+constexpr absl::Duration kEventsPoll = absl::Seconds(15);
 
 HistoryRow RowOf(const v1::Incident& incident) {
   std::string what = incident.has_closed_at() ? "incident closed" : "incident";
@@ -121,7 +121,7 @@ absl::StatusOr<v1::WatchEventsResponse> NextAnswer(
     Outage& outage) {
   while (true) {
     auto answer = tool.api.Call<v1::WatchEventsResponse>("WatchEvents", request,
-                                                         {.wait = kPoll});
+                                                         {.wait = kEventsPoll});
     if (answer.ok()) {
       outage.Answered("");
       return std::move(answer->message);
@@ -152,7 +152,7 @@ absl::StatusOr<int> Events(Tool& tool, const EventsOptions& options) {
     request.set_after(answer.next());
     more = options.follow || answer.events_size() > 0;
     begun = options.follow;
-    if (options.follow) *request.mutable_wait() = wire::ToProto(kPoll);
+    if (options.follow) *request.mutable_wait() = wire::ToProto(kEventsPoll);
   }
   return kExitOk;
 }

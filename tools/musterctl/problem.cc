@@ -44,7 +44,7 @@ std::string Text(const nlohmann::json& object, const char* key) {
   return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
-Problem Parse(int http_status, std::string_view body) {
+Problem ParseProblem(int http_status, std::string_view body) {
   Problem problem{.status = http_status, .body = std::string(body)};
   const auto object =
       nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
@@ -59,7 +59,7 @@ Problem Parse(int http_status, std::string_view body) {
 }  // namespace
 
 absl::Status ProblemStatus(int http_status, std::string_view body) {
-  const Problem problem = Parse(http_status, body);
+  const Problem problem = ParseProblem(http_status, body);
   std::string text = problem.detail.empty() ? problem.title : problem.detail;
   if (text.empty()) {
     text = fmt::format("the gateway answered HTTP {}", http_status);
@@ -76,7 +76,7 @@ std::optional<Problem> ProblemOf(const absl::Status& status) {
   if (!payload) return std::nullopt;
   const std::string text(*payload);
   const size_t space = text.find(' ');
-  return Parse(std::stoi(text.substr(0, space)), text.substr(space + 1));
+  return ParseProblem(std::stoi(text.substr(0, space)), text.substr(space + 1));
 }
 
 }  // namespace muster::ctl
