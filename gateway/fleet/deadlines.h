@@ -15,7 +15,7 @@ namespace muster::gateway {
 // Deadlines orders keys by the instant at which they must be looked at. A key
 // has one entry. Moving a deadline later, which every heartbeat does, costs
 // nothing: the early entry stays, is popped, and the owner schedules it again
-// after a look. A popped key is remembered until Remove(). Not thread-safe.
+// after a look. Not thread-safe.
 template <typename Key>
 class Deadlines {
  public:
@@ -25,7 +25,7 @@ class Deadlines {
     const auto [it, inserted] = due_.try_emplace(key, when);
     if (!inserted) {
       if (it->second <= when) return;
-      if (it->second != Instant::Never()) order_.erase({it->second, key});
+      order_.erase({it->second, key});
       it->second = when;
     }
     order_.insert({when, key});
@@ -43,7 +43,7 @@ class Deadlines {
     if (order_.empty() || order_.begin()->first > now) return std::nullopt;
     Key key = order_.begin()->second;
     order_.erase(order_.begin());
-    due_.find(key)->second = Instant::Never();
+    due_.erase(key);
     return key;
   }
 
@@ -53,8 +53,6 @@ class Deadlines {
 
  private:
   absl::btree_set<std::pair<Instant, Key>> order_;
-  // Never(): popped. Erased and inserted again, a million keys would now and
-  // then be rehashed in one go.
   absl::flat_hash_map<Key, Instant> due_;
 };
 

@@ -20,19 +20,6 @@ Disconnect Deregistered() {
           absl::ZeroDuration()};
 }
 
-}  // namespace
-
-Disconnect Fleet::Revoked() {
-  return {DisconnectReason::kCredentialRevoked,
-          "this key does not speak for this machine any more: its identity was "
-          "reissued. On the rightful machine paste the lines that `musterctl "
-          "agents reissue` prints; on any other: muster-agent leave --force, "
-          "and join with a token of its own",
-          absl::Minutes(5)};
-}
-
-namespace {
-
 // For the log.
 const char* NameOf(LinkEnd end) {
   switch (end) {
@@ -55,6 +42,15 @@ const char* NameOf(LinkEnd end) {
 }
 
 }  // namespace
+
+Disconnect Fleet::Revoked() {
+  return {DisconnectReason::kCredentialRevoked,
+          "this key does not speak for this machine any more: its identity was "
+          "reissued. On the rightful machine paste the lines that `musterctl "
+          "agents reissue` prints; on any other: muster-agent leave --force, "
+          "and join with a token of its own",
+          absl::Minutes(5)};
+}
 
 Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
     : loop_(loop),

@@ -22,8 +22,8 @@ Verdict GroupSilent(const std::string& group) {
 
 void Fleet::Regroup(Machine& machine) {
   const MachineRecord& record = machine.record;
-  mass_silence_.Place(machine.membership, record.org, record.address,
-                      record.labels,
+  mass_silence_.Place(record.id, machine.membership, record.org,
+                      record.address, record.labels,
                       !record.deleted_at && record.status != Status::kOffline);
 }
 

@@ -66,7 +66,8 @@ void Fleet::Bury(Machine& machine,
   NoLongerSilent(machine);
   FindShared(machine, false);
   machines_.Bury(machine, loop_.clock().Wall());
-  mass_silence_.Place(machine.membership, machine.record.org, "", {}, false);
+  mass_silence_.Place(machine.record.id, machine.membership, machine.record.org,
+                      "", {}, false);
   deadlines_.Remove(machine.record.id);
   Tell({.org = machine.record.org,
         .agent = machine.record.id,

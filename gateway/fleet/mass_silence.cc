@@ -27,9 +27,9 @@ std::string SubnetOf(std::string_view address) {
   return fmt::format("{}/64", prefix);
 }
 
-void MassSilence::Place(Membership& membership, const OrgId& org,
-                        std::string_view address, const Labels& labels,
-                        bool present) {
+void MassSilence::Place(const AgentId& agent, Membership& membership,
+                        const OrgId& org, std::string_view address,
+                        const Labels& labels, bool present) {
   const auto label = labels.find(std::string(kGroupLabel));
   std::array<std::string, 2> names = {
       SubnetOf(address),
@@ -46,7 +46,12 @@ void MassSilence::Place(Membership& membership, const OrgId& org,
       }
       continue;
     }
-    if (group != nullptr) Leave(group, membership.present);
+    if (group != nullptr) {
+      if (membership.fell_silent) {
+        group->fell_silent.erase({*membership.fell_silent, agent});
+      }
+      Leave(group, membership.present);
+    }
     if (!names[i].empty()) group = Enter(org, std::move(names[i]), present);
   }
   membership.present = present;

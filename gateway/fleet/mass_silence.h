@@ -62,8 +62,9 @@ class MassSilence {
 
   // The machine belongs to these groups from now on. `present`: it is living
   // and not offline. Cheap if nothing changed.
-  void Place(Membership& membership, const OrgId& org, std::string_view address,
-             const Labels& labels, bool present);
+  // Who is silent and changes its group is not counted as silent in the new one.
+  void Place(const AgentId& agent, Membership& membership, const OrgId& org,
+             std::string_view address, const Labels& labels, bool present);
 
   // What an incident is, or was when it closed.
   struct Incident {
@@ -112,7 +113,6 @@ class MassSilence {
   const MassSilencePolicy policy_;
   absl::flat_hash_map<Key, std::unique_ptr<Group>> groups_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Open>> open_;
-  // Ordered: a hash table of a million is now and then moved in one go.
   absl::btree_map<AgentId, uint64_t> incident_of_;
   uint64_t last_number_ = 0;
 };

@@ -34,8 +34,8 @@ class MassSilenceTest : public ::testing::Test {
            const Labels& labels = {}) {
     for (int i = 0; i < count; ++i) {
       const AgentId id(fmt::format("{}{:02}", prefix, i));
-      mass_.Place(members_[id], org_, fmt::format("10.2.{}.{}", net, i), labels,
-                  true);
+      mass_.Place(id, members_[id], org_, fmt::format("10.2.{}.{}", net, i),
+                  labels, true);
     }
   }
   std::optional<MassSilence::Event> Fall(const std::string& id, Instant now) {
@@ -85,11 +85,23 @@ TEST_F(MassSilenceTest, FewerThanFiveOrASmallShareOrALongTimeAreNone) {
   EXPECT_FALSE(Fall("slow04", T(15.001)));
 }
 
+TEST_F(MassSilenceTest, WhoIsSilentAndMovesCountsInItsFormerGroupNoMore) {
+  Add("a", 10, 3);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_FALSE(Fall(fmt::format("a{:02}", i), T(0)));
+  }
+  const AgentId moved("a03");
+  mass_.Place(moved, members_[moved], org_, "10.2.9.9", {}, true);
+  EXPECT_FALSE(Fall("a04", T(1))) << "the four that are left";
+  EXPECT_FALSE(Return("a03"));
+  EXPECT_TRUE(Fall("a05", T(2)));
+}
+
 TEST_F(MassSilenceTest, MachinesThatAreOfflineAnywayDoNotCount) {
   Add("a", 30, 3);
   for (int i = 10; i < 30; ++i) {
     const AgentId id(fmt::format("a{:02}", i));
-    mass_.Place(members_[id], org_, fmt::format("10.2.3.{}", i), {}, false);
+    mass_.Place(id, members_[id], org_, fmt::format("10.2.3.{}", i), {}, false);
   }
   for (int i = 0; i < 4; ++i)
     EXPECT_FALSE(Fall(fmt::format("a{:02}", i), T(0)));
@@ -121,7 +133,7 @@ TEST_F(MassSilenceTest, OrgsAreCountedApart) {
   Add("a", 3, 3);
   for (int i = 0; i < 3; ++i) {
     const AgentId id(fmt::format("z{:02}", i));
-    mass_.Place(members_[id], OrgId("other"), fmt::format("10.2.3.{}", i), {},
+    mass_.Place(id, members_[id], OrgId("other"), fmt::format("10.2.3.{}", i), {},
                 true);
   }
   for (int i = 0; i < 3; ++i) {
@@ -159,7 +171,9 @@ TEST_F(MassSilenceTest, AnIncidentIsOverWhenTooFewAreStillSilent) {
 TEST_F(MassSilenceTest, AMachineMayMoveOrGoInTheMidstOfIt) {
   Add("a", 5, 3);
   for (int i = 0; i < 5; ++i) (void)Fall(fmt::format("a{:02}", i), T(0));
-  for (auto& [id, member] : members_) mass_.Place(member, org_, "", {}, false);
+  for (auto& [id, member] : members_) {
+    mass_.Place(id, member, org_, "", {}, false);
+  }
   const auto over = Return("a00");
   ASSERT_TRUE(over.has_value());
   EXPECT_THAT(over->machines, SizeIs(4));

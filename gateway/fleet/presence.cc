@@ -112,11 +112,15 @@ void Presence::LinkLost(Instant now, LinkLoss loss) {
   if (!link_open_) return;
   link_open_ = false;
   if (promise_end_) return;  // It said goodbye first.
-  if (loss == LinkLoss::kUntrusted) heard_from_ = echoed_from_ = now;
+  if (loss == LinkLoss::kUntrusted) {
+    heard_from_ = std::max(heard_from_, now);
+    echoed_from_ = std::max(echoed_from_, now);
+  }
   if (loss == LinkLoss::kPlain) grace_end_ = now + policy_->reconnect_grace;
 }
 
-void Presence::Heard(Instant now) { heard_from_ = now; }
+// What was still under way may be heard after Postpone().
+void Presence::Heard(Instant now) { heard_from_ = std::max(heard_from_, now); }
 
 void Presence::Adopt(const PresencePolicy& policy, Instant now) {
   policy_ = &policy;
@@ -130,7 +134,7 @@ void Presence::Told(absl::Duration interval) {
 }
 
 std::optional<StatusChange> Presence::Echoed(Instant now) {
-  echoed_from_ = now;
+  echoed_from_ = std::max(echoed_from_, now);
   promise_end_.reset();
   if (contested_) return std::nullopt;
   hold_ = absl::ZeroDuration();
@@ -216,7 +220,7 @@ std::optional<StatusChange> Presence::TakeAway(Verdict verdict) {
   if (status_ == Status::kOnline) {
     return MoveTo(Status::kStale, std::move(verdict));
   }
-  verdict_ = std::move(verdict);
+  Replace(std::move(verdict));
   return std::nullopt;
 }
 

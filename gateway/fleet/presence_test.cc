@@ -76,6 +76,19 @@ TEST(PresenceTest, WhoCameBackAfterAGoodbyeIsNotAwayForThatReason) {
   EXPECT_EQ(b.presence.verdict()->cause, Cause::kUndetermined);
 }
 
+TEST(PresenceTest, WhoseIdentityWasTakenAwayIsOfflineForThatReason) {
+  Bench b;
+  b.Connect(T(0));
+  ASSERT_EQ(b.StatusAt(T(75)), Status::kStale);
+  b.presence.LinkOpened(T(80));
+  const Verdict revoked{Domain::kIdentity, Cause::kCredentialRevoked,
+                        Confidence::kProven, "reissued"};
+  EXPECT_FALSE(b.presence.TakeAway(revoked).has_value()) << "stale already";
+  b.presence.LinkLost(T(81), LinkLoss::kByGateway);
+  ASSERT_EQ(b.StatusAt(T(200)), Status::kOffline);
+  EXPECT_EQ(b.presence.verdict(), revoked);
+}
+
 TEST(PresenceTest, ALinkAloneMakesNobodyOnlineTheFirstEchoDoes) {
   Bench b;
   b.presence.LinkOpened(T(1));
@@ -286,6 +299,15 @@ TEST(PresenceTest, WhoIsToldToComeLaterHasAWholeLeaseFromThen) {
   (void)b.presence.Goodbye(T(400), {.back_within = Seconds(30)});
   b.presence.Postpone(T(420));
   b.ExpectExactlyAt(T(495), Status::kOffline);
+}
+
+TEST(PresenceTest, WhatWasStillUnderWayTakesNothingFromWhoMustComeBackLater) {
+  Bench b;
+  b.Connect(T(0));
+  b.presence.Postpone(T(300));
+  (void)b.Beat(T(10));
+  b.presence.LinkLost(T(20), LinkLoss::kUntrusted);
+  b.ExpectExactlyAt(T(375), Status::kStale);
 }
 
 TEST(PresenceTest, AHeldMachineIsOfflineLaterUntilItIsReleased) {

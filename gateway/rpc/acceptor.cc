@@ -170,6 +170,7 @@ void Acceptor::AcceptAll() {
     }
     if (PeerIsGone(fd)) {
       close(fd);
+      if (!Pause(absl::ZeroDuration())) return;  // There may be no end of them.
       continue;
     }
     rate_.Take(clock_.Now());

@@ -93,6 +93,11 @@ class Program:
     def send(self, number):
         self.process.send_signal(number)
 
+    def freeze(self):
+        """SIGSTOP; none of its threads runs on return."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
     def wait(self, within_s):
         """The exit code (negative: the signal)."""
         try:

@@ -157,7 +157,7 @@ class StopTest(muster_e2e.TestCase):
     def test_a_second_signal_is_not_waited_for(self):
         gateway = self.start_gateway(drain="1m")
         agent = self.start_agent(gateway)
-        agent.program.send(signal.SIGSTOP)  # It will not close its link.
+        agent.program.freeze()  # It will not close its link.
         gateway.program.send(signal.SIGTERM)
         wait_until(lambda: "msg=stopping" in gateway.program.text(), 5, "the stop has begun")
         code, took = gateway.stop()
@@ -168,7 +168,7 @@ class StopTest(muster_e2e.TestCase):
     def test_an_agent_says_goodbye_only_once(self):
         gateway = self.start_gateway()
         agent = self.start_agent(gateway)
-        gateway.program.send(signal.SIGSTOP)  # It will not hear the goodbye.
+        gateway.program.freeze()  # It will not hear the goodbye.
         agent.program.send(signal.SIGTERM)
         wait_until(lambda: "msg=stopping" in agent.text(), 5, "the stop has begun")
         code, took = agent.stop()

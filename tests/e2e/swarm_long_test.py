@@ -34,7 +34,7 @@ class SwarmLongTest(FleetCase):
         swarm.stop(within_s=60)
 
     def stand_still(self, gateway, seconds):
-        gateway.program.send(signal.SIGSTOP)
+        gateway.program.freeze()
         time.sleep(seconds)
         gateway.program.send(signal.SIGCONT)
         gateway.wait_ready(30)

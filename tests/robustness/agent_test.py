@@ -18,7 +18,7 @@ class AgentTest(harness.TestCase):
         self.begin()
         agent = self.healthy[0].agent.program
         self.lose()
-        agent.send(signal.SIGSTOP)
+        agent.freeze()
         time.sleep(6)
         agent.send(signal.SIGCONT)
         self.ended()

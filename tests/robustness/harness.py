@@ -102,7 +102,7 @@ class TestCase(muster_e2e.TestCase):
     @contextlib.contextmanager
     def gateway_stopped(self):
         """It can do nothing meanwhile."""
-        self.gateway.program.send(signal.SIGSTOP)
+        self.gateway.program.freeze()
         since = self.recorder.now_wall()
         yield
         now = self.recorder.now_wall()

@@ -75,27 +75,11 @@ std::optional<FaultSet> ParseFaults(std::string_view text) {
   return faults;
 }
 
-// Strike only who asks for them: what they break is not understood yet, see
-// docs/design/simulation.md.
-bool OnRequestOnly(Fault fault) {
-  switch (fault) {
-    case Fault::kClone:
-    case Fault::kSnapshot:
-    case Fault::kSwitch:
-    case Fault::kRestoredCopy:
-    case Fault::kStoreBroken:
-      return true;
-    default:
-      return false;
-  }
-}
-
 FaultSet DrawFaults(Random& random) {
   const double share = random.Chance(0.5) ? 0.15 : 0.5;
   FaultSet faults;
   for (size_t i = 0; i < kFaults; ++i) {
-    if (random.Chance(share))
-      faults.set(i, !OnRequestOnly(static_cast<Fault>(i)));
+    if (random.Chance(share)) faults.set(i);
   }
   return faults;
 }

@@ -54,8 +54,12 @@ void Ledger::TakeHello(const Event& event, MachineFacts& m) {
         event.at - m.heard.at < promises_.stale_after - 2 * promises_.slack;
     const bool gone = event.at - known->spoke.at >=
                       promises_.stale_after - 2 * promises_.slack;
+    if (gone) {
+      // What was told apart before is over.
+      for (Voice& v : m.voices) v.returns = 0;
+    }
     if (holder != event.number && holder_lives) {
-      voice.returns = gone ? 1 : known->returns + 1;
+      voice.returns = known->returns + 1;
     }
     m.voices.erase(known);
   }
