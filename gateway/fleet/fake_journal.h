@@ -166,9 +166,10 @@ class FakeJournal final : public Journal {
   void Keep(const MachineRecord& m) {
     const auto [it, inserted] = machines.try_emplace(m.id, m);
     if (inserted) return;
-    Labels labels = std::move(it->second.labels);
-    it->second = m;
-    it->second.labels = std::move(labels);
+    MachineRecord kept = m;
+    KeepStatus(it->second, kept);
+    kept.labels = std::move(it->second.labels);
+    it->second = std::move(kept);
   }
   void Keep(const LabelChange& c) { machines[c.agent].labels = c.labels; }
   void Keep(const PresenceChange& c) {
@@ -180,7 +181,10 @@ class FakeJournal final : public Journal {
   void Keep(const NoteRecord& n) { notes[n.agent].push_back(n); }
   void Keep(const IncidentRecord& i) { incidents[i.id] = i; }
   void Keep(const BlindRecord& b) { blind.push_back(b); }
-  void Keep(const TransitionRecord& t) { transitions[t.agent].push_back(t); }
+  void Keep(const TransitionRecord& t) {
+    transitions[t.agent].push_back(t);
+    TakeStatus(t, machines[t.agent]);
+  }
   void Keep(const LinkRecord& l) { links[{l.agent, l.epoch}] = l; }
   void Keep(const CommandRecord& c) {
     commands[c.id] = c;

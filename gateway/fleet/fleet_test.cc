@@ -119,6 +119,7 @@ TEST_F(FleetTest, ANewerLinkSupersedesAndMessagesOfTheOldOneChangeNothing) {
   const uint64_t newer = Connect(a, second);
   ASSERT_TRUE(link_.closed.has_value());
   EXPECT_EQ(link_.closed->reason, DisconnectReason::kSuperseded);
+  loop_.RunReady();
   EXPECT_EQ((journal_.links[{a, first}].end), LinkEnd::kSuperseded);
 
   loop_.Advance(Seconds(10));
@@ -720,6 +721,37 @@ TEST_F(FleetTest, ATransitionIsMarkedDurableWhenTheStoreHasIt) {
   journal_.Release();
   loop_.RunReady();
   EXPECT_EQ(Of(a).durable_sequence, 1u);
+}
+
+TEST_F(FleetTest, ACrashLeavesNoGapThoughTheMachineWasWrittenBeforeItsHistory) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.RunReady();
+  journal_.FailNext(1000);
+  loop_.Advance(Seconds(75));
+  ASSERT_EQ(StatusOf(a), Status::kStale);
+  journal_.FailNext(0);
+  fleet_->Goodbye(a, Of(a).record.epoch, {});
+  loop_.RunReady();
+  EXPECT_EQ(journal_.machines[a].status, Status::kOnline);
+  EXPECT_EQ(journal_.machines[a].verdict, std::nullopt);
+  Start({});  // Before it was tried again.
+  loop_.Advance(Seconds(75));
+  EXPECT_EQ(History(a), (std::vector{Status::kOnline, Status::kStale}));
+}
+
+TEST_F(FleetTest, WhatIsDecidedWhileTheStoreWritesIsNotWrittenBeforeThat) {
+  const AgentId a = Admit("a");
+  journal_.Hold();
+  Connect(a, link_);
+  loop_.RunReady();
+  fleet_->Goodbye(a, Of(a).record.epoch, {});
+  journal_.FailNext(1);
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_THAT(journal_.transitions[a], IsEmpty()) << "the first was refused";
+  loop_.Advance(Seconds(1));
+  EXPECT_EQ(History(a), (std::vector{Status::kOnline, Status::kStale}));
 }
 
 TEST_F(FleetTest, LinkRowsThatTheStoreRefusedAreWrittenLater) {

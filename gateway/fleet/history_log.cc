@@ -1,10 +1,12 @@
 #include "gateway/fleet/history_log.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "libprotocol/base/log.h"
 
 namespace muster::gateway {
@@ -30,105 +32,86 @@ bool MayPass(const absl::Status& status) {
 }  // namespace
 
 void HistoryLog::Add(Change happened) {
-  ++decided_;
-  if (waiting_.empty()) {
-    Batch batch;
-    batch.emplace(decided_, std::move(happened));
-    Write(std::move(batch));
-    return;
-  }
   if (waiting_.size() >= options_.waiting_max) {
     Log(kError, "history lost: the store has been away for too long");
-    waiting_.erase(waiting_.begin());
+    waiting_.pop_front();
   }
-  waiting_.emplace(decided_, std::move(happened));
+  waiting_.push_back(std::move(happened));
+  WriteNext();
 }
 
-void HistoryLog::Write(Batch batch) {
+void HistoryLog::WriteNext() {
+  if (!in_flight_.empty() || retry_armed_ || waiting_.empty()) return;
+  const size_t count =
+      std::min(waiting_.size(), singly_ > 0 ? size_t{1} : options_.batch_max);
   std::vector<Change> changes;
-  for (const auto& [order, change] : batch) {
-    if (const AgentId* agent = AgentOf(change)) {
+  absl::flat_hash_set<AgentId> known;
+  for (size_t i = 0; i < count; ++i) {
+    in_flight_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    const AgentId* agent = AgentOf(in_flight_.back());
+    if (agent != nullptr && known.insert(*agent).second) {
       changes.emplace_back(machines_.Find(*agent)->record);
     }
-    changes.emplace_back(change);
+    changes.push_back(in_flight_.back());
   }
-  const uint64_t first = batch.begin()->first;
-  in_flight_[first] = std::move(batch);
-  journal_.Put(std::move(changes), [this, first](const absl::Status& status) {
-    Answered(first, status);
-  });
+  if (singly_ > 0) --singly_;
+  journal_.Put(std::move(changes),
+               [this](const absl::Status& status) { Answered(status); });
 }
 
-void HistoryLog::Answered(uint64_t first, const absl::Status& status) {
-  Batch batch = std::move(in_flight_.extract(first).mapped());
-  if (MayPass(status)) {
-    Refused(std::move(batch), status);
-    return;
-  }
+void HistoryLog::Answered(const absl::Status& status) {
   if (status.ok()) {
-    Written(batch);
+    NoteDurable();
+    in_flight_.clear();
+  } else if (MayPass(status)) {
+    TakeBack();
+    Log(kError, "history not stored, trying again",
+        {{"waiting", waiting_.size()}, {"error", status}});
+    retry_armed_ = true;
+    retry_timer_ =
+        loop_.PostAt(loop_.clock().Now() + options_.retry_after, [this] {
+          retry_armed_ = false;
+          WriteNext();
+        });
+  } else if (in_flight_.size() > 1) {
+    // The store will never take all of it: find what it does take.
+    singly_ = in_flight_.size();
+    TakeBack();
   } else {
-    Separate(std::move(batch), status);
-  }
-  if (!retry_armed_) TryAgain();
-}
-
-void HistoryLog::Written(const Batch& batch) {
-  for (const auto& [order, change] : batch) {
-    const auto* transition = std::get_if<TransitionRecord>(&change);
-    if (transition == nullptr) continue;
-    uint64_t& durable = machines_.Find(transition->agent)->durable_sequence;
-    durable = std::max(durable, transition->sequence);
-  }
-}
-
-void HistoryLog::Refused(Batch batch, const absl::Status& status) {
-  waiting_.merge(batch);
-  if (retry_armed_) return;
-  Log(kError, "history not stored, trying again",
-      {{"waiting", waiting_.size()}, {"error", status}});
-  retry_armed_ = true;
-  retry_timer_ =
-      loop_.PostAt(loop_.clock().Now() + options_.retry_after, [this] {
-        retry_armed_ = false;
-        TryAgain();
-      });
-}
-
-void HistoryLog::Separate(Batch batch, const absl::Status& status) {
-  if (batch.size() == 1) {
     // Aborted: another gateway has accepted a newer link; its word counts.
     Log(kError, "history lost: the store does not take it",
         {{"error", status}});
-    return;
+    in_flight_.clear();
   }
-  while (!batch.empty()) {
-    Batch one;
-    one.insert(batch.extract(batch.begin()));
-    Write(std::move(one));
-  }
+  WriteNext();
 }
 
-void HistoryLog::TryAgain() {
-  Batch batch;
-  while (!waiting_.empty() && batch.size() < options_.batch_max) {
-    batch.insert(waiting_.extract(waiting_.begin()));
+void HistoryLog::TakeBack() {
+  waiting_.insert(waiting_.begin(), std::make_move_iterator(in_flight_.begin()),
+                  std::make_move_iterator(in_flight_.end()));
+  in_flight_.clear();
+}
+
+void HistoryLog::NoteDurable() {
+  for (const Change& change : in_flight_) {
+    const auto* transition = std::get_if<TransitionRecord>(&change);
+    if (transition == nullptr) continue;
+    machines_.Find(transition->agent)->durable_sequence = transition->sequence;
   }
-  if (!batch.empty()) Write(std::move(batch));
 }
 
 std::vector<TransitionRecord> HistoryLog::NotDurable(
     const AgentId& agent) const {
   std::vector<TransitionRecord> found;
-  const auto collect = [&](const Batch& batch) {
-    for (const auto& [order, change] : batch) {
+  const auto collect = [&](const auto& changes) {
+    for (const Change& change : changes) {
       const auto* t = std::get_if<TransitionRecord>(&change);
       if (t != nullptr && t->agent == agent) found.push_back(*t);
     }
   };
-  for (const auto& [first, batch] : in_flight_) collect(batch);
+  collect(in_flight_);
   collect(waiting_);
-  std::ranges::sort(found, {}, &TransitionRecord::sequence);
   return found;
 }
 

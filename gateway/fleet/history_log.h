@@ -4,8 +4,7 @@
 #define MUSTER_GATEWAY_FLEET_HISTORY_LOG_H_
 
 #include <cstddef>
-#include <cstdint>
-#include <map>
+#include <deque>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,8 +17,9 @@ namespace muster::gateway {
 
 // HistoryLog writes transitions, links, notes, incidents and blind intervals
 // when they are decided; what belongs to a machine goes together with the
-// machine as it is then. What the store refuses for now waits in memory and is
-// written again, in order: judging goes on, history keeps no gap.
+// machine as it is then. One batch is with the store at a time, and what that
+// refuses for now is written again before anything else: judging goes on, and
+// history has no gap whenever the process dies.
 //
 // Lives on the fleet loop. `loop`, `journal` and `machines` must outlive it.
 class HistoryLog {
@@ -44,22 +44,23 @@ class HistoryLog {
 
   void Add(Change happened);
 
-  // Decided, refused by the store, and due for another try.
+  // Decided, and not yet with the store, or refused by it for now.
   size_t waiting() const { return waiting_.size(); }
+
+  // With the store, or to be there at once: it takes what it is given.
+  bool writing() const {
+    return !in_flight_.empty() || !(waiting_.empty() || retry_armed_);
+  }
 
   // Transitions of `agent` that the store has not confirmed, oldest first.
   std::vector<TransitionRecord> NotDurable(const AgentId& agent) const;
 
  private:
-  // In the order of decisions.
-  using Batch = std::map<uint64_t, Change>;
-  void Write(Batch batch);
-  void Answered(uint64_t first, const absl::Status& status);
-  void Written(const Batch& batch);
-  void Refused(Batch batch, const absl::Status& status);
-  // The store will never take all of `batch`: finds what it does take.
-  void Separate(Batch batch, const absl::Status& status);
-  void TryAgain();
+  void WriteNext();
+  void Answered(const absl::Status& status);
+  // What is in flight waits again, before all others.
+  void TakeBack();
+  void NoteDurable();
 
   // Constant after construction.
   EventLoop& loop_;
@@ -67,10 +68,10 @@ class HistoryLog {
   Machines& machines_;
   const Options options_;
 
-  uint64_t decided_ = 0;
-  Batch waiting_;
-  // With the store, by the number of their first decision.
-  std::map<uint64_t, Batch> in_flight_;
+  // In the order of decisions.
+  std::deque<Change> waiting_;
+  std::vector<Change> in_flight_;  // With the store.
+  size_t singly_ = 0;  // So many are written one by one: one is refused.
   bool retry_armed_ = false;
   EventLoop::TimerId retry_timer_{};
 };

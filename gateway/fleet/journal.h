@@ -31,10 +31,30 @@ struct PresenceChange {
 };
 
 // One thing to remember. Several make one transaction. A MachineRecord does not
-// change the labels of a machine that is stored, a LabelChange only those.
+// change the labels of a machine that is stored, a LabelChange only those; its
+// status is changed by TransitionRecords, see KeepStatus().
 using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
                             CommandRecord, LastHeard, LabelChange, NoteRecord,
                             IncidentRecord, BlindRecord, PresenceChange>;
+
+// What a store does with the status of a machine that it knows: only the
+// transition that is stored with it changes it, as `record` may be ahead of a
+// transition that still waits, and history would have a gap after a crash.
+inline void KeepStatus(const MachineRecord& stored, MachineRecord& record) {
+  if (record.transition_sequence != stored.transition_sequence) {
+    record.verdict = stored.verdict;
+  }
+  record.status = stored.status;
+  record.status_since = stored.status_since;
+  record.transition_sequence = stored.transition_sequence;
+}
+inline void TakeStatus(const TransitionRecord& transition,
+                       MachineRecord& stored) {
+  stored.status = transition.to;
+  stored.status_since = transition.at;
+  stored.transition_sequence = transition.sequence;
+  stored.verdict = transition.verdict;
+}
 
 // Journal writes in the order of its calls. Called on the fleet loop; never
 // blocks; every `done` runs once, later, on that loop, after the write is

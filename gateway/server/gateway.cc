@@ -413,7 +413,10 @@ void Gateway::Stop() {
   }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
   OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
-  store_->Flush();
+  for (bool more = true; more;) {
+    store_->Flush();
+    OnLoop([&](Fleet& fleet) { more = fleet.history().writing(); });
+  }
   loop_->Stop();
   store_.reset();
   // Nothing runs any more: the rest goes in any order, the loop last.

@@ -132,8 +132,8 @@ class FleetStore {
   // tokens for it, and adds `token`. NotFound for an unknown machine or a
   // tombstone, AlreadyExists as AddToken().
   virtual absl::Status Reissue(const TokenRecord& token) = 0;
-  // Inserts or replaces, except last_heard and, of a stored machine, labels and
-  // key_pin.
+  // Inserts or replaces, except last_heard and, of a stored machine, labels,
+  // key_pin and status (KeepStatus() in fleet/journal.h).
   // Aborted, and nothing changes, if a newer epoch is stored: it wins.
   virtual absl::Status PutMachine(const MachineRecord&) = 0;
   // NotFound for an unknown machine.
@@ -148,8 +148,9 @@ class FleetStore {
   // Machines that are not stored are skipped.
   virtual absl::Status PutLastHeard(
       std::span<const std::pair<AgentId, absl::Time>>) = 0;
-  // AlreadyExists if that sequence exists: history is never rewritten. NotFound
-  // for an unknown machine.
+  // The machine has the status of this transition from now on. AlreadyExists if
+  // that sequence exists: history is never rewritten. NotFound for an unknown
+  // machine.
   virtual absl::Status AddTransition(const TransitionRecord&) = 0;
   // By sequence.
   virtual absl::StatusOr<std::vector<StoredTransition>> ListTransitions(

@@ -385,15 +385,34 @@ TEST_P(FleetStoreContract, PresenceSettingsThatAreAllInheritedAreNone) {
 
 TEST_P(FleetStoreContract, AWriteOfAnOlderEpochNeverTakesEffect) {
   MachineRecord newer = Machine("m1");
-  newer.status = Status::kOnline;
+  newer.address = "192.0.2.8";
   ++newer.epoch;
   ASSERT_TRUE(store_->PutMachine(newer).ok());
   EXPECT_EQ(CodeOf(store_->PutMachine(Machine("m1"))),
             absl::StatusCode::kAborted);
   EXPECT_EQ((*store_->LoadMachines())[0], newer);
-  newer.status = Status::kStale;
+  newer.address = "192.0.2.9";
   ASSERT_TRUE(store_->PutMachine(newer).ok()) << "the same epoch";
   EXPECT_EQ((*store_->LoadMachines())[0], newer);
+}
+
+TEST_P(FleetStoreContract, OnlyAStoredTransitionChangesTheStoredStatus) {
+  MachineRecord ahead = Machine("m1");
+  const MachineRecord before = (*store_->LoadMachines())[0];
+  TransitionRecord next = Transition("m1", before.transition_sequence + 1);
+  next.from = before.status;
+  next.to = Status::kOffline;
+  ahead.status = next.to;
+  ahead.status_since = next.at;
+  ahead.transition_sequence = next.sequence;
+  ahead.verdict = next.verdict;
+  ASSERT_TRUE(store_->PutMachine(ahead).ok());
+  EXPECT_EQ((*store_->LoadMachines())[0], before) << "that transition waits";
+  ASSERT_TRUE(store_->AddTransition(next).ok());
+  EXPECT_EQ((*store_->LoadMachines())[0], ahead);
+  ahead.verdict->summary = "more is known";
+  ASSERT_TRUE(store_->PutMachine(ahead).ok());
+  EXPECT_EQ((*store_->LoadMachines())[0], ahead) << "of the same transition";
 }
 
 TEST_P(FleetStoreContract, LastHeardIsReplacedAndUnknownMachinesAreSkipped) {

@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/journal.h"
 #include "gateway/fleet/presence_settings.h"
 #include "gateway/store/store_rules.h"
 #include "libprotocol/base/check.h"
@@ -177,6 +178,7 @@ absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
   const auto before = machines_.find(machine.id);
   if (before != machines_.end()) {
     if (before->second.epoch > machine.epoch) return NewerEpoch(machine);
+    KeepStatus(before->second, stored);
     stored.labels = before->second.labels;
     stored.key_pin = before->second.key_pin;
   }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/fleet/journal.h"
 #include "gateway/store/memory_fleet_store.h"
 #include "libprotocol/base/status_macros.h"
 
@@ -57,6 +58,9 @@ absl::Status MemoryFleetStore::AddTransition(
   if (transitions_.contains(key))
     return absl::AlreadyExistsError("this transition exists already");
   Put(transitions_, key, transition);
+  MachineRecord machine = machines_.at(transition.agent);
+  TakeStatus(transition, machine);
+  Put(machines_, transition.agent, std::move(machine));
   return absl::OkStatus();
 }
 

@@ -46,11 +46,14 @@ class AcceptQueue {
   // have given up, says `gone`, do not try again.
   template <typename Gone>
   std::optional<Accepted> Next(Nanos now, Gone gone) {
-    for (Outside& one : std::exchange(outside_, {})) {
-      if (one.at > now) {
-        outside_.push_back(std::move(one));
-      } else if (!gone(one.arrival)) {
-        Knock(std::move(one), now);
+    if (now >= outside_due_) {
+      outside_due_ = kNever;
+      for (Outside& one : std::exchange(outside_, {})) {
+        if (one.at > now) {
+          StayOutside(std::move(one));
+        } else if (!gone(one.arrival)) {
+          Knock(std::move(one), now);
+        }
       }
     }
     if (queue_.empty() || Wait(now) > 0) {
@@ -64,13 +67,7 @@ class AcceptQueue {
   }
   // When Next() may have somebody; kNever: when nobody comes.
   Nanos Due(Nanos now) {
-    Nanos due = queue_.empty() ? kNever : now + Wait(now);
-    for (const Outside& one : outside_) due = std::min(due, one.at);
-    return due;
-  }
-  void Clear() {
-    queue_.clear();
-    outside_.clear();
+    return std::min(outside_due_, queue_.empty() ? kNever : now + Wait(now));
   }
 
  private:
@@ -96,6 +93,10 @@ class AcceptQueue {
     }
     one.at = now + one.pause;
     one.pause *= 2;
+    StayOutside(std::move(one));
+  }
+  void StayOutside(Outside one) {
+    outside_due_ = std::min(outside_due_, one.at);
     outside_.push_back(std::move(one));
   }
 
@@ -104,6 +105,7 @@ class AcceptQueue {
   bool late_ = false;
   std::deque<Arrival> queue_;
   std::vector<Outside> outside_;
+  Nanos outside_due_ = kNever;  // When the first of them tries again.
 };
 
 }  // namespace muster::simulation

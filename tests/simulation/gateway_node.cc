@@ -65,7 +65,13 @@ bool IsHeld(const MachineRecord& record) {
          record.verdict->cause == Cause::kNetworkGroup;
 }
 
-// Subnets have numbers, from 1 on.
+// Subnets have numbers, from 1 on; 0 if `text` names none.
+uint64_t GroupIn(const std::string& text) {
+  const size_t subnet = text.find("10.1.");
+  return subnet == std::string::npos
+             ? 0
+             : std::strtoull(text.c_str() + subnet + 5, nullptr, 10);
+}
 std::string AddressOf(uint32_t node, uint32_t neighbours) {
   return fmt::format("10.1.{}.{}", 1 + node / neighbours, 1 + node % 250);
 }
@@ -98,7 +104,7 @@ class GatewayNode::Port final : public gateway::LinkPort {
     node_.world_.recorder.Record({.what = What::kAccepted,
                                   .machine = agent_,
                                   .epoch = w.epoch,
-                                  .number = 1 + from_ / node_.world_.neighbours,
+                                  .group = 1 + from_ / node_.world_.neighbours,
                                   .length = ToNanos(w.heartbeat_interval)});
     Send({.say = Say::kWelcome,
           .epoch = w.epoch,
@@ -243,7 +249,11 @@ void GatewayNode::Open(uint32_t life) {
     Event restored{.what = What::kRestored,
                    .to = known_[i].status,
                    .machine = i,
-                   .number = known_[i].sequence};
+                   .number = known_[i].sequence,
+                   .group = GroupIn(machine->record.address)};
+    if (const auto promise = machine->presence.promise_end()) {
+      restored.length = ToNanos(*promise - loop_->Now());
+    }
     Describe(restored, machine->record.verdict);
     world_.recorder.Record(restored);
   }
@@ -394,13 +404,9 @@ void GatewayNode::LookWhetherHeld(uint32_t machine) {
   const bool held = IsHeld(known.machine->record);
   if (std::exchange(known.held, held) || !held) return;
   // "silent with others of 10.1.7.0/24"
-  uint64_t group = 0;
-  const size_t subnet = verdict->summary.find("10.1.");
-  if (subnet != std::string::npos) {
-    group = std::strtoull(verdict->summary.c_str() + subnet + 5, nullptr, 10);
-  }
+  const uint64_t group = GroupIn(verdict->summary);
   world_.recorder.Record(
-      {.what = What::kHeld, .machine = machine, .number = group});
+      {.what = What::kHeld, .machine = machine, .group = group});
 }
 
 void GatewayNode::Look(uint32_t machine) {
@@ -471,6 +477,7 @@ GatewayNode::Known& GatewayNode::KnownOf(uint32_t machine) {
     if (known.machine != nullptr) {
       known.status = known.machine->record.status;
       known.sequence = known.machine->record.transition_sequence;
+      known.held = IsHeld(known.machine->record);
     }
   }
   return known;

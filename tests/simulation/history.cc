@@ -120,7 +120,7 @@ std::string ToText(const Event& e) {
                           Name(e.to), static_cast<int>(e.cause));
       break;
     case What::kRestored:
-      text += fmt::format(" {} #{}", Name(e.to), e.number);
+      text += fmt::format(" {} #{} group {}", Name(e.to), e.number, e.group);
       break;
     case What::kHandled:
       text +=
@@ -129,6 +129,7 @@ std::string ToText(const Event& e) {
     default:
       if (e.epoch != 0) text += fmt::format(" epoch {:x}", e.epoch);
       if (e.number != 0) text += fmt::format(" number {}", e.number);
+      if (e.group != 0) text += fmt::format(" group {}", e.group);
       if (e.length != 0) {
         text += fmt::format(" {:.3f} s", static_cast<double>(e.length) / 1e9);
       }

@@ -70,8 +70,9 @@ enum class What : uint8_t {
   // --- The gateway --------------------------------------------------------
   // Links are accepted from now on; what is remembered follows as kRestored.
   kOpened,
-  // A start found the machine with status `to`, `number` transitions and, if it
-  // has one, this verdict.
+  // A start found the machine with status `to`, `number` transitions, in this
+  // group and, if it has one, with this verdict. `length`: how long the promise
+  // of a goodbye still holds, if one does.
   kRestored,
   // The machine is one of the fleet. Durable.
   kAdmitted,
@@ -80,8 +81,7 @@ enum class What : uint8_t {
   // The operator was told that the machine is deleted; without `flag`: that a
   // start may bring it back, as this is not durable.
   kDeleted,
-  // The link `epoch` was accepted; `length`: the interval told; `number`: the
-  // group of neighbours that it comes from, 0: none.
+  // The link `epoch` was accepted; `length`: the interval told.
   kAccepted,
   // A link was not accepted; the agent is told to come back after `length`.
   kRefused,
@@ -99,9 +99,9 @@ enum class What : uint8_t {
   kDecided,
   // The same, durable.
   kStored,
-  // Silent with others of group `number`: it is given more time.
+  // Silent with others of its group: it is given more time.
   kHeld,
-  // A row that says that group `number` fell silent, or (`flag`) is over.
+  // A row that says that the group fell silent, or (`flag`) is over.
   kIncident,
   // What is shown of the whole fleet (`number`) differs from its machines.
   kMiscounted,
@@ -126,6 +126,7 @@ struct Event {
   uint32_t machine = 0;
   uint64_t epoch = 0;
   uint64_t number = 0;
+  uint64_t group = 0;  // Of neighbours, as the gateway sees them; 0: none.
   Nanos length = 0;
 };
 

@@ -46,14 +46,16 @@ class NoFalseOffline final : public Invariant {  // P1
     if (!Worsens(e) || m.left || Contested(e)) return;
     const Nanos slack = before.promises().slack;
     if (e.to == Status::kStale) {
-      const Nanos silent = e.at - (m.fresh.known() ? m.fresh.at : m.born.at);
+      const Nanos since = m.fresh.known() ? m.fresh.at : m.born.at;
+      const Nanos silent = std::max(e.at - since, before.Unechoed(m, e.at));
       if (silent >= before.StaleLease(m) - slack) return;
       if (Absent(m, before, e.at)) return;
       Fail(e, fmt::format("stale, though an echoed heartbeat arrived {:.3f} s "
                           "ago",
                           Seconds(silent)));
     } else {
-      const Nanos silent = e.at - (m.heard.known() ? m.heard.at : m.born.at);
+      const Nanos since = m.heard.known() ? m.heard.at : m.born.at;
+      const Nanos silent = std::max(e.at - since, before.Unheard(m, e.at));
       if (silent >= before.promises().offline_after - slack) return;
       Fail(e, fmt::format("offline, though something arrived {:.3f} s ago",
                           Seconds(silent)));
@@ -101,7 +103,7 @@ class Completeness final : public Invariant {  // P2
  private:
   static Nanos OfflineDue(const MachineFacts& m, const Ledger& ledger) {
     const Promises& p = ledger.promises();
-    if (m.left) {
+    if (m.left && m.promise_end > 0) {
       Nanos end =
           std::max({m.promise_end, ledger.excused_until(), Deaf(m, ledger)}) +
           p.stale_after + p.blind_restart;
@@ -153,7 +155,8 @@ class BoundedHold final : public Invariant {  // P3
       // Every restart of a lease is one hold, and they are counted in time.
       const Nanos listened = before.ListenedMin(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
-      if (listened <= bound || before.deaf_until() + bound >= e.at ||
+      if (listened <= bound ||
+          before.ListenedMin(before.deaf_end(), e.at) <= bound ||
           before.ListenedMin(before.perhaps_restarted(), e.at) <= bound) {
         continue;
       }
@@ -184,14 +187,12 @@ class DetectorBlamesItself final : public Invariant {  // P4
     const Nanos slack = before.promises().slack;
     if (e.to == Status::kStale) {
       if (Absent(m, before, e.at)) return;
-      const Moment& from = m.fresh.known() ? m.fresh : m.born;
-      const Nanos listened = before.Listened(from, e.at);
+      const Nanos listened = before.Unechoed(m, e.at);
       if (listened >= before.StaleLease(m) - slack) return;
       Fail(e,
            fmt::format("stale after {:.3f} s of listening", Seconds(listened)));
     } else {
-      const Moment& from = m.heard.known() ? m.heard : m.born;
-      const Nanos listened = before.Listened(from, e.at);
+      const Nanos listened = before.Unheard(m, e.at);
       if (listened >= before.promises().offline_after - slack) return;
       Fail(e, fmt::format("offline after {:.3f} s of listening",
                           Seconds(listened)));
@@ -366,7 +367,7 @@ class MassSilence final : public Invariant {  // P3
         Held(e, before);
         return;
       case What::kIncident:
-        rows_due_.erase(e.number);
+        rows_due_.erase(e.group);
         return;
       case What::kCrashed:
         due_.clear();
@@ -418,9 +419,8 @@ class MassSilence final : public Invariant {  // P3
   void Held(const Event& e, const Ledger& before) {
     const Promises& p = before.promises();
     const MachineFacts& m = before.machine(e.machine);
-    if (e.number != m.group) {
-      Fail(e,
-           fmt::format("held for group {}, and is of {}", e.number, m.group));
+    if (e.group != m.group) {
+      Fail(e, fmt::format("held for group {}, and is of {}", e.group, m.group));
       return;
     }
     const Count count = Of(m.group, e.at, p.incident_window + p.slack, before);

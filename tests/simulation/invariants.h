@@ -66,6 +66,12 @@ struct Moment {
   bool known() const { return at != kNever; }
 };
 
+// A silence that has ended.
+struct Silence {
+  Nanos ended = 0;
+  Nanos length = 0;  // In which the gateway listened.
+};
+
 // One that speaks for a machine: a life of an agent's process.
 struct Voice {
   uint64_t instance = 0;
@@ -88,8 +94,10 @@ struct MachineFacts {
   uint64_t epoch = 0;   // Of the newest accepted link; 0: none.
   uint64_t echoed = 0;  // Newest acknowledgement that came back on it.
   Moment born;
-  Moment heard;             // Anything of the newest link arrived.
-  Moment fresh;             // A heartbeat with a new echo arrived.
+  Moment heard;     // Anything of the newest link arrived.
+  Moment fresh;     // A heartbeat with a new echo arrived.
+  Silence unheard;  // The last long time without the one / the other.
+  Silence unechoed;
   Moment linked;            // The newest link was accepted.
   Moment broke;             // The newest link ended; unknown while it is open.
   bool by_gateway = false;  // The gateway ended it.
@@ -108,7 +116,7 @@ struct MachineFacts {
   bool left = false;
   gateway::Cause left_cause = gateway::Cause::kUndetermined;
   Moment left_at;
-  Nanos promise_end = 0;
+  Nanos promise_end = 0;  // 0: none, as a start found it.
 
   // Who has spoken of late, and who holds the newest link: an index.
   std::vector<Voice> voices;
@@ -147,6 +155,14 @@ class Ledger {
   Nanos ListenedMin(const Moment& since, Nanos now) const {
     return now - since.at - (stood_still_max_ - since.stood_still_max);
   }
+  // How long nothing was heard of the machine / no echo came back, as far as
+  // the gateway can know: what arrives while it stands still it reads later.
+  Nanos Unheard(const MachineFacts& m, Nanos now) const {
+    return SilenceOf(m.heard.known() ? m.heard : m.born, m.unheard, now);
+  }
+  Nanos Unechoed(const MachineFacts& m, Nanos now) const {
+    return SilenceOf(m.fresh.known() ? m.fresh : m.born, m.unechoed, now);
+  }
   // How long a machine may be silent.
   Nanos StaleLease(const MachineFacts& m) const;
   Nanos OfflineLease(const MachineFacts& m) const;
@@ -173,7 +189,9 @@ class Ledger {
   }
   Nanos opened_at() const { return opened_at_; }
   // Until when newcomers may be turned away.
-  Nanos deaf_until() const { return deaf_until_; }
+  Nanos deaf_until() const { return deaf_until_.at; }
+  // Likewise, to count how long it listened since.
+  const Moment& deaf_end() const { return deaf_until_; }
   bool open() const { return open_; }
   // Since when the store takes no writes / takes them again.
   Nanos store_lost_at() const { return store_lost_at_; }
@@ -188,6 +206,13 @@ class Ledger {
 
  private:
   void StoodStill(Nanos at, Nanos length);
+  void Deaf(Nanos until);
+  Nanos SilenceOf(const Moment& since, const Silence& last, Nanos now) const {
+    const bool unread = now == stalled_until_ && last.ended > stalled_from_;
+    return std::max(Listened(since, now), unread ? last.length : 0);
+  }
+  // Something came, and ends the silence since `last`.
+  void End(Silence& silence, const Moment& last, Nanos at) const;
   void TakeLink(const Event& event, MachineFacts& m);
   void TakeHello(const Event& event, MachineFacts& m);
   // What the disk holds is what it held when it was copied.
@@ -198,10 +223,12 @@ class Ledger {
   std::vector<MachineFacts> machines_;
   Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
   Nanos stood_still_max_ = 0;
+  Nanos stalled_from_ = 0;  // The last pause, however short.
+  Nanos stalled_until_ = 0;
   Nanos disturbed_until_ = 0;
   Nanos restarted_at_ = 0;
   Moment perhaps_restarted_{0, 0, 0};
-  Nanos deaf_until_ = 0;
+  Moment deaf_until_{0, 0, 0};
   Nanos told_last_ = 0;  // To whomever.
   Nanos opened_at_ = 0;
   Nanos healed_at_ = kNever;
@@ -209,7 +236,8 @@ class Ledger {
   Nanos store_lost_at_ = kNever;
   Nanos store_found_at_ = 0;
   std::vector<MachineFacts> copy_;  // As they were when the disk was copied.
-  bool rolled_back_ = false;        // To nobody knows what.
+  Nanos told_before_copy_ = 0;
+  bool rolled_back_ = false;  // To nobody knows what.
 };
 
 // One thing that must hold. On() sees the ledger as it was before the event.

@@ -301,7 +301,7 @@ TEST(InvariantsTest, P2ADeadLinkIsNotKept) {
 TEST(InvariantsTest, P3OnlyWhoFellSilentWithOthersIsHeld) {
   HistoryOfOne h;
   h.At(85).Decided(Status::kOnline, Status::kStale);
-  h.Is({.what = What::kHeld, .number = 0});
+  h.Is({.what = What::kHeld, .group = 0});
   EXPECT_EQ(h.Broken(), "P3");
 }
 

@@ -4,7 +4,18 @@
 
 namespace muster::simulation {
 
+using gateway::Cause;
 using gateway::Status;
+
+namespace {
+
+// What only a goodbye can tell.
+bool IsGoodbye(Cause cause) {
+  return cause == Cause::kAgentStopped || cause == Cause::kAgentUpgrading ||
+         cause == Cause::kHostRebooted || cause == Cause::kHostShutdown;
+}
+
+}  // namespace
 
 Nanos Ledger::StaleLease(const MachineFacts& m) const {
   // What it was told last may not have reached it.
@@ -20,6 +31,8 @@ void Ledger::StoodStill(Nanos at, Nanos length) {
   // It may have been without time for a moment longer than it was stopped: it
   // looks at itself four times in a blind_gap.
   const Nanos late = promises_.blind_gap / 2;
+  stalled_from_ = at - length;
+  stalled_until_ = at;
   if (length + late > promises_.blind_gap) {
     disturbed_until_ = at;
     stood_still_max_ += length + late;
@@ -37,6 +50,18 @@ void Ledger::StoodStill(Nanos at, Nanos length) {
       if (moment->known() && moment->at > from) *moment = Now(at);
     }
   }
+}
+
+void Ledger::End(Silence& silence, const Moment& last, Nanos at) const {
+  if (!last.known()) return;
+  const Nanos length = Listened(last, at);
+  if (length > promises_.stale_after / 2) silence = {at, length};
+}
+
+// Pauses from now on do not count, though it may be deaf longer.
+void Ledger::Deaf(Nanos until) {
+  if (until <= deaf_until()) return;
+  deaf_until_ = {until, stood_still_, stood_still_max_};
 }
 
 void Ledger::TakeHello(const Event& event, MachineFacts& m) {
@@ -86,11 +111,11 @@ bool Ledger::AreTwo(const MachineFacts& m, Nanos now) const {
 
 bool Ledger::MayBeTwo(const MachineFacts& m, Nanos now) const {
   const Nanos lease = VoiceLease(m) + 2 * promises_.slack;
-  if (m.restored_cause == gateway::Cause::kDuplicateIdentity &&
-      m.restored.known() && ListenedMin(m.restored, now) < lease) {
+  if (m.restored_cause == Cause::kDuplicateIdentity && m.restored.known() &&
+      ListenedMin(m.restored, now) < lease) {
     return true;
   }
-  if (deaf_until_ > 0 && now < deaf_until_ + lease) return true;
+  if (deaf_until() > 0 && ListenedMin(deaf_end(), now) < lease) return true;
   if (m.speaker >= m.voices.size()) return false;
   const uint64_t holder = m.voices[m.speaker].instance;
   return std::any_of(m.voices.begin(), m.voices.end(), [&](const Voice& other) {
@@ -105,6 +130,8 @@ void Ledger::RollBack() {
     for (MachineFacts& m : machines_) m.stored_epoch = 0;
     return;
   }
+  // It takes the fleet for as large as it was.
+  told_last_ = std::max(told_last_, told_before_copy_);
   for (size_t i = 0; i < machines_.size(); ++i) {
     MachineFacts& m = machines_[i];
     if (i >= copy_.size() || !copy_[i].born.known()) {
@@ -118,6 +145,7 @@ void Ledger::RollBack() {
     m.stored_sequence = then.stored_sequence;
     m.stored_status = then.stored_status;
     m.stored_epoch = m.epoch = then.stored_epoch;
+    m.interval = 0;  // What it was told since is forgotten.
   }
 }
 
@@ -126,20 +154,26 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
     case What::kArrived:
     case What::kArrivedOther:
       if (event.epoch != m.epoch) return;
+      End(m.unheard, m.heard, event.at);
       m.heard = Now(event.at);
       m.interval = event.length;
       if (event.what == What::kArrived && event.number > m.echoed) {
         m.echoed = event.number;
+        End(m.unechoed, m.fresh, event.at);
         m.fresh = m.heard;
+      }
+      // A goodbye, a word on a command: spoken as well.
+      if (event.what == What::kArrivedOther && m.speaker < m.voices.size()) {
+        m.voices[m.speaker].spoke = m.heard;
       }
       return;
     case What::kAccepted:
       if (m.broke.known() || m.epoch == 0) {
-        m.excused_until = std::min(deaf_until_, event.at);
+        m.excused_until = std::min(deaf_until(), event.at);
       }
       m.excused_until = std::max(m.excused_until, m.postponed_until);
       m.epoch = event.epoch;
-      m.group = event.number;
+      m.group = event.group;
       // Who said hello last.
       if (!m.voices.empty()) m.speaker = m.voices.size() - 1;
       m.echoed = 0;
@@ -147,6 +181,7 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
       m.broke = {};
       m.left = false;
       m.postponed_until = 0;
+      m.interval = std::min(m.interval, event.length);
       m.told = std::max(m.told_last, event.length);
       m.told_last = told_last_ = event.length;
       return;
@@ -189,7 +224,7 @@ void Ledger::Take(const Event& event) {
       open_ = true;
       opened_at_ = event.at;
       perhaps_restarted_ = Now(event.at);
-      deaf_until_ = 0;
+      deaf_until_ = {0, 0, 0};
       for (MachineFacts& m : machines_) {
         m.postponed_until = 0;  // A new life knows nobody whom it sent away.
         m.waiting = 0;
@@ -207,12 +242,13 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kBackedUp:
       copy_ = machines_;
+      told_before_copy_ = told_last_;
       return;
     case What::kRolledBack:
       RollBack();
       return;
     case What::kHindered:
-      deaf_until_ = std::max(deaf_until_, event.at + event.length);
+      Deaf(event.at + event.length);
       return;
     case What::kHealed:
       healed_at_ = event.at;
@@ -235,7 +271,7 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kRefused:
       m.postponed_until = event.at + event.length;
-      deaf_until_ = std::max(deaf_until_, m.postponed_until);
+      Deaf(m.postponed_until);
       return;
     case What::kWaits:
       if (!event.flag && m.waiting++ == 0) m.waits = Now(event.at);
@@ -254,8 +290,19 @@ void Ledger::Take(const Event& event) {
       m.restored = Now(event.at);
       // It may keep what others were told before.
       m.told = std::max(m.told, told_last_);
-      m.restored_cause =
-          event.verdict ? event.cause : gateway::Cause::kUndetermined;
+      m.group = event.group;
+      m.restored_cause = event.verdict ? event.cause : Cause::kUndetermined;
+      // Not every history tells what the store knew of a goodbye.
+      if (event.verdict || event.to == Status::kOnline) {
+        m.left = IsGoodbye(m.restored_cause);
+        m.left_cause = m.restored_cause;
+        m.left_at = Now(event.at);
+        m.promise_end = 0;
+        if (event.length > 0) {
+          m.promise_end =
+              event.at + std::min(event.length, promises_.promise_max);
+        }
+      }
       m.fell_silent = m.held = {};
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
@@ -273,7 +320,7 @@ void Ledger::Take(const Event& event) {
     case What::kDecided:
       if (event.to != Status::kStale) {
         m.fell_silent = m.held = {};
-      } else if (!m.left && event.cause != gateway::Cause::kDuplicateIdentity) {
+      } else if (!m.left && event.cause != Cause::kDuplicateIdentity) {
         m.fell_silent = Now(event.at);
       }
       m.status = event.to;

@@ -152,7 +152,11 @@ void ModelJournal::AppendOutput(
 
 void ModelJournal::Keep(const gateway::Change& change) {
   if (const auto* m = std::get_if<gateway::MachineRecord>(&change)) {
-    image_.machines[m->id] = *m;
+    const auto [it, added] = image_.machines.try_emplace(m->id, *m);
+    if (added) return;
+    gateway::MachineRecord kept = *m;
+    gateway::KeepStatus(it->second, kept);
+    it->second = std::move(kept);
   } else if (const auto* t = std::get_if<gateway::TransitionRecord>(&change)) {
     Event event{.what = What::kStored,
                 .from = t->from,
@@ -167,12 +171,13 @@ void ModelJournal::Keep(const gateway::Change& change) {
       event.confidence = t->verdict->confidence;
     }
     recorder_.Record(event);
+    gateway::TakeStatus(*t, image_.machines[t->agent]);
   } else if (const auto* i = std::get_if<gateway::IncidentRecord>(&change)) {
     recorder_.Record(
         {.what = What::kIncident,
          .flag = i->closed_at.has_value(),
-         .number = std::strtoull(i->group.c_str() + i->group.find('.', 3) + 1,
-                                 nullptr, 10)});
+         .group = std::strtoull(i->group.c_str() + i->group.find('.', 3) + 1,
+                                nullptr, 10)});
   } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
     gateway::CommandRecord& kept = image_.commands[c->id];
     if (gateway::IsTerminal(c->state) && !gateway::IsTerminal(kept.state)) {

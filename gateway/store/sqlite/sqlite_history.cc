@@ -7,20 +7,32 @@
 namespace muster::gateway {
 
 using sqlite::Statement;
+using sqlite::Transaction;
 using sqlite::VerdictColumns;
 
 absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
   const VerdictColumns verdict(t.verdict);
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   ASSIGN_OR_RETURN(
       Statement add,
       db_->Prepare("INSERT INTO transitions(agent, sequence, from_status, "
                    "to_status, at_us, epoch, verdict_domain, verdict_cause, "
                    "verdict_confidence, verdict_summary) "
                    "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
-  return add
-      .Bind(t.agent, t.sequence, t.from, t.to, t.at, t.epoch, verdict.domain,
-            verdict.cause, verdict.confidence, verdict.summary)
-      .Run();
+  RETURN_IF_ERROR(add.Bind(t.agent, t.sequence, t.from, t.to, t.at, t.epoch,
+                           verdict.domain, verdict.cause, verdict.confidence,
+                           verdict.summary)
+                      .Run());
+  ASSIGN_OR_RETURN(
+      Statement take,
+      db_->Prepare("UPDATE machines SET status=$3, status_since_us=$4, "
+                   "transition_sequence=$2, verdict_domain=$5, "
+                   "verdict_cause=$6, verdict_confidence=$7, "
+                   "verdict_summary=$8 WHERE id=$1"));
+  RETURN_IF_ERROR(take.Bind(t.agent, t.sequence, t.to, t.at, verdict.domain,
+                            verdict.cause, verdict.confidence, verdict.summary)
+                      .Run());
+  return txn.Commit();
 }
 
 absl::StatusOr<std::vector<StoredTransition>> SqliteFleetStore::ListTransitions(
