@@ -35,6 +35,7 @@ std::optional<Gap> Deafness::Over(Instant now) {
 
 std::optional<Doubt> VouchWindow::At(Instant now,
                                      const std::optional<Gap>& open) {
+  if (gaps_.empty() && !open) return std::nullopt;
   const Instant begin = now - kWindow;
   std::erase_if(gaps_, [&](const Gap& gap) { return gap.to <= begin; });
   std::vector<Gap> gaps(gaps_.begin(), gaps_.end());

@@ -56,6 +56,8 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
     : loop_(loop),
       journal_(journal),
       options_(options),
+      watch_every_(
+          std::min(options_.watch_every, options_.presence.blind_gap / 4)),
       policies_(options_.presence),
       commands_(loop, journal, machines_, options_.commands),
       history_(loop, journal, machines_, {}),

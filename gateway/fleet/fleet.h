@@ -310,6 +310,8 @@ class Fleet {
   EventLoop& loop_;
   Journal& journal_;
   const FleetOptions options_;
+  // A look that comes a moment late must not pass for a gap.
+  const absl::Duration watch_every_;
 
   PresencePolicies policies_;
   Machines machines_;

@@ -45,7 +45,7 @@ void Fleet::Catch(Machine& machine) {
   gaps_.CatchUp(machine.gaps_told, [&](const Gap& gap) {
     if (gap.newcomers_only() && machine.presence.link_open()) return;
     machine.presence.Blind(gap.from, gap.to);
-    machine.instances.Excuse(gap.to - gap.from);
+    machine.instances.Excuse(gap.from, gap.to);
   });
 }
 
@@ -53,7 +53,7 @@ void Fleet::ExcuseNewcomer(Machine& machine, Instant now) {
   if (machine.presence.link_open()) return;
   if (const auto deaf = deafness_.SoFar(now)) {
     machine.presence.Blind(deaf->from, deaf->to);
-    machine.instances.Excuse(deaf->to - deaf->from);
+    machine.instances.Excuse(deaf->from, deaf->to);
   }
 }
 
@@ -225,12 +225,9 @@ void Fleet::Arm(bool more_due) {
     });
     return;
   }
-  // A look that comes a moment late must not pass for a gap.
-  const absl::Duration watch_every =
-      std::min(options_.watch_every, options_.presence.blind_gap / 4);
   const Instant next =
       std::min({deadlines_.Earliest(), commands_.NextDeadline(),
-                last_turn_ + watch_every});
+                last_turn_ + watch_every_});
   turn_timer_ = loop_.PostAt(next, [this, next] {
     counters_.turn_late.Add(loop_.clock().Now() - next);
     Turn();

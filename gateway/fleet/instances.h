@@ -6,6 +6,7 @@
 #ifndef MUSTER_GATEWAY_FLEET_INSTANCES_H_
 #define MUSTER_GATEWAY_FLEET_INSTANCES_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -57,8 +58,11 @@ class Instances {
   // The rival has been silent for `lease`: there is one again. True once.
   bool RivalIsGone(Instant now, absl::Duration lease);
 
-  // Nobody could be heard for this long.
-  void Excuse(absl::Duration gap) { rival_heard_ += gap; }
+  // The rival could not be heard in that time; it may have been since `from`.
+  void Excuse(Instant from, Instant to) {
+    rival_heard_ =
+        std::max(rival_heard_, std::min(rival_heard_ + (to - from), to));
+  }
 
   // A gateway that has just started knows that there were two.
   void ExpectRival(Instant now);

@@ -68,10 +68,21 @@ TEST(InstancesTest, TheRivalIsGoneWhenItHasBeenSilentForALease) {
   EXPECT_FALSE(instances.RivalIsGone(T(95.9), kLease));
   (void)Hello(instances, kA, 60);
   EXPECT_FALSE(instances.RivalIsGone(T(134.9), kLease));
-  instances.Excuse(Seconds(5));  // Nobody could be heard.
+  instances.Excuse(T(100), T(105));  // Nobody could be heard.
   EXPECT_FALSE(instances.RivalIsGone(T(139.9), kLease));
   EXPECT_TRUE(instances.RivalIsGone(T(140), kLease));
   EXPECT_FALSE(instances.RivalIsGone(T(140), kLease)) << "once";
+}
+
+TEST(InstancesTest, ATimeOfDeafnessExcusesARivalOnlyUntilItsEnd) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 10);
+  (void)Hello(instances, kA, 40);
+  ASSERT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
+  instances.Excuse(T(0), T(50));  // It was heard within that time.
+  EXPECT_FALSE(instances.RivalIsGone(T(124.9), kLease));
+  EXPECT_TRUE(instances.RivalIsGone(T(125), kLease));
 }
 
 TEST(InstancesTest, ARivalThatIsGoneDisputesNothingWithWhoComesBack) {

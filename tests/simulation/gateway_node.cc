@@ -208,6 +208,7 @@ void GatewayNode::Start(Nanos opens_after) {
   SetNow();
   effects_left_ = 0;
   dying_ = false;
+  published_ = 0;
   journal_ = std::make_unique<ModelJournal>(
       *loop_, world_.timeline, world_.recorder, image_, mood_, life_,
       world_.seed, [this] { return Effect(); }, [this] { dying_ = true; });
@@ -386,9 +387,9 @@ void GatewayNode::AfterTask() {
 
 void GatewayNode::LookIfChanged() {
   if (!open_) return;
-  const gateway::StatusCounts counts = fleet_->machines().Counts(DefaultOrg());
-  if (!journal_->TakeTransitionSeen() && counts == counts_) return;
-  counts_ = counts;
+  const uint64_t published = fleet_->events().published();
+  if (!journal_->TakeTransitionSeen() && published == published_) return;
+  published_ = published;
   LookAtAll();
 }
 

@@ -137,7 +137,7 @@ class GatewayNode {
   std::vector<std::unique_ptr<Port>> ports_;  // By index of the connection.
   std::unique_ptr<gateway::Fleet> fleet_;
   std::vector<Known> known_;
-  gateway::StatusCounts counts_;
+  uint64_t published_ = 0;  // Events, when it was looked for changes last.
   bool open_ = false;
   bool power_ = true;
   Nanos down_since_ = 0;
