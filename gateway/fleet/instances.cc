@@ -42,6 +42,11 @@ bool Instances::RivalIsGone(Instant now, absl::Duration lease) {
   return true;
 }
 
+void Instances::Excuse(Instant from, Instant to) {
+  rival_heard_ =
+      std::max(rival_heard_, std::min(rival_heard_ + (to - from), to));
+}
+
 void Instances::ExpectRival(Instant now) {
   rival_.emplace();
   rival_heard_ = now;

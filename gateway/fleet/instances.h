@@ -6,7 +6,6 @@
 #ifndef MUSTER_GATEWAY_FLEET_INSTANCES_H_
 #define MUSTER_GATEWAY_FLEET_INSTANCES_H_
 
-#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -59,10 +58,7 @@ class Instances {
   bool RivalIsGone(Instant now, absl::Duration lease);
 
   // The rival could not be heard in that time; it may have been since `from`.
-  void Excuse(Instant from, Instant to) {
-    rival_heard_ =
-        std::max(rival_heard_, std::min(rival_heard_ + (to - from), to));
-  }
+  void Excuse(Instant from, Instant to);
 
   // A gateway that has just started knows that there were two.
   void ExpectRival(Instant now);

@@ -248,7 +248,7 @@ void GatewayNode::Open(uint32_t life) {
                  machine->record.transition_sequence};
     known_[i].held = IsHeld(machine->record);
     Event restored{.what = What::kRestored,
-                   .to = known_[i].status,
+                   .to = machine->presence.status(),
                    .machine = i,
                    .number = known_[i].sequence,
                    .group = GroupIn(machine->record.address)};
@@ -468,6 +468,9 @@ void GatewayNode::Audit() {
   }
   if (!(counted == fleet_->machines().Counts(DefaultOrg()))) {
     world_.recorder.Record({.what = What::kMiscounted});
+  }
+  if (!follower_.ReadOn(*fleet_).empty()) {
+    world_.recorder.Record({.what = What::kMiscounted, .flag = true});
   }
 }
 

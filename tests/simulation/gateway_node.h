@@ -12,6 +12,7 @@
 
 #include "gateway/fleet/fleet.h"
 #include "tests/simulation/accept_queue.h"
+#include "tests/simulation/follower.h"
 #include "tests/simulation/model_disk.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/random.h"
@@ -158,6 +159,7 @@ class GatewayNode {
   Nanos door_armed_ = kNever;
   std::deque<Arrival> socket_;
 
+  Follower follower_{DefaultOrg()};  // Outlives the process.
   uint64_t heartbeats_ = 0;
 };
 

@@ -324,7 +324,8 @@ class ViewAgreement final : public Invariant {  // P11
   ViewAgreement() : Invariant("P11") {}
   bool Wants(What what) const override { return what == What::kMiscounted; }
   void On(const Event& e, const Ledger&) override {
-    Fail(e, "the counts differ from the machines");
+    Fail(e, e.flag ? "who follows the events knows something else"
+                   : "the counts differ from the machines");
   }
 };
 

@@ -35,6 +35,8 @@ Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
   settings.neighbours = static_cast<uint32_t>(
       random.Spread(4, std::max<uint32_t>(5, drawn.machines)));
   settings.spare = drawn.machines / 4 + 1;
+  // So few that a reader can come too late for them.
+  if (random.Chance(0.5)) settings.options.events.kept_max = drawn.machines;
   if (drawn.faults[static_cast<size_t>(Fault::kClone)]) {
     settings.copies = drawn.machines / 8 + 1;
   }
