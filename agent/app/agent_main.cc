@@ -13,6 +13,7 @@
 #include "agent/app/run.h"
 #include "agent/app/verbs.h"
 #include "agent/link/grpc_log.h"
+#include "libprotocol/base/deadlock_search.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/system_clock.h"
 
@@ -40,6 +41,7 @@ VerbResult Do(const Flags& flags) {
                                        .flags = flags.settings});
   if (!config.ok()) return Failure(config.status());
   ConfigureLog(config->log_level, config->log_format);
+  SkipDeadlockSearch();
   TakeGrpcLog();
   static const SystemClock clock;
   const VerbContext context{*config, clock, Environment, std::cin, OwnBinary()};

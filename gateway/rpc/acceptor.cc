@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "fmt/format.h"
@@ -29,6 +30,9 @@ constexpr int kBacklog = 4096;
 constexpr size_t kV6SourceBytes = 8;
 // How long to leave the queue alone when not even the spare descriptor helps.
 constexpr absl::Duration kExhaustedPause = absl::Milliseconds(100);
+// How often to look whether a handshake has come through, while all places are
+// taken.
+constexpr absl::Duration kPlaceLook = absl::Milliseconds(2);
 
 uint16_t PortOf(int fd) {
   sockaddr_storage address{};
@@ -56,13 +60,17 @@ uint64_t InodeOf(int fd) {
   return fstat(fd, &st) == 0 ? st.st_ino : 0;
 }
 
-// After a pause the kernel's queue is full of those who have given up since: a
-// handshake with nobody would cost as much as one with somebody.
-bool PeerIsGone(int fd) {
+// How long it waited to be accepted: since its last word. Absent if it hung up
+// meanwhile: after a pause the kernel's queue is full of those, and a handshake
+// with nobody would cost as much as one with somebody.
+std::optional<absl::Duration> WaitOf(int fd) {
   tcp_info info{};
   socklen_t size = sizeof info;
-  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-         info.tcpi_state != TCP_ESTABLISHED;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+    return absl::ZeroDuration();
+  }
+  if (info.tcpi_state != TCP_ESTABLISHED) return std::nullopt;
+  return absl::Milliseconds(info.tcpi_last_data_recv);
 }
 
 Fd OpenSpare() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
@@ -116,6 +124,7 @@ Acceptor::Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake)
       listener_(std::move(listener)),
       wake_(std::move(wake)),
       rate_(RateOf(options_)),
+      turnstile_(options_.handshakes_max, options_.handshake_counts),
       spare_(OpenSpare()) {}
 
 Acceptor::~Acceptor() { Stop(); }
@@ -151,11 +160,29 @@ bool Acceptor::Pause(absl::Duration length) {
   return poll(&wake, 1, PollTimeout(length)) == 0;
 }
 
-void Acceptor::AcceptAll() {
+bool Acceptor::WaitForPlace() {
   while (true) {
-    const absl::Duration wait = rate_.Wait(clock_.Now());
-    const bool late = wait > absl::ZeroDuration();
-    if (late && !Pause(wait)) return;
+    turnstile_.Leave(came_through_.exchange(0));
+    const Instant now = clock_.Now();
+    const absl::Duration wait =
+        std::max(rate_.Wait(now), std::min(turnstile_.Wait(now), kPlaceLook));
+    if (wait <= absl::ZeroDuration()) return true;
+    if (!Pause(wait)) return false;
+  }
+}
+
+bool Acceptor::StillWorthIt(int fd) {
+  const std::optional<absl::Duration> waited = WaitOf(fd);
+  if (!waited) return false;
+  const bool in_time = *waited <= options_.wait_max;
+  if (!in_time || *waited > options_.wait_unnoticed) {
+    hindered_(BlindReason::kAdmission);
+  }
+  return in_time;
+}
+
+void Acceptor::AcceptAll() {
+  while (WaitForPlace()) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd =
@@ -168,13 +195,12 @@ void Acceptor::AcceptAll() {
       }
       return;  // EAGAIN, or one connection that went away: poll again.
     }
-    if (PeerIsGone(fd)) {
+    if (!StillWorthIt(fd)) {
       close(fd);
       if (!Pause(absl::ZeroDuration())) return;  // There may be no end of them.
       continue;
     }
     rate_.Take(clock_.Now());
-    if (late) hindered_(BlindReason::kAdmission);
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     const bool low = static_cast<rlim_t>(fd) + options_.descriptors_reserved >=
@@ -190,6 +216,7 @@ void Acceptor::AcceptAll() {
         absl::ToInt64Milliseconds(options_.tcp_user_timeout));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
                sizeof timeout_ms);
+    turnstile_.Enter(clock_.Now());
     handler_(fd);
   }
 }

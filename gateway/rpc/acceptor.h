@@ -10,6 +10,7 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
+#include "gateway/rpc/turnstile.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/base/token_bucket.h"
@@ -35,6 +37,17 @@ struct AcceptorOptions {
   // there. Every one costs a TLS handshake, and the agents that are connected
   // must keep their turn while a whole fleet dials. Above zero.
   double connections_per_second_max = 1000;
+  // Handshakes under way; the others wait in the kernel's queue. As many as a
+  // core finishes in half a second. One that takes longer than the time does
+  // not count any more, so at least half as many begin in every second.
+  size_t handshakes_max = 256;
+  absl::Duration handshake_counts = absl::Seconds(2);
+  // Who waited in the queue for longer than this is closed, not served: its
+  // client gives up after 20 s, and what is left would not do for a handshake
+  // on a busy machine. Served in turn, nobody would be served in time.
+  absl::Duration wait_max = absl::Seconds(10);
+  // A longer wait than this is told as a hindrance.
+  absl::Duration wait_unnoticed = absl::Seconds(1);
   // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
   size_t connections_per_source_max = 4096;
@@ -63,13 +76,16 @@ class Acceptor {
       AcceptorOptions options);
   ~Acceptor();
 
-  // Why somebody could not speak at once; whoever judges silence must know.
+  // Why somebody could not speak in time; whoever judges silence must know.
   using Hindered = std::function<void(BlindReason)>;
 
   // Starts the thread. Once. `handler` runs on it, and so does `hindered`,
-  // after each connection that was closed for want of descriptors, or had to
-  // wait.
+  // after each connection that was closed for want of descriptors, or waited
+  // for long.
   void Run(Handler handler, Hindered hindered);
+
+  // A handshake has succeeded. From any thread.
+  void CameThrough() { ++came_through_; }
 
   // Stops accepting and joins the thread. Idempotent.
   void Stop();
@@ -80,6 +96,10 @@ class Acceptor {
   Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
   void Loop();
   void AcceptAll();
+  // Returns when the next one may be accepted; false if Stop() was called.
+  bool WaitForPlace();
+  // Whether to serve it, after all the time that it waited.
+  bool StillWorthIt(int fd);
   // False if Stop() was called meanwhile.
   bool Pause(absl::Duration length);
   // Descriptors ran out: takes one connection with the spare one and closes it,
@@ -100,6 +120,7 @@ class Acceptor {
 
   // Touched only on the thread.
   TokenBucket rate_;
+  Turnstile turnstile_;
   Fd spare_;
   struct Connection {
     int fd;
@@ -109,6 +130,8 @@ class Acceptor {
   // Swept of what has ended when it doubled: bounded by what is open.
   absl::flat_hash_map<std::string, std::vector<Connection>> by_source_;
   size_t sweep_at_ = 1024;
+
+  std::atomic<size_t> came_through_ = 0;  // Not yet told to the turnstile.
 
   std::thread thread_;
 };

@@ -135,9 +135,11 @@ TEST(AcceptorTest, ASourceIsAnAddressOrTheNetworkOfOneCustomer) {
 TEST(AcceptorTest, AWholeFleetThatDialsWaitsItsTurnAndIsServed) {
   Keeper keeper;
   std::atomic<int> waited = 0;
-  const auto acceptor = Start(
-      {.connections_per_second_max = 50}, keeper,
-      [&waited](BlindReason why) { waited += why == BlindReason::kAdmission; });
+  const auto acceptor = Start({.connections_per_second_max = 50,
+                               .wait_unnoticed = absl::Milliseconds(5)},
+                              keeper, [&waited](BlindReason why) {
+                                waited += why == BlindReason::kAdmission;
+                              });
   const SystemClock clock;
   const Instant start = clock.Now();
   std::vector<Fd> clients;
@@ -167,6 +169,45 @@ TEST(AcceptorTest, WhoHungUpWhileWaitingIsNotHandedOver) {
       [](BlindReason) {});
   EXPECT_FALSE(ClosedByPeer(patient.get()));
   EXPECT_EQ(handed_over, 1);
+}
+
+TEST(AcceptorTest, WhoComesWhileAllPlacesAreTakenWaitsForOneThatIsFree) {
+  Keeper keeper;
+  std::atomic<int> handed_over = 0;
+  const auto acceptor = Acceptor::Listen({.listen = "127.0.0.1:0",
+                                          .handshakes_max = 1,
+                                          .handshake_counts = absl::Hours(1)});
+  ASSERT_TRUE(acceptor.ok()) << acceptor.status();
+  (*acceptor)->Run(
+      [&](int fd) {
+        ++handed_over;
+        keeper.Take(fd);
+      },
+      [](BlindReason) {});
+  const Fd first = Connect((*acceptor)->port());
+  EXPECT_FALSE(ClosedByPeer(first.get()));
+  const Fd second = Connect((*acceptor)->port());
+  EXPECT_EQ(handed_over, 1);
+  (*acceptor)->CameThrough();
+  EXPECT_FALSE(ClosedByPeer(second.get()));
+  const Fd third = Connect((*acceptor)->port());
+  (*acceptor)->Stop();
+  EXPECT_TRUE(ClosedByPeer(third.get()));
+  EXPECT_EQ(handed_over, 2);
+}
+
+TEST(AcceptorTest, WhoWaitedSoLongThatItGivesUpSoonIsClosedAndThatIsTold) {
+  Keeper keeper;
+  std::atomic<int> told = 0;
+  const auto acceptor = Start(
+      {.connections_per_second_max = 1, .wait_max = absl::Milliseconds(500)},
+      keeper,
+      [&told](BlindReason why) { told += why == BlindReason::kAdmission; });
+  const Fd first = Connect(acceptor->port());
+  EXPECT_FALSE(ClosedByPeer(first.get()));
+  const Fd second = Connect(acceptor->port());  // A second later.
+  EXPECT_TRUE(ClosedByPeer(second.get()));
+  EXPECT_GT(told, 0) << "whoever judges silence must know";
 }
 
 TEST(AcceptorTest, StopDoesNotWaitForTheRate) {

@@ -29,7 +29,8 @@ constexpr int kStreamsPerConnectionMax = 8;
 constexpr int kMetadataBytesMax = 8 << 10;
 // Of one message of an agent; an output chunk is 64 KiB.
 constexpr int kMessageBytesMax = 256 << 10;
-constexpr int kHandshakeTimeoutMs = 5'000;
+// What is left to a client that waited as long as the acceptor allows.
+constexpr int kHandshakeTimeoutMs = 10'000;
 // Agents ping every 45 s ± 30 %; a shorter pause is no offence.
 constexpr int kPingIntervalMinMs = 10'000;
 
@@ -101,11 +102,13 @@ class RefusedStream final : public grpc::ServerBidiReactor<In, Out> {
 
 class Service final : public v1::AgentLink::CallbackService {
  public:
-  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options)
-      : loop_(loop), fleet_(fleet), options_(options) {}
+  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
+          Acceptor& acceptor)
+      : loop_(loop), fleet_(fleet), options_(options), acceptor_(acceptor) {}
 
   grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
       grpc::CallbackServerContext* context) override {
+    acceptor_.CameThrough();
     auto peer = PeerOf(*context);
     if (!peer.ok()) {
       return new RefusedStream<v1::AgentMessage, v1::GatewayMessage>(
@@ -134,6 +137,7 @@ class Service final : public v1::AgentLink::CallbackService {
   EventLoop& loop_;
   Fleet& fleet_;
   const AgentLinkOptions options_;
+  Acceptor& acceptor_;
 };
 
 class GrpcFleetServer final : public FleetServer {
@@ -142,8 +146,8 @@ class GrpcFleetServer final : public FleetServer {
                   std::unique_ptr<Acceptor> acceptor)
       : loop_(loop),
         fleet_(fleet),
-        service_(loop, fleet, options.link),
-        acceptor_(std::move(acceptor)) {
+        acceptor_(std::move(acceptor)),
+        service_(loop, fleet, options.link, *acceptor_) {
     grpc::ServerBuilder builder;
     door_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
@@ -206,8 +210,8 @@ class GrpcFleetServer final : public FleetServer {
 
   EventLoop& loop_;
   Fleet& fleet_;
-  Service service_;
   std::unique_ptr<Acceptor> acceptor_;
+  Service service_;
   std::atomic<bool> hindered_told_ = false;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
   std::unique_ptr<grpc::Server> server_;

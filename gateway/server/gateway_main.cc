@@ -20,6 +20,7 @@
 #include "gateway/server/gateway.h"
 #include "gateway/server/gateway_config.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/deadlock_search.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/service_notify.h"
@@ -66,6 +67,7 @@ void DieOnNextStop() {
 
 int Run(const GatewayConfig& config) {
   ConfigureLog(config.log_level, config.log_format);
+  SkipDeadlockSearch();
   TakeGrpcLog();
   const int signals = OpenSignals();
   const SystemClock clock;

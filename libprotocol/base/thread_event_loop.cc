@@ -6,6 +6,9 @@
 namespace muster {
 namespace {
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
+// So many tasks have their turn between two timers. Thousands of timers may be
+// due at one instant, and what each of them began is answered by a task.
+constexpr int kTasksBetweenTimers = 16;
 }  // namespace
 
 ThreadEventLoop::~ThreadEventLoop() { Stop(); }
@@ -45,16 +48,21 @@ void ThreadEventLoop::Cancel(TimerId id) {
 }
 
 void ThreadEventLoop::Run() {
+  int tasks_first = 0;
   while (true) {
     Task task;
     {
       MutexLock lock(mu_);
       while (!task) {
         // Timers first: a flood of posted tasks must not stop the clock.
-        if (!timers_.empty() && timers_.begin()->first.first <= clock_.Now()) {
+        const bool due =
+            !timers_.empty() && timers_.begin()->first.first <= clock_.Now();
+        if (due && (tasks_first == 0 || ready_.empty())) {
+          tasks_first = kTasksBetweenTimers;
           due_.erase(timers_.begin()->first.second);
           task = std::move(timers_.extract(timers_.begin()).mapped());
         } else if (!ready_.empty()) {
+          if (tasks_first > 0) --tasks_first;
           task = std::move(ready_.front());
           ready_.pop_front();
         } else if (stopping_) {

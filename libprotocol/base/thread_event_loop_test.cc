@@ -1,5 +1,6 @@
 #include "libprotocol/base/thread_event_loop.h"
 
+#include <functional>
 #include <future>
 #include <thread>
 #include <vector>
@@ -43,6 +44,23 @@ TEST(ThreadEventLoopTest, AFloodOfTasksDoesNotStarveATimer) {
   });
   EXPECT_EQ(fired.get_future().wait_for(std::chrono::seconds(20)),
             std::future_status::ready);
+}
+
+TEST(ThreadEventLoopTest, TimersThatAreAlwaysDueDoNotStarveATask) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  std::promise<void> ran;
+  bool done = false;
+  std::function<void()> again = [&] {
+    if (!done) loop.PostAt(clock.Now(), again);
+  };
+  loop.PostAt(clock.Now(), again);
+  loop.Post([&] {
+    done = true;
+    ran.set_value();
+  });
+  ran.get_future().wait();
+  loop.Stop();
 }
 
 TEST(ThreadEventLoopTest, ACancelledTimerNeverRuns) {

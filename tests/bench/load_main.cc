@@ -20,6 +20,7 @@
 #include "agent/link/gateway_link.h"
 #include "fmt/format.h"
 #include "grpcpp/grpcpp.h"
+#include "libprotocol/base/deadlock_search.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/wire/proto_time.h"
@@ -167,6 +168,7 @@ int Load(const std::string& endpoint, int links, double seconds,
 
 int main(int argc, char** argv) {
   using namespace muster;
+  SkipDeadlockSearch();
   int links = 0;
   double seconds = 0;
   if ((argc != 4 && argc != 5) || !absl::SimpleAtoi(argv[2], &links) ||

@@ -18,6 +18,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
+#include "libprotocol/base/deadlock_search.h"
 #include "libprotocol/base/thread_event_loop.h"
 #include "tests/bench/link_echo.h"
 #include "tests/bench/prompt_journal.h"
@@ -59,8 +60,8 @@ class RulesService final : public v1::AgentLink::CallbackService {
     machine.org = DefaultOrg();
     loop_.Post([this, machine] { fleet_.Admit(machine); });
     return gateway::AgentLink::Start(std::make_shared<gateway::AgentLink>(
-        loop_, fleet_, gateway::AgentLinkOptions(), machine.id, "127.0.0.1",
-        *context));
+        loop_, fleet_, gateway::AgentLinkOptions(),
+        gateway::LinkPeer{machine.id, machine.key_pin, "127.0.0.1"}, *context));
   }
 
   const SystemClock clock_;
@@ -87,6 +88,7 @@ int Serve(v1::AgentLink::CallbackService& service, const std::string& listen,
 
 int main(int argc, char** argv) {
   using namespace muster::bench;
+  muster::SkipDeadlockSearch();  // As the gateway does.
   const std::string_view what = argc > 2 ? argv[1] : "";
   if (what == "rules" && argc == 3) {
     RulesService service;

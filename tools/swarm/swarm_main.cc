@@ -16,6 +16,7 @@
 
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/deadlock_search.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
@@ -179,6 +180,7 @@ int Main(int argc, char** argv) {
     fmt::print(stderr, "{}", early->err);
     return early->code;
   }
+  SkipDeadlockSearch();
   ConfigureLog(LogLevel::kWarning, LogFormat::kLogfmt);
   const absl::Status status = Run(std::get<SwarmOptions>(parsed));
   if (status.ok()) return 0;
