@@ -160,6 +160,13 @@ bool Acceptor::Pause(absl::Duration length) {
   return poll(&wake, 1, PollTimeout(length)) == 0;
 }
 
+bool Acceptor::SomebodyWaits() {
+  pollfd door{listener_.get(), POLLIN, 0};
+  if (poll(&door, 1, 0) > 0) return true;
+  behind_since_ = Instant::Never();
+  return false;
+}
+
 bool Acceptor::WaitForPlace() {
   while (true) {
     turnstile_.Leave(came_through_.exchange(0));
@@ -167,7 +174,11 @@ bool Acceptor::WaitForPlace() {
     const absl::Duration wait =
         std::max(rate_.Wait(now), std::min(turnstile_.Wait(now), kPlaceLook));
     if (wait <= absl::ZeroDuration()) return true;
-    if (!Pause(wait)) return false;
+    behind_since_ = std::min(behind_since_, now);
+    if (now - behind_since_ >= options_.wait_unnoticed) {
+      hindered_(BlindReason::kAdmission);
+    }
+    if (!Pause(std::min(wait, options_.wait_unnoticed))) return false;
   }
 }
 
@@ -182,7 +193,7 @@ bool Acceptor::StillWorthIt(int fd) {
 }
 
 void Acceptor::AcceptAll() {
-  while (WaitForPlace()) {
+  while (SomebodyWaits() && WaitForPlace()) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd =

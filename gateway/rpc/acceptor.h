@@ -96,6 +96,7 @@ class Acceptor {
   Acceptor(AcceptorOptions options, Fd listener, uint16_t port, Fd wake);
   void Loop();
   void AcceptAll();
+  bool SomebodyWaits();
   // Returns when the next one may be accepted; false if Stop() was called.
   bool WaitForPlace();
   // Whether to serve it, after all the time that it waited.
@@ -121,6 +122,7 @@ class Acceptor {
   // Touched only on the thread.
   TokenBucket rate_;
   Turnstile turnstile_;
+  Instant behind_since_ = Instant::Never();  // Somebody waits, without a break.
   Fd spare_;
   struct Connection {
     int fd;

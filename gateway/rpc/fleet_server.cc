@@ -29,8 +29,7 @@ constexpr int kStreamsPerConnectionMax = 8;
 constexpr int kMetadataBytesMax = 8 << 10;
 // Of one message of an agent; an output chunk is 64 KiB.
 constexpr int kMessageBytesMax = 256 << 10;
-// What is left to a client that waited as long as the acceptor allows.
-constexpr int kHandshakeTimeoutMs = 10'000;
+constexpr int kHandshakeTimeoutMs = 5'000;
 // Agents ping every 45 s ± 30 %; a shorter pause is no offence.
 constexpr int kPingIntervalMinMs = 10'000;
 

@@ -1,9 +1,10 @@
 // The server end of one bidirectional stream, driven from one loop.
 //
 // Threading. gRPC calls the On*() reactions on its own threads, several at a
-// time. Each does one thing: post to the loop. Everything else, every Start*()
-// and Finish() included, happens on the loop, which gives for free the rules
-// that gRPC asks for:
+// time. Each does one thing: post to the loop; what a heartbeat costs is
+// dispatched, as the hop to another thread would be most of it. Everything
+// else, every Start*() and Finish() included, happens on the loop, which gives
+// for free the rules that gRPC asks for:
 //   - one read in flight                       (ReadDone() calls Read())
 //   - one write in flight                      (writing_)
 //   - nothing after Finish()                   (finished_)
@@ -116,10 +117,12 @@ class ServerStream
 
  private:
   void OnReadDone(bool ok) override {
-    PostSelf([this, ok] { ReadDone(ok); });
+    loop_.Dispatch(
+        [self = this->shared_from_this(), ok] { self->ReadDone(ok); });
   }
   void OnWriteDone(bool ok) override {
-    PostSelf([this, ok] { WriteDone(ok); });
+    loop_.Dispatch(
+        [self = this->shared_from_this(), ok] { self->WriteDone(ok); });
   }
   void OnCancel() override {
     PostSelf([this] { Broken(); });

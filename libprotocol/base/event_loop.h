@@ -4,6 +4,7 @@
 #define MUSTER_LIBPROTOCOL_BASE_EVENT_LOOP_H_
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "libprotocol/base/clock.h"
@@ -13,7 +14,7 @@ namespace muster {
 // EventLoop is where the domain lives: objects owned by a loop are touched only
 // from tasks running on that loop and therefore need no lock.
 //
-// Post*() and Cancel() are thread-safe. Tasks must not block.
+// Post*(), Dispatch() and Cancel() are thread-safe. Tasks must not block.
 class EventLoop {
  public:
   using Task = absl::AnyInvocable<void()>;
@@ -24,6 +25,12 @@ class EventLoop {
   // Runs `task` after every task posted before it. Returns false, and drops
   // `task`, once the loop is shutting down.
   virtual bool Post(Task task) = 0;
+
+  // Like Post(); but if the loop runs nothing at this moment, the caller may be
+  // the loop for a while, and run what was posted before, `task`, and a little
+  // more. For threads that may be kept for that long, and callers that hold no
+  // lock.
+  virtual bool Dispatch(Task task) { return Post(std::move(task)); }
 
   // Runs `task` on the loop once `clock().Now()` has reached `when`. Timers
   // that fall due together run in order of `when`, then in order of creation.

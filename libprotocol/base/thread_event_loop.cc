@@ -9,6 +9,9 @@ constexpr absl::Duration kLookAgain = absl::Seconds(1);
 // So many tasks have their turn between two timers. Thousands of timers may be
 // due at one instant, and what each of them began is answered by a task.
 constexpr int kTasksBetweenTimers = 16;
+// So many tasks of others does a caller of Dispatch() run after its own, before
+// it leaves the rest to the loop's own thread.
+constexpr int kTasksOfOthers = 64;
 }  // namespace
 
 ThreadEventLoop::~ThreadEventLoop() { Stop(); }
@@ -26,7 +29,29 @@ bool ThreadEventLoop::Post(Task task) {
   MutexLock lock(mu_);
   if (stopping_) return false;
   ready_.push_back(std::move(task));
-  wake_.NotifyOne();
+  if (!busy_) wake_.NotifyOne();  // Whoever runs a task looks when it is done.
+  return true;
+}
+
+bool ThreadEventLoop::Dispatch(Task task) {
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return false;
+    ready_.push_back(std::move(task));
+    if (busy_) return true;
+    if (TimerIsDue()) {
+      wake_.NotifyOne();
+      return true;
+    }
+    task = NextPosted();
+    Begin();
+  }
+  for (int others = 0; task; ++others) {
+    std::exchange(task, nullptr)();
+    MutexLock lock(mu_);
+    if (others < kTasksOfOthers && !TimerIsDue()) task = NextPosted();
+    if (!task) End();
+  }
   return true;
 }
 
@@ -35,7 +60,8 @@ EventLoop::TimerId ThreadEventLoop::PostAt(Instant when, Task task) {
   const uint64_t id = ++last_timer_;
   timers_.emplace(std::pair(when, id), std::move(task));
   due_.emplace(id, when);
-  wake_.NotifyOne();  // Run() may have to wake earlier than it planned.
+  // The own thread may have to wake earlier than it planned.
+  if (!busy_ && when < asleep_until_) wake_.NotifyOne();
   return TimerId{id};
 }
 
@@ -47,38 +73,72 @@ void ThreadEventLoop::Cancel(TimerId id) {
   due_.erase(it);
 }
 
+void ThreadEventLoop::Begin() {
+  busy_ = true;
+  runner_ = std::this_thread::get_id();
+}
+
+void ThreadEventLoop::End() {
+  busy_ = false;
+  runner_ = std::thread::id();
+  const bool sooner =
+      !timers_.empty() && timers_.begin()->first.first < asleep_until_;
+  if (!ready_.empty() || sooner || stopping_) wake_.NotifyOne();
+}
+
+bool ThreadEventLoop::TimerIsDue() const {
+  return !timers_.empty() && timers_.begin()->first.first <= clock_.Now();
+}
+
+EventLoop::Task ThreadEventLoop::Next() {
+  // Timers first: a flood of posted tasks must not stop the clock.
+  if ((tasks_first_ == 0 || ready_.empty()) && TimerIsDue()) {
+    tasks_first_ = kTasksBetweenTimers;
+    due_.erase(timers_.begin()->first.second);
+    return std::move(timers_.extract(timers_.begin()).mapped());
+  }
+  if (tasks_first_ > 0) --tasks_first_;
+  return NextPosted();
+}
+
+EventLoop::Task ThreadEventLoop::NextPosted() {
+  if (ready_.empty()) return nullptr;
+  Task task = std::move(ready_.front());
+  ready_.pop_front();
+  return task;
+}
+
+void ThreadEventLoop::Sleep() {
+  // The condition variable does not count suspended time, the clock does: look
+  // again at least every kLookAgain.
+  const Instant now = clock_.Now();
+  asleep_until_ = now + kLookAgain;
+  if (!timers_.empty() && !busy_) {
+    asleep_until_ = std::min(asleep_until_, timers_.begin()->first.first);
+  }
+  wake_.WaitFor(mu_, asleep_until_ - now);
+  asleep_until_ = Instant();
+}
+
 void ThreadEventLoop::Run() {
-  int tasks_first = 0;
   while (true) {
     Task task;
     {
       MutexLock lock(mu_);
       while (!task) {
-        // Timers first: a flood of posted tasks must not stop the clock.
-        const bool due =
-            !timers_.empty() && timers_.begin()->first.first <= clock_.Now();
-        if (due && (tasks_first == 0 || ready_.empty())) {
-          tasks_first = kTasksBetweenTimers;
-          due_.erase(timers_.begin()->first.second);
-          task = std::move(timers_.extract(timers_.begin()).mapped());
-        } else if (!ready_.empty()) {
-          if (tasks_first > 0) --tasks_first;
-          task = std::move(ready_.front());
-          ready_.pop_front();
-        } else if (stopping_) {
-          return;
-        } else {
-          // The condition variable does not count suspended time, the clock
-          // does: look again at least every kLookAgain.
-          absl::Duration wait = kLookAgain;
-          if (!timers_.empty()) {
-            wait = std::min(wait, timers_.begin()->first.first - clock_.Now());
-          }
-          wake_.WaitFor(mu_, wait);
+        if (busy_) {
+          Sleep();
+          continue;
         }
+        task = Next();
+        if (!task && stopping_) return;
+        if (!task) Sleep();
       }
+      Begin();
     }
-    std::move(task)();
+    std::exchange(task, nullptr)();
+    MutexLock lock(mu_);
+    End();
   }
 }
 

@@ -15,8 +15,9 @@
 
 namespace muster {
 
-// ThreadEventLoop is an EventLoop on a thread of its own. The destructor stops
-// it.
+// ThreadEventLoop is an EventLoop on a thread of its own; Dispatch() lends it
+// to its caller. Whoever runs a task is the loop until it is done: tasks never
+// overlap, whichever threads run them. The destructor stops it.
 class ThreadEventLoop final : public EventLoop {
  public:
   // `clock` must outlive the loop.
@@ -29,22 +30,36 @@ class ThreadEventLoop final : public EventLoop {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   bool Post(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
+  bool Dispatch(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
   TimerId PostAt(Instant when, Task task) override ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(TimerId id) override ABSL_LOCKS_EXCLUDED(mu_);
   bool IsCurrent() const override {
-    return std::this_thread::get_id() == thread_.get_id();
+    return std::this_thread::get_id() == runner_.load();
   }
   const Clock& clock() const override { return clock_; }
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
+  // The calling thread is the loop from now on / no longer.
+  void Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool TimerIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The next task for the own thread; empty if there is none.
+  Task Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Task NextPosted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Sleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const Clock& clock_;
 
+  std::atomic<std::thread::id> runner_;  // Of the task that runs; or nobody.
+
   Mutex mu_;
   CondVar wake_;
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // Somebody runs a task.
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  int tasks_first_ ABSL_GUARDED_BY(mu_) = 0;
+  Instant asleep_until_ ABSL_GUARDED_BY(mu_);
   uint64_t last_timer_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Task> ready_ ABSL_GUARDED_BY(mu_);
   std::map<std::pair<Instant, uint64_t>, Task> timers_ ABSL_GUARDED_BY(mu_);

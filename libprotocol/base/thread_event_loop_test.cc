@@ -63,6 +63,62 @@ TEST(ThreadEventLoopTest, TimersThatAreAlwaysDueDoNotStarveATask) {
   loop.Stop();
 }
 
+TEST(ThreadEventLoopTest, WhoDispatchesToALoopThatRunsNothingIsTheLoop) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  EXPECT_FALSE(loop.IsCurrent());
+  std::thread::id ran;
+  ASSERT_TRUE(loop.Dispatch([&] {
+    ran = std::this_thread::get_id();
+    EXPECT_TRUE(loop.IsCurrent());
+  }));
+  EXPECT_EQ(ran, std::this_thread::get_id());
+  EXPECT_FALSE(loop.IsCurrent());
+}
+
+TEST(ThreadEventLoopTest, WhatIsDispatchedNeverOverlapsAndKeepsItsOrder) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  uint64_t ran = 0;  // Without a lock: a race would be seen.
+  std::vector<std::thread> threads;
+  std::vector<int> last(4, -1);
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 2000; ++i) {
+        const auto task = [&, t, i] {
+          ++ran;
+          EXPECT_EQ(last[t] + 1, i);
+          last[t] = i;
+          if (i % 100 == 0) loop.PostAt(clock.Now(), [&ran] { ++ran; });
+        };
+        EXPECT_TRUE(i % 3 == 0 ? loop.Post(task) : loop.Dispatch(task));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::promise<uint64_t> all;
+  loop.PostAt(clock.Now(), [&] { loop.Post([&] { all.set_value(ran); }); });
+  EXPECT_EQ(all.get_future().get(), 4 * 2000 + 4 * 20);
+}
+
+TEST(ThreadEventLoopTest, ATimerThatADispatchedTaskMakesIsNotForgotten) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  std::promise<void> fired;
+  loop.Dispatch([&] {
+    loop.PostAt(clock.Now() + absl::Milliseconds(1),
+                [&] { fired.set_value(); });
+  });
+  fired.get_future().wait();
+}
+
+TEST(ThreadEventLoopTest, StoppedItDispatchesNothing) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  loop.Stop();
+  EXPECT_FALSE(loop.Dispatch([] { FAIL(); }));
+}
+
 TEST(ThreadEventLoopTest, ACancelledTimerNeverRuns) {
   SystemClock clock;
   std::promise<int> order;

@@ -38,14 +38,10 @@ class AcceptQueue {
     Knock({now, kSecond, std::move(arrival)}, now);
   }
 
-  struct Accepted {
-    Arrival arrival;
-    bool waited;  // For the rate.
-  };
   // Accepts the next, if somebody is there and it is not too soon. Those who
   // have given up, says `gone`, do not try again.
   template <typename Gone>
-  std::optional<Accepted> Next(Nanos now, Gone gone) {
+  std::optional<Arrival> Next(Nanos now, Gone gone) {
     if (now >= outside_due_) {
       outside_due_ = kNever;
       for (Outside& one : std::exchange(outside_, {})) {
@@ -56,18 +52,32 @@ class AcceptQueue {
         }
       }
     }
-    if (queue_.empty() || Wait(now) > 0) {
-      late_ |= !queue_.empty();
+    if (queue_.empty()) {
+      behind_since_ = kNever;
+      return std::nullopt;
+    }
+    if (Wait(now) > 0) {
+      behind_since_ = std::min(behind_since_, now);
       return std::nullopt;
     }
     rate_.Take(InstantOf(now));
-    Accepted next{std::move(queue_.front()), std::exchange(late_, false)};
+    Arrival next = std::move(queue_.front());
     queue_.pop_front();
     return next;
   }
+  // Somebody has been waiting for so long, without a break, that the rules must
+  // be told.
+  bool Hinders(Nanos now) const {
+    return behind_since_ != kNever && now >= behind_since_ + kUnnoticed;
+  }
   // When Next() may have somebody; kNever: when nobody comes.
   Nanos Due(Nanos now) {
-    return std::min(outside_due_, queue_.empty() ? kNever : now + Wait(now));
+    if (queue_.empty()) return outside_due_;
+    Nanos due = std::min(outside_due_, now + Wait(now));
+    if (behind_since_ != kNever && !Hinders(now)) {
+      due = std::min(due, behind_since_ + kUnnoticed);
+    }
+    return due;
   }
 
  private:
@@ -76,6 +86,8 @@ class AcceptQueue {
     Nanos pause;
     Arrival arrival;
   };
+
+  static constexpr Nanos kUnnoticed = kSecond;
 
   static Instant InstantOf(Nanos now) {
     return Instant::SinceBoot(absl::Nanoseconds(now));
@@ -102,7 +114,7 @@ class AcceptQueue {
 
   TokenBucket rate_;
   const size_t places_;
-  bool late_ = false;
+  Nanos behind_since_ = kNever;  // Somebody waits, without a break.
   std::deque<Arrival> queue_;
   std::vector<Outside> outside_;
   Nanos outside_due_ = kNever;  // When the first of them tries again.

@@ -538,17 +538,22 @@ void GatewayNode::LetIn() {
     return true;
   };
   while (auto next = door_->Next(now, gone)) {
-    const Arrival& arrival = next->arrival;
-    waits_no_longer(arrival);
-    if (next->waited) {
-      socket_.push_back({arrival.agent, {}, {.say = Say::kWait}});
-    }
-    socket_.push_back(arrival);
+    waits_no_longer(*next);
+    socket_.push_back(*next);
     if (stalled_) continue;
     SetNow();
     DrainSockets();
     AfterTask();
     if (fleet_ == nullptr) return;
+  }
+  if (door_->Hinders(now)) {
+    socket_.push_back({0, {}, {.say = Say::kWait}});
+    if (!stalled_) {
+      SetNow();
+      DrainSockets();
+      AfterTask();
+      if (fleet_ == nullptr) return;
+    }
   }
   const Nanos due = door_->Due(now);
   if (due >= door_armed_) return;

@@ -103,7 +103,8 @@ enum class What : uint8_t {
   kHeld,
   // A row that says that the group fell silent, or (`flag`) is over.
   kIncident,
-  // What is shown of the whole fleet differs from its machines; or (`flag`) what
+  // What is shown of the whole fleet differs from its machines; or (`flag`)
+  // what
   // its events have told.
   kMiscounted,
   // A command was accepted (durable), refused with an error, or has ended.

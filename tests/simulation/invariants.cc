@@ -31,7 +31,10 @@ bool Absent(const MachineFacts& m, const Ledger& ledger, Nanos now) {
   // Nobody is back sooner than newcomers are let in.
   if (!m.broke.known() || now < ledger.deaf_until()) return false;
   Nanos absent = ledger.Listened(m.broke, now);
-  if (m.waiting > 0) absent -= ledger.Listened(m.waits, now);
+  if (m.waiting > 0) {
+    const Nanos waited = ledger.Listened(m.waits, now);
+    if (waited > ledger.promises().unnoticed_wait) absent -= waited;
+  }
   return absent >= ledger.promises().reconnect_grace - kMillisecond;
 }
 

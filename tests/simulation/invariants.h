@@ -36,6 +36,8 @@ struct Promises {
   size_t incident_machines = 5;
   double incident_share = 0.3;
   Nanos incident_window = 15 * kSecond;
+  // Somebody may wait so long at the door before newcomers count as hindered.
+  Nanos unnoticed_wait = kSecond;
   // What scheduling may cost.
   Nanos slack = 2 * kSecond;
   // How fast links may be accepted: so many at once, and so many a second.
