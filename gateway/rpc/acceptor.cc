@@ -184,12 +184,7 @@ bool Acceptor::WaitForPlace() {
 
 bool Acceptor::StillWorthIt(int fd) {
   const std::optional<absl::Duration> waited = WaitOf(fd);
-  if (!waited) return false;
-  const bool in_time = *waited <= options_.wait_max;
-  if (!in_time || *waited > options_.wait_unnoticed) {
-    hindered_(BlindReason::kAdmission);
-  }
-  return in_time;
+  return waited && *waited <= options_.wait_max;
 }
 
 void Acceptor::AcceptAll() {

@@ -46,7 +46,9 @@ struct AcceptorOptions {
   // client gives up after 20 s, and what is left would not do for a handshake
   // on a busy machine. Served in turn, nobody would be served in time.
   absl::Duration wait_max = absl::Seconds(10);
-  // A longer wait than this is told as a hindrance.
+  // When somebody has waited for longer than this without a break, newcomers
+  // count as hindered. What had come while this process stood still is let in
+  // at once, and hinders nobody.
   absl::Duration wait_unnoticed = absl::Seconds(1);
   // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
@@ -76,12 +78,12 @@ class Acceptor {
       AcceptorOptions options);
   ~Acceptor();
 
-  // Why somebody could not speak in time; whoever judges silence must know.
+  // Why newcomers cannot speak in time; whoever judges silence must know.
   using Hindered = std::function<void(BlindReason)>;
 
   // Starts the thread. Once. `handler` runs on it, and so does `hindered`,
-  // after each connection that was closed for want of descriptors, or waited
-  // for long.
+  // after each connection that was closed for want of descriptors, and again
+  // and again while somebody waits for long.
   void Run(Handler handler, Hindered hindered);
 
   // A handshake has succeeded. From any thread.

@@ -199,10 +199,12 @@ TEST(AcceptorTest, WhoComesWhileAllPlacesAreTakenWaitsForOneThatIsFree) {
 TEST(AcceptorTest, WhoWaitedSoLongThatItGivesUpSoonIsClosedAndThatIsTold) {
   Keeper keeper;
   std::atomic<int> told = 0;
-  const auto acceptor = Start(
-      {.connections_per_second_max = 1, .wait_max = absl::Milliseconds(500)},
-      keeper,
-      [&told](BlindReason why) { told += why == BlindReason::kAdmission; });
+  const auto acceptor = Start({.connections_per_second_max = 1,
+                               .wait_max = absl::Milliseconds(500),
+                               .wait_unnoticed = absl::Milliseconds(100)},
+                              keeper, [&told](BlindReason why) {
+                                told += why == BlindReason::kAdmission;
+                              });
   const Fd first = Connect(acceptor->port());
   EXPECT_FALSE(ClosedByPeer(first.get()));
   const Fd second = Connect(acceptor->port());  // A second later.

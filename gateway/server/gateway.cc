@@ -166,7 +166,9 @@ absl::StatusOr<Gateway::WebCredential> Gateway::CareForCertificates() {
   MutexLock lock(certificates_mu_);
   RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
   if (!web_tls_) return WebCredential();
-  return WebTls();
+  ASSIGN_OR_RETURN(WebCredential credential, WebTls());
+  credential.order = ++web_credentials_read_;
+  return credential;
 }
 
 absl::StatusOr<Gateway::WebCredential> Gateway::GivenWebTls() const {
@@ -180,7 +182,7 @@ absl::StatusOr<Gateway::WebCredential> Gateway::GivenWebTls() const {
                  tls.status());
   }
   ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(*chain));
-  return WebCredential{*std::move(tls), std::move(pin)};
+  return WebCredential{*std::move(tls), std::move(pin), 0};
 }
 
 absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
@@ -191,7 +193,7 @@ absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
                        clock_.Wall()));
   ASSIGN_OR_RETURN(TlsContext tls, MakeTlsContext(credential.certificate_pem,
                                                   credential.key_pem));
-  return WebCredential{std::move(tls), credential.pin};
+  return WebCredential{std::move(tls), credential.pin, 0};
 }
 
 HandlerTable Gateway::MakeHandlers() {
@@ -330,7 +332,9 @@ absl::Status Gateway::Reload() {
 }
 
 void Gateway::Present(WebCredential credential) {
-  if (credential.tls == nullptr) return;
+  // What was read before what is presented may come late: it is older.
+  if (credential.tls == nullptr || credential.order < presented_) return;
+  presented_ = credential.order;
   http_->ReplaceTls(std::move(credential.tls));
   addresses_.web_pin = std::move(credential.pin);
 }

@@ -82,6 +82,7 @@ class Gateway {
   struct WebCredential {
     TlsContext tls;
     std::string pin;
+    uint64_t order = 0;  // In which they were read.
   };
 
   Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal);
@@ -130,6 +131,8 @@ class Gateway {
   // One thread at a time writes the certificate files: main reloads while a
   // reader thread renews.
   Mutex certificates_mu_;
+  uint64_t web_credentials_read_ ABSL_GUARDED_BY(certificates_mu_) = 0;
+  uint64_t presented_ = 0;  // Touched on the loop: which credential.
 
   Fd folder_lock_;
   AdminToken first_admin_token_;  // Constant once serving.
