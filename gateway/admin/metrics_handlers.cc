@@ -121,7 +121,8 @@ void MetricsHandlers::WriteLinks(MetricsText& out) const {
   out.Counter("muster_links_refused_total", "Hellos that were refused.");
   AddEach<v1::DisconnectReason>("reason", counters.links_refused, out);
   out.Counter("muster_newcomers_turned_away_total",
-              "Connections or hellos that had to wait or were closed unheard.");
+              "Hellos told to come later, connections closed unheard, and "
+              "seconds in which some waited.");
   for (const BlindReason reason :
        {BlindReason::kDescriptors, BlindReason::kAdmission}) {
     const auto found = counters.turned_away.find(reason);

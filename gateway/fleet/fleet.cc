@@ -99,7 +99,7 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
         found == own.end() ? nullptr : found->second;
     const PresencePolicy& policy = policies_.For(record.org, settings);
     std::optional<Instant> promise;
-    if (record.status == Status::kStale && record.promised_back) {
+    if (record.promised_back) {
       promise =
           now + std::max(*record.promised_back - wall, policy.reconnect_grace);
     }

@@ -740,6 +740,35 @@ TEST_F(FleetTest, ACrashLeavesNoGapThoughTheMachineWasWrittenBeforeItsHistory) {
   EXPECT_EQ(History(a), (std::vector{Status::kOnline, Status::kStale}));
 }
 
+TEST_F(FleetTest, WhatWasFoundOutWhileATransitionWaitedIsStoredWithIt) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.RunReady();
+  journal_.Hold();
+  loop_.Advance(Seconds(75));
+  ASSERT_EQ(StatusOf(a), Status::kStale);
+  fleet_->Goodbye(a, Of(a).record.epoch,
+                  {.summary = "stops", .back_within = absl::Minutes(10)});
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_EQ(journal_.machines[a].status, Status::kStale);
+  EXPECT_EQ(journal_.machines[a].verdict->summary, "stops");
+}
+
+TEST_F(FleetTest,
+       APromiseIsKeptThoughTheGatewayDiedBeforeItsTransitionWasStored) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.RunReady();
+  // As the store may be found: the record was written, its transition was not.
+  journal_.machines[a].promised_back = loop_.Wall() + absl::Minutes(10);
+  Start({});
+  loop_.Advance(Seconds(599));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(1));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
+}
+
 TEST_F(FleetTest, WhatIsDecidedWhileTheStoreWritesIsNotWrittenBeforeThat) {
   const AgentId a = Admit("a");
   journal_.Hold();

@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/btree_set.h"
 #include "libprotocol/base/log.h"
 
 namespace muster::gateway {
@@ -45,15 +45,16 @@ void HistoryLog::WriteNext() {
   const size_t count =
       std::min(waiting_.size(), singly_ > 0 ? size_t{1} : options_.batch_max);
   std::vector<Change> changes;
-  absl::flat_hash_set<AgentId> known;
+  absl::btree_set<AgentId> whose;
   for (size_t i = 0; i < count; ++i) {
     in_flight_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
-    const AgentId* agent = AgentOf(in_flight_.back());
-    if (agent != nullptr && known.insert(*agent).second) {
-      changes.emplace_back(machines_.Find(*agent)->record);
-    }
     changes.push_back(in_flight_.back());
+    if (const AgentId* agent = AgentOf(changes.back())) whose.insert(*agent);
+  }
+  // After its transitions: what was found out since is of the last of them.
+  for (const AgentId& agent : whose) {
+    changes.emplace_back(machines_.Find(agent)->record);
   }
   if (singly_ > 0) --singly_;
   journal_.Put(std::move(changes),

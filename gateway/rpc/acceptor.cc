@@ -163,7 +163,7 @@ bool Acceptor::Pause(absl::Duration length) {
 bool Acceptor::SomebodyWaits() {
   pollfd door{listener_.get(), POLLIN, 0};
   if (poll(&door, 1, 0) > 0) return true;
-  behind_since_ = Instant::Never();
+  tell_at_ = Instant::Never();
   return false;
 }
 
@@ -174,8 +174,9 @@ bool Acceptor::WaitForPlace() {
     const absl::Duration wait =
         std::max(rate_.Wait(now), std::min(turnstile_.Wait(now), kPlaceLook));
     if (wait <= absl::ZeroDuration()) return true;
-    behind_since_ = std::min(behind_since_, now);
-    if (now - behind_since_ >= options_.wait_unnoticed) {
+    tell_at_ = std::min(tell_at_, now + options_.wait_unnoticed);
+    if (now >= tell_at_) {
+      tell_at_ = now + options_.wait_unnoticed;
       hindered_(BlindReason::kAdmission);
     }
     if (!Pause(std::min(wait, options_.wait_unnoticed))) return false;

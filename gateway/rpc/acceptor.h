@@ -46,9 +46,8 @@ struct AcceptorOptions {
   // client gives up after 20 s, and what is left would not do for a handshake
   // on a busy machine. Served in turn, nobody would be served in time.
   absl::Duration wait_max = absl::Seconds(10);
-  // When somebody has waited for longer than this without a break, newcomers
-  // count as hindered. What had come while this process stood still is let in
-  // at once, and hinders nobody.
+  // When the door has not been empty for so long, newcomers count as hindered;
+  // told again each time that this has passed.
   absl::Duration wait_unnoticed = absl::Seconds(1);
   // Open connections from one source; more are closed at once. A NAT may hide
   // a whole site.
@@ -82,8 +81,8 @@ class Acceptor {
   using Hindered = std::function<void(BlindReason)>;
 
   // Starts the thread. Once. `handler` runs on it, and so does `hindered`,
-  // after each connection that was closed for want of descriptors, and again
-  // and again while somebody waits for long.
+  // after each connection that was closed for want of descriptors, and every
+  // wait_unnoticed while the door has not been empty for that long.
   void Run(Handler handler, Hindered hindered);
 
   // A handshake has succeeded. From any thread.
@@ -124,7 +123,8 @@ class Acceptor {
   // Touched only on the thread.
   TokenBucket rate_;
   Turnstile turnstile_;
-  Instant behind_since_ = Instant::Never();  // Somebody waits, without a break.
+  // When to tell that newcomers are hindered, if somebody still waits then.
+  Instant tell_at_ = Instant::Never();
   Fd spare_;
   struct Connection {
     int fd;

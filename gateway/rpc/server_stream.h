@@ -13,7 +13,7 @@
 // has a grace, after which the call is cancelled.
 //
 // Lifetime. gRPC owns the stream from creation until OnDone(); `self_` is that
-// ownership. The loop drops it, never a gRPC thread.
+// ownership. A task of the loop drops it: never in a reaction of its own.
 
 #ifndef MUSTER_GATEWAY_RPC_SERVER_STREAM_H_
 #define MUSTER_GATEWAY_RPC_SERVER_STREAM_H_

@@ -15,8 +15,8 @@ namespace muster::gateway {
 // Turnstile counts handshakes under way. Thousands of them at once are as good
 // as none: each gets a thousandth of a processor, and its client gives up
 // before it is done. A place is free again when somebody has come through, and
-// in any case after a time: strangers who say nothing make the others slow, but
-// cannot keep them out. It is told the time; not thread-safe.
+// in any case after a time: strangers who say nothing make the others slow, and
+// must come again and again to do so. It is told the time; not thread-safe.
 class Turnstile {
  public:
   // `places` above zero.

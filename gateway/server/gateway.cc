@@ -419,7 +419,12 @@ void Gateway::Stop() {
   OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
   for (bool more = true; more;) {
     store_->Flush();
-    OnLoop([&](Fleet& fleet) { more = fleet.history().writing(); });
+    OnLoop([&](Fleet& fleet) {
+      more = fleet.history().writing();
+      if (more || fleet.history_waiting() == 0) return;
+      Log(kError, "history lost: the store does not take it before the end",
+          {{"waiting", fleet.history_waiting()}});
+    });
   }
   loop_->Stop();
   store_.reset();

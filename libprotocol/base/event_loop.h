@@ -27,9 +27,8 @@ class EventLoop {
   virtual bool Post(Task task) = 0;
 
   // Like Post(); but if the loop runs nothing at this moment, the caller may be
-  // the loop for a while, and run what was posted before, `task`, and a little
-  // more. For threads that may be kept for that long, and callers that hold no
-  // lock.
+  // the loop for some tasks, oldest first: as a rule for `task` too. For
+  // threads that may be kept for that long, and callers that hold no lock.
   virtual bool Dispatch(Task task) { return Post(std::move(task)); }
 
   // Runs `task` on the loop once `clock().Now()` has reached `when`. Timers

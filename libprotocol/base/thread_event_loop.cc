@@ -9,9 +9,15 @@ constexpr absl::Duration kLookAgain = absl::Seconds(1);
 // So many tasks have their turn between two timers. Thousands of timers may be
 // due at one instant, and what each of them began is answered by a task.
 constexpr int kTasksBetweenTimers = 16;
-// So many tasks of others does a caller of Dispatch() run after its own, before
-// it leaves the rest to the loop's own thread.
-constexpr int kTasksOfOthers = 64;
+// So many tasks does a caller of Dispatch() run, before it leaves the rest to
+// the loop's own thread.
+constexpr int kTasksOfCaller = 64;
+
+// What a task throws ends the process, whoever runs it: gRPC would swallow it.
+void RunAndDrop(EventLoop::Task& task) noexcept {
+  std::exchange(task, nullptr)();
+}
+
 }  // namespace
 
 ThreadEventLoop::~ThreadEventLoop() { Stop(); }
@@ -46,10 +52,10 @@ bool ThreadEventLoop::Dispatch(Task task) {
     task = NextPosted();
     Begin();
   }
-  for (int others = 0; task; ++others) {
-    std::exchange(task, nullptr)();
+  for (int ran = 1; task; ++ran) {
+    RunAndDrop(task);
     MutexLock lock(mu_);
-    if (others < kTasksOfOthers && !TimerIsDue()) task = NextPosted();
+    if (ran < kTasksOfCaller && !TimerIsDue()) task = NextPosted();
     if (!task) End();
   }
   return true;
@@ -136,7 +142,7 @@ void ThreadEventLoop::Run() {
       }
       Begin();
     }
-    std::exchange(task, nullptr)();
+    RunAndDrop(task);
     MutexLock lock(mu_);
     End();
   }

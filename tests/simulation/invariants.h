@@ -210,8 +210,12 @@ class Ledger {
   void StoodStill(Nanos at, Nanos length);
   void Deaf(Nanos until);
   Nanos SilenceOf(const Moment& since, const Silence& last, Nanos now) const {
-    const bool unread = now == stalled_until_ && last.ended > stalled_from_;
-    return std::max(Listened(since, now), unread ? last.length : 0);
+    const Nanos listened = Listened(since, now);
+    if (now != stalled_until_ || last.ended <= stalled_from_) return listened;
+    // It came in this pause, which counts if it was too short to be noticed.
+    const bool noticed = stalled_until_ - stalled_from_ > promises_.blind_gap;
+    return std::max(listened,
+                    last.length - (noticed ? last.ended - stalled_from_ : 0));
   }
   // Something came, and ends the silence since `last`.
   void End(Silence& silence, const Moment& last, Nanos at) const;

@@ -175,6 +175,14 @@ TEST(InvariantsTest, P4TheGatewaysOwnPauseIsNobodysSilence) {
   EXPECT_EQ(h.Broken(), "P4");
 }
 
+TEST(InvariantsTest, P4WhatCameInAPauseEndsNoSilenceThatCounts) {
+  HistoryOfOne h;
+  h.At(90).Heartbeat(1, 2);
+  h.At(100).StoodStill(60);
+  h.Decided(Status::kOnline, Status::kStale);
+  EXPECT_EQ(h.Broken(), "P1 P4");
+}
+
 TEST(InvariantsTest, P4AShortPauseIsGivenBack) {
   HistoryOfOne h;
   h.At(80).StoodStill(8);

@@ -294,7 +294,7 @@ void Ledger::Take(const Event& event) {
       m.restored_cause = event.verdict ? event.cause : Cause::kUndetermined;
       // Not every history tells what the store knew of a goodbye.
       if (event.verdict || event.to == Status::kOnline) {
-        m.left = IsGoodbye(m.restored_cause);
+        m.left = IsGoodbye(m.restored_cause) || event.length > 0;
         m.left_cause = m.restored_cause;
         m.left_at = Now(event.at);
         m.promise_end = 0;
