@@ -346,6 +346,7 @@ class Fleet {
   const std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
   bool turn_posted_ = false;
   EventLoop::TimerId turn_timer_{};
+  Instant turn_due_;  // When it is armed.
   EventLoop::TimerId flush_timer_{};
 };
 

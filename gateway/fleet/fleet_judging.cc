@@ -225,11 +225,10 @@ void Fleet::Arm(bool more_due) {
     });
     return;
   }
-  const Instant next =
-      std::min({deadlines_.Earliest(), commands_.NextDeadline(),
-                last_turn_ + watch_every_});
-  turn_timer_ = loop_.PostAt(next, [this, next] {
-    counters_.turn_late.Add(loop_.clock().Now() - next);
+  turn_due_ = std::min({deadlines_.Earliest(), commands_.NextDeadline(),
+                        last_turn_ + watch_every_});
+  turn_timer_ = loop_.PostAt(turn_due_, [this] {
+    counters_.turn_late.Add(loop_.clock().Now() - turn_due_);
     Turn();
   });
 }

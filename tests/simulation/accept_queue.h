@@ -66,18 +66,16 @@ class AcceptQueue {
     return next;
   }
   // Somebody has been waiting for so long, without a break, that the rules must
-  // be told.
-  bool Hinders(Nanos now) const {
-    return behind_since_ != kNever && now >= behind_since_ + kUnnoticed;
+  // be told; and again as long as that lasts.
+  bool MustTell(Nanos now) {
+    if (now < TellDue()) return false;
+    told_at_ = now;
+    return true;
   }
   // When Next() may have somebody; kNever: when nobody comes.
   Nanos Due(Nanos now) {
     if (queue_.empty()) return outside_due_;
-    Nanos due = std::min(outside_due_, now + Wait(now));
-    if (behind_since_ != kNever && !Hinders(now)) {
-      due = std::min(due, behind_since_ + kUnnoticed);
-    }
-    return due;
+    return std::min({outside_due_, now + Wait(now), TellDue()});
   }
 
  private:
@@ -91,6 +89,10 @@ class AcceptQueue {
 
   static Instant InstantOf(Nanos now) {
     return Instant::SinceBoot(absl::Nanoseconds(now));
+  }
+  Nanos TellDue() const {
+    if (behind_since_ == kNever) return kNever;
+    return std::max(behind_since_, told_at_) + kUnnoticed;
   }
   // Whole milliseconds, as poll() counts them.
   Nanos Wait(Nanos now) {
@@ -115,6 +117,7 @@ class AcceptQueue {
   TokenBucket rate_;
   const size_t places_;
   Nanos behind_since_ = kNever;  // Somebody waits, without a break.
+  Nanos told_at_ = 0;
   std::deque<Arrival> queue_;
   std::vector<Outside> outside_;
   Nanos outside_due_ = kNever;  // When the first of them tries again.

@@ -3,11 +3,11 @@
 #ifndef MUSTER_TESTS_SIMULATION_FOLLOWER_H_
 #define MUSTER_TESTS_SIMULATION_FOLLOWER_H_
 
-#include <map>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "absl/container/flat_hash_map.h"
 #include "fmt/format.h"
 #include "gateway/fleet/fleet.h"
 
@@ -89,7 +89,7 @@ class Follower {
 
   const OrgId org_;
   std::optional<gateway::EventVersion> after_;
-  std::map<AgentId, View> seen_;
+  absl::flat_hash_map<AgentId, View> seen_;
 };
 
 }  // namespace muster::simulation

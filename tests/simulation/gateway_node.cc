@@ -239,7 +239,8 @@ void GatewayNode::Open(uint32_t life) {
   open_ = true;
   world_.recorder.Record(
       {.what = What::kStalled, .length = world_.timeline.now() - down_since_});
-  world_.recorder.Record({.what = What::kOpened});
+  world_.recorder.Record({.what = What::kOpened,
+                          .length = ToNanos(fleet_->HeartbeatInterval())});
   for (uint32_t i = 0; i < known_.size(); ++i) {
     known_[i] = {};
     Machine* machine = fleet_->machines().Find(IdOf(i));
@@ -546,7 +547,7 @@ void GatewayNode::LetIn() {
     AfterTask();
     if (fleet_ == nullptr) return;
   }
-  if (door_->Hinders(now)) {
+  if (door_->MustTell(now)) {
     socket_.push_back({0, {}, {.say = Say::kWait}});
     if (!stalled_) {
       SetNow();

@@ -68,7 +68,8 @@ enum class What : uint8_t {
   // Time for those who wait for something that does not happen.
   kTick,
   // --- The gateway --------------------------------------------------------
-  // Links are accepted from now on; what is remembered follows as kRestored.
+  // Links are accepted from now on, and will be told to speak every `length`,
+  // as far as is known; what is remembered follows as kRestored.
   kOpened,
   // A start found the machine with status `to`, `number` transitions, in this
   // group and, if it has one, with this verdict. `length`: how long the promise

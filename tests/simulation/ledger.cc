@@ -225,6 +225,8 @@ void Ledger::Take(const Event& event) {
       opened_at_ = event.at;
       perhaps_restarted_ = Now(event.at);
       deaf_until_ = {0, 0, 0};
+      // A copy may know more machines than were there when it was put back.
+      told_last_ = std::max(told_last_, event.length);
       for (MachineFacts& m : machines_) {
         m.postponed_until = 0;  // A new life knows nobody whom it sent away.
         m.waiting = 0;

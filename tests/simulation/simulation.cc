@@ -17,6 +17,9 @@ constexpr Nanos kTickEvery = 15 * kSecond;
 // At the end nothing fails for so long: long enough to settle, and to be seen.
 constexpr Nanos kHealedFor = 45 * kMinute;
 
+// A small fleet lives no longer: another one is worth more.
+constexpr Nanos kLengthMax = 2 * kDay;
+
 // What the gateway of a run is set to. Both members say the same.
 struct Settings {
   gateway::FleetOptions options;
@@ -206,8 +209,10 @@ SimulationResult Simulate(const SimulationOptions& options) {
   const FaultSet faults = DrawFaults(random);
   result.machines = options.machines.value_or(machines);
   result.faults = options.faults.value_or(faults);
-  result.length = options.length.value_or(static_cast<Nanos>(
-      options.machine_days * static_cast<double>(kDay) / result.machines));
+  result.length = options.length.value_or(std::min(
+      kLengthMax,
+      static_cast<Nanos>(options.machine_days * static_cast<double>(kDay) /
+                         result.machines)));
   Run run(options, result);
   run.Live();
   run.Report(result);
