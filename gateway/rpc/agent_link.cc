@@ -80,8 +80,9 @@ std::string_view ReasonText(DisconnectReason reason) {
 
 }  // namespace
 
-AgentLink::AgentLink(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
-                     LinkPeer peer, grpc::CallbackServerContext& context)
+AgentLink::AgentLink(ThreadEventLoop& loop, Fleet& fleet,
+                     AgentLinkOptions options, LinkPeer peer,
+                     grpc::CallbackServerContext& context)
     : ServerStream(loop, options.stream, context),
       fleet_(fleet),
       options_(options),
@@ -313,7 +314,7 @@ void AgentLink::Refuse(std::string text) {
 
 // --- Output ----------------------------------------------------------------
 
-OutputTransfer::OutputTransfer(EventLoop& loop, Fleet& fleet,
+OutputTransfer::OutputTransfer(ThreadEventLoop& loop, Fleet& fleet,
                                StreamOptions options, LinkPeer peer,
                                grpc::CallbackServerContext& context)
     : ServerStream(loop, options, context),

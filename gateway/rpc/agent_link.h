@@ -13,7 +13,7 @@
 #include "gateway/fleet/fleet.h"
 #include "gateway/fleet/link_port.h"
 #include "gateway/rpc/server_stream.h"
-#include "libprotocol/base/event_loop.h"
+#include "libprotocol/base/thread_event_loop.h"
 #include "muster/v1/agent_link.pb.h"
 
 namespace muster::gateway {
@@ -39,7 +39,7 @@ class AgentLink final
       public LinkPort {
  public:
   // `fleet` must outlive the link.
-  AgentLink(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
+  AgentLink(ThreadEventLoop& loop, Fleet& fleet, AgentLinkOptions options,
             LinkPeer peer, grpc::CallbackServerContext& context);
 
   void SendWelcome(const WelcomeNotice& welcome) override;
@@ -75,7 +75,7 @@ class AgentLink final
 class OutputTransfer final
     : public ServerStream<v1::TransferChunk, v1::TransferAck> {
  public:
-  OutputTransfer(EventLoop& loop, Fleet& fleet, StreamOptions options,
+  OutputTransfer(ThreadEventLoop& loop, Fleet& fleet, StreamOptions options,
                  LinkPeer peer, grpc::CallbackServerContext& context);
 
  private:

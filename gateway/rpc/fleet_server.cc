@@ -101,7 +101,7 @@ class RefusedStream final : public grpc::ServerBidiReactor<In, Out> {
 
 class Service final : public v1::AgentLink::CallbackService {
  public:
-  Service(EventLoop& loop, Fleet& fleet, AgentLinkOptions options,
+  Service(ThreadEventLoop& loop, Fleet& fleet, AgentLinkOptions options,
           Acceptor& acceptor)
       : loop_(loop), fleet_(fleet), options_(options), acceptor_(acceptor) {}
 
@@ -133,7 +133,7 @@ class Service final : public v1::AgentLink::CallbackService {
     return {grpc::StatusCode::UNAUTHENTICATED, std::string(status.message())};
   }
 
-  EventLoop& loop_;
+  ThreadEventLoop& loop_;
   Fleet& fleet_;
   const AgentLinkOptions options_;
   Acceptor& acceptor_;
@@ -141,7 +141,8 @@ class Service final : public v1::AgentLink::CallbackService {
 
 class GrpcFleetServer final : public FleetServer {
  public:
-  GrpcFleetServer(EventLoop& loop, Fleet& fleet, FleetServerOptions options,
+  GrpcFleetServer(ThreadEventLoop& loop, Fleet& fleet,
+                  FleetServerOptions options,
                   std::unique_ptr<Acceptor> acceptor)
       : loop_(loop),
         fleet_(fleet),
@@ -207,7 +208,7 @@ class GrpcFleetServer final : public FleetServer {
     door_->HandleNewConnection(&connection);
   }
 
-  EventLoop& loop_;
+  ThreadEventLoop& loop_;
   Fleet& fleet_;
   std::unique_ptr<Acceptor> acceptor_;
   Service service_;
@@ -219,7 +220,7 @@ class GrpcFleetServer final : public FleetServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FleetServer>> FleetServer::Create(
-    EventLoop& loop, Fleet& fleet, FleetServerOptions options) {
+    ThreadEventLoop& loop, Fleet& fleet, FleetServerOptions options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Acceptor> acceptor,
                    Acceptor::Listen(options.acceptor));
   auto server = std::make_unique<GrpcFleetServer>(

@@ -12,7 +12,7 @@
 #include "gateway/fleet/fleet.h"
 #include "gateway/rpc/acceptor.h"
 #include "gateway/rpc/agent_link.h"
-#include "libprotocol/base/event_loop.h"
+#include "libprotocol/base/thread_event_loop.h"
 
 namespace muster::gateway {
 
@@ -41,7 +41,7 @@ class FleetServer {
   // outlive the server. Errors as Acceptor::Listen(); FailedPrecondition if the
   // TLS files cannot be used.
   static absl::StatusOr<std::unique_ptr<FleetServer>> Create(
-      EventLoop& loop, Fleet& fleet, FleetServerOptions options);
+      ThreadEventLoop& loop, Fleet& fleet, FleetServerOptions options);
   virtual ~FleetServer() = default;
 
   virtual uint16_t port() const = 0;

@@ -3,21 +3,25 @@
 // Threading. gRPC calls the On*() reactions on its own threads, several at a
 // time. Each does one thing: post to the loop; what a heartbeat costs is
 // dispatched, as the hop to another thread would be most of it. Everything
-// else, every Start*() and Finish() included, happens on the loop, which gives
-// for free the rules that gRPC asks for:
+// else happens on the loop, which gives for free the rules that gRPC asks for:
 //   - one read in flight                       (ReadDone() calls Read())
 //   - one write in flight                      (writing_)
 //   - nothing after Finish()                   (finished_)
 //   - no Finish() while a write is in flight   (MaybeFinish())
+// Reads and writes are started after the task that wants them, so that the next
+// one does not wait for sendmsg(2); an answer before the next read, which makes
+// gRPC send it with its window update in one piece.
 // A peer that stops reading can keep that write in flight for ever, so closing
 // has a grace, after which the call is cancelled.
 //
 // Lifetime. gRPC owns the stream from creation until OnDone(); `self_` is that
-// ownership. A task of the loop drops it: never in a reaction of its own.
+// ownership. The last task of the stream drops it: reactions are over by then,
+// and never in one of its own.
 
 #ifndef MUSTER_GATEWAY_RPC_SERVER_STREAM_H_
 #define MUSTER_GATEWAY_RPC_SERVER_STREAM_H_
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -26,7 +30,7 @@
 
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
-#include "libprotocol/base/event_loop.h"
+#include "libprotocol/base/thread_event_loop.h"
 
 namespace muster::gateway {
 
@@ -52,8 +56,9 @@ class ServerStream
   }
 
  protected:
-  // `loop` must outlive the stream; gRPC keeps `context` until OnDone().
-  ServerStream(EventLoop& loop, StreamOptions options,
+  // `loop` must run until the stream is gone; gRPC keeps `context` until
+  // OnDone().
+  ServerStream(ThreadEventLoop& loop, StreamOptions options,
                grpc::CallbackServerContext& context)
       : loop_(loop), options_(options), context_(context) {}
 
@@ -108,7 +113,7 @@ class ServerStream
   }
 
   bool closing() const { return closing_.has_value(); }
-  EventLoop& loop() { return loop_; }
+  ThreadEventLoop& loop() { return loop_; }
 
   template <typename F>
   void PostSelf(F f) {
@@ -117,12 +122,10 @@ class ServerStream
 
  private:
   void OnReadDone(bool ok) override {
-    loop_.Dispatch(
-        [self = this->shared_from_this(), ok] { self->ReadDone(ok); });
+    loop_.Dispatch([this, ok] { ReadDone(ok); });
   }
   void OnWriteDone(bool ok) override {
-    loop_.Dispatch(
-        [self = this->shared_from_this(), ok] { self->WriteDone(ok); });
+    loop_.Dispatch([this, ok] { WriteDone(ok); });
   }
   void OnCancel() override {
     PostSelf([this] { Broken(); });
@@ -138,7 +141,11 @@ class ServerStream
   void Read() {
     if (finished_) return;
     incoming_.Clear();
-    this->StartRead(&incoming_);
+    ++reads_to_start_;
+    loop_.AfterTask([this] {
+      this->StartRead(&incoming_);
+      --reads_to_start_;
+    });
   }
   void ReadDone(bool ok) {
     if (!ok) {  // Half-close, or the stream broke: Finish() is ours either way.
@@ -151,7 +158,8 @@ class ServerStream
   void WriteNext() {
     if (writing_ || finished_ || outbox_.empty()) return;
     writing_ = true;
-    this->StartWrite(&outbox_.front());
+    loop_.AfterTask(
+        [this, message = &outbox_.front()] { this->StartWrite(message); });
   }
   void WriteDone(bool ok) {
     writing_ = false;
@@ -170,12 +178,16 @@ class ServerStream
   }
   void MaybeFinish() {
     if (!closing_ || writing_ || finished_ || !outbox_.empty()) return;
+    if (reads_to_start_ > 0) {  // Another thread is about to.
+      PostSelf([this] { MaybeFinish(); });
+      return;
+    }
     finished_ = true;
     this->Finish(*closing_);
   }
 
   // Constant after construction.
-  EventLoop& loop_;
+  ThreadEventLoop& loop_;
   const StreamOptions options_;
   grpc::CallbackServerContext& context_;
 
@@ -184,6 +196,8 @@ class ServerStream
   // outbox_.front() while writing_; neither may be touched meanwhile.
   In incoming_;
   std::deque<Out> outbox_;
+  // Wanted by a task, and not yet started after it.
+  std::atomic<int> reads_to_start_ = 0;
   bool writing_ = false;
   bool paused_ = false;
   bool finished_ = false;

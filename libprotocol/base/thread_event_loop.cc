@@ -44,21 +44,22 @@ bool ThreadEventLoop::Dispatch(Task task) {
     MutexLock lock(mu_);
     if (stopping_) return false;
     ready_.push_back(std::move(task));
-    if (busy_) return true;
-    if (TimerIsDue()) {
-      wake_.NotifyOne();
-      return true;
-    }
-    task = NextPosted();
-    Begin();
+    if (!TakeOver(task)) return true;
   }
-  for (int ran = 1; task; ++ran) {
+  for (int left = kTasksOfCaller - 1;; --left) {
     RunAndDrop(task);
-    MutexLock lock(mu_);
-    if (ran < kTasksOfCaller && !TimerIsDue()) task = NextPosted();
-    if (!task) End();
+    auto afterwards = std::exchange(after_task_, {});
+    mu_.Lock();
+    End(/*comes_back=*/left > 0);
+    if (!afterwards.empty()) {
+      mu_.Unlock();
+      for (Task& f : afterwards) RunAndDrop(f);
+      mu_.Lock();
+    }
+    const bool more = left > 0 && TakeOver(task);
+    mu_.Unlock();
+    if (!more) return true;
   }
-  return true;
 }
 
 EventLoop::TimerId ThreadEventLoop::PostAt(Instant when, Task task) {
@@ -84,12 +85,25 @@ void ThreadEventLoop::Begin() {
   runner_ = std::this_thread::get_id();
 }
 
-void ThreadEventLoop::End() {
+bool ThreadEventLoop::TakeOver(Task& task) {
+  if (busy_ || ready_.empty()) return false;
+  if (TimerIsDue()) {
+    wake_.NotifyOne();
+    return false;
+  }
+  task = NextPosted();
+  Begin();
+  return true;
+}
+
+void ThreadEventLoop::End(bool comes_back) {
   busy_ = false;
   runner_ = std::thread::id();
   const bool sooner =
       !timers_.empty() && timers_.begin()->first.first < asleep_until_;
-  if (!ready_.empty() || sooner || stopping_) wake_.NotifyOne();
+  if ((!comes_back && !ready_.empty()) || sooner || stopping_) {
+    wake_.NotifyOne();
+  }
 }
 
 bool ThreadEventLoop::TimerIsDue() const {
@@ -143,8 +157,12 @@ void ThreadEventLoop::Run() {
       Begin();
     }
     RunAndDrop(task);
-    MutexLock lock(mu_);
-    End();
+    auto afterwards = std::exchange(after_task_, {});
+    {
+      MutexLock lock(mu_);
+      End(/*comes_back=*/true);
+    }
+    for (Task& f : afterwards) RunAndDrop(f);
   }
 }
 

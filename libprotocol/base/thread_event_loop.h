@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "libprotocol/base/event_loop.h"
 #include "libprotocol/base/mutex.h"
 
@@ -32,6 +33,10 @@ class ThreadEventLoop final : public EventLoop {
   bool Post(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
   bool Dispatch(Task task) override ABSL_LOCKS_EXCLUDED(mu_);
   TimerId PostAt(Instant when, Task task) override ABSL_LOCKS_EXCLUDED(mu_);
+  // From a task: runs `f` once that task is over, on the same thread, when
+  // somebody else may be the loop already. For what takes its time and needs
+  // nothing of the loop. In order; also when the loop is shutting down.
+  void AfterTask(Task f) { after_task_.push_back(std::move(f)); }
   void Cancel(TimerId id) override ABSL_LOCKS_EXCLUDED(mu_);
   bool IsCurrent() const override {
     return std::this_thread::get_id() == runner_.load();
@@ -40,9 +45,12 @@ class ThreadEventLoop final : public EventLoop {
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
-  // The calling thread is the loop from now on / no longer.
+  // The calling thread is the loop from now on / no longer. `comes_back`: to
+  // TakeOver() what is ready.
   void Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End(bool comes_back) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Begins with the oldest of what was posted, if that may be.
+  bool TakeOver(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool TimerIsDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The next task for the own thread; empty if there is none.
   Task Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -53,6 +61,9 @@ class ThreadEventLoop final : public EventLoop {
   const Clock& clock_;
 
   std::atomic<std::thread::id> runner_;  // Of the task that runs; or nobody.
+
+  // Touched only by the task that runs, and whoever runs it.
+  absl::InlinedVector<Task, 2> after_task_;
 
   Mutex mu_;
   CondVar wake_;

@@ -1,5 +1,6 @@
 #include "libprotocol/base/thread_event_loop.h"
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <thread>
@@ -80,6 +81,7 @@ TEST(ThreadEventLoopTest, WhatIsDispatchedNeverOverlapsAndKeepsItsOrder) {
   SystemClock clock;
   ThreadEventLoop loop(clock);
   uint64_t ran = 0;  // Without a lock: a race would be seen.
+  std::atomic<int> after = 0;
   std::vector<std::thread> threads;
   std::vector<int> last(4, -1);
   for (int t = 0; t < 4; ++t) {
@@ -87,6 +89,7 @@ TEST(ThreadEventLoopTest, WhatIsDispatchedNeverOverlapsAndKeepsItsOrder) {
       for (int i = 0; i < 2000; ++i) {
         const auto task = [&, t, i] {
           ++ran;
+          if (i % 2 == 0) loop.AfterTask([&after] { ++after; });
           EXPECT_EQ(last[t] + 1, i);
           last[t] = i;
           if (i % 100 == 0) loop.PostAt(clock.Now(), [&ran] { ++ran; });
@@ -99,6 +102,8 @@ TEST(ThreadEventLoopTest, WhatIsDispatchedNeverOverlapsAndKeepsItsOrder) {
   std::promise<uint64_t> all;
   loop.PostAt(clock.Now(), [&] { loop.Post([&] { all.set_value(ran); }); });
   EXPECT_EQ(all.get_future().get(), 4 * 2000 + 4 * 20);
+  loop.Stop();
+  EXPECT_EQ(after, 4 * 1000);
 }
 
 TEST(ThreadEventLoopTest, ATimerThatADispatchedTaskMakesIsNotForgotten) {
@@ -110,6 +115,49 @@ TEST(ThreadEventLoopTest, ATimerThatADispatchedTaskMakesIsNotForgotten) {
                 [&] { fired.set_value(); });
   });
   fired.get_future().wait();
+}
+
+TEST(ThreadEventLoopTest, WhatComesAfterATaskKeepsItsThreadButNotTheLoop) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  std::vector<int> order;
+  const std::thread::id caller = std::this_thread::get_id();
+  loop.Dispatch([&] {
+    loop.AfterTask([&] {
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+      EXPECT_FALSE(loop.IsCurrent());
+      // It would wait for ever if the loop were still ours.
+      std::promise<void> ran;
+      loop.Post([&] { ran.set_value(); });
+      ran.get_future().wait();
+      order.push_back(2);
+    });
+    loop.AfterTask([&] { order.push_back(3); });
+    order.push_back(1);
+  });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST(ThreadEventLoopTest, WhatIsPostedMeanwhileIsRunByWhoComesBack) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  std::promise<void> ran;
+  loop.Dispatch([&] {
+    loop.Post([&] { ran.set_value(); });
+    loop.AfterTask([] {});
+  });
+  ran.get_future().wait();
+}
+
+TEST(ThreadEventLoopTest, TheOwnThreadDoesWhatComesAfterItsTasks) {
+  SystemClock clock;
+  ThreadEventLoop loop(clock);
+  std::promise<std::thread::id> task, after;
+  loop.Post([&] {
+    task.set_value(std::this_thread::get_id());
+    loop.AfterTask([&] { after.set_value(std::this_thread::get_id()); });
+  });
+  EXPECT_EQ(after.get_future().get(), task.get_future().get());
 }
 
 TEST(ThreadEventLoopTest, StoppedItDispatchesNothing) {
