@@ -20,6 +20,9 @@ Disconnect Deregistered() {
           absl::ZeroDuration()};
 }
 
+// More at once would keep the loop for longer than a turn may take: 2 ms.
+constexpr size_t kLastHeardBatchMax = 512;
+
 // For the log.
 const char* NameOf(LinkEnd end) {
   switch (end) {
@@ -447,6 +450,7 @@ void Fleet::Heard(Machine& machine, Instant now) {
   machine.presence.Heard(now);
   if (std::exchange(machine.heard_unflushed, true)) return;
   heard_since_flush_.push_back(&machine);
+  if (heard_since_flush_.size() >= kLastHeardBatchMax) FlushLastHeard();
 }
 
 }  // namespace muster::gateway

@@ -324,6 +324,25 @@ TEST_F(FleetTest, AnUnknownIdIsRefused) {
   EXPECT_EQ(fleet_->open_links(), 0u);
 }
 
+TEST_F(FleetTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
+  std::vector<FakeLink> links(1200);
+  std::vector<std::pair<AgentId, uint64_t>> machines;
+  for (FakeLink& link : links) {
+    const AgentId id = Admit(fmt::format("m{}", machines.size()));
+    machines.emplace_back(id, Connect(id, link));
+  }
+  loop_.Advance(Seconds(10));
+  const int puts = journal_.puts;
+  for (const auto& [id, epoch] : machines) Beat(id, epoch);
+  loop_.RunReady();
+  EXPECT_EQ(journal_.puts, puts + 2);  // The rest is not a whole batch.
+  EXPECT_EQ(journal_.last_heard[machines[0].first], loop_.Wall());
+  const absl::Time heard = loop_.Wall();
+  loop_.Advance(Seconds(5));
+  EXPECT_EQ(journal_.puts, puts + 3);
+  EXPECT_EQ(journal_.last_heard[machines.back().first], heard);
+}
+
 TEST_F(FleetTest, LastHeardIsWrittenInBatchesAndAHeartbeatWritesNothing) {
   std::vector<FakeLink> links(10);
   std::vector<std::pair<AgentId, uint64_t>> machines;
