@@ -16,6 +16,17 @@ bool Longer(absl::Duration longer, absl::Duration shorter) {
   return longer > shorter + Tolerance(longer);
 }
 
+// A paused virtual machine does not count its pause. It shows in the age of
+// the link, and may have been after the heartbeat.
+std::optional<absl::Duration> AcknowledgedAgo(const AgentView& agent,
+                                              const GatewayView& gateway) {
+  if (!agent.acknowledged_ago || !agent.connected_ago || !gateway.opened_ago ||
+      !Longer(*gateway.opened_ago, *agent.connected_ago)) {
+    return agent.acknowledged_ago;
+  }
+  return *agent.acknowledged_ago + *gateway.opened_ago - *agent.connected_ago;
+}
+
 }  // namespace
 
 std::optional<Drift> CompareViews(const AgentView& agent,
@@ -35,13 +46,14 @@ std::optional<Drift> CompareViews(const AgentView& agent,
                     "{}: it was restored from an older copy",
                     agent.epoch, gateway.epoch)};
   }
-  if (agent.acknowledged_ago && gateway.heard_ago &&
-      Longer(*gateway.heard_ago, *agent.acknowledged_ago)) {
-    return Drift{fmt::format("a heartbeat of {} ago was acknowledged, but this "
-                             "gateway knows of none for {}",
-                             Spoken(*agent.acknowledged_ago),
-                             Spoken(*gateway.heard_ago)),
-                 /*heard_later=*/true};
+  const auto acknowledged_ago = AcknowledgedAgo(agent, gateway);
+  if (acknowledged_ago && gateway.heard_ago &&
+      Longer(*gateway.heard_ago, *acknowledged_ago)) {
+    return Drift{
+        fmt::format("a heartbeat of {} ago was acknowledged, but this "
+                    "gateway knows of none for {}",
+                    Spoken(*acknowledged_ago), Spoken(*gateway.heard_ago)),
+        acknowledged_ago};
   }
   if (agent.connected_ago && gateway.opened_ago &&
       Longer(*agent.connected_ago, *gateway.opened_ago)) {

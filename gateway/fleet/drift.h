@@ -30,9 +30,9 @@ struct GatewayView {
 
 struct Drift {
   std::string text;
-  // The gateway acknowledged a heartbeat after the last one that it knows of:
-  // its silence was not the agent's.
-  bool heard_later = false;
+  // The gateway acknowledged a heartbeat so long ago, and knows of none since:
+  // the silence was not the agent's.
+  std::optional<absl::Duration> acknowledged_ago = {};
 };
 
 // The difference that no ordinary loss of a link explains, if there is one.

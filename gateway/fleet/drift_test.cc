@@ -18,7 +18,7 @@ TEST(DriftTest, ANewerEpochAtTheAgentMeansARestoredGateway) {
   ASSERT_TRUE(drift.has_value());
   EXPECT_THAT(drift->text, HasSubstr("epoch 9"));
   EXPECT_THAT(drift->text, HasSubstr("only 7"));
-  EXPECT_FALSE(drift->heard_later);
+  EXPECT_FALSE(drift->acknowledged_ago);
 }
 
 TEST(DriftTest, ALostWelcomeIsNoDriftAForgottenOneIs) {
@@ -37,8 +37,25 @@ TEST(DriftTest, AnAcknowledgedHeartbeatThatTheGatewayForgotIsDrift) {
   gateway.heard_ago = Seconds(61);
   const auto drift = CompareViews(agent, gateway);
   ASSERT_TRUE(drift.has_value());
-  EXPECT_TRUE(drift->heard_later);
+  EXPECT_EQ(drift->acknowledged_ago, Seconds(50));
   EXPECT_THAT(drift->text, HasSubstr("of 50 s ago"));
+}
+
+TEST(DriftTest, AMachineThatWasPausedDoesNotAccuseTheGateway) {
+  // Silent for 130 s, of which it does not know the 100 s of its pause.
+  AgentView agent{.epoch = 7,
+                  .acknowledged_ago = Seconds(30),
+                  .connected_ago = Seconds(200)};
+  GatewayView gateway{.epoch = 7,
+                      .echoed = true,
+                      .heard_ago = Seconds(130),
+                      .opened_ago = Seconds(300)};
+  EXPECT_FALSE(CompareViews(agent, gateway));
+  // More than the pause explains.
+  gateway.heard_ago = Seconds(150);
+  const auto drift = CompareViews(agent, gateway);
+  ASSERT_TRUE(drift.has_value());
+  EXPECT_EQ(drift->acknowledged_ago, Seconds(130));
 }
 
 TEST(DriftTest, ClocksThatRunApartForADayAreNoDrift) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "gateway/fleet/errors.h"
 #include "gateway/fleet/intervals.h"
@@ -180,6 +181,10 @@ std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
                       absl::Minutes(5)};
   }
   if (machine->record.deleted_at) return Deregistered();
+  if (!open_) {
+    return Disconnect{
+        DisconnectReason::kDraining, "the gateway is stopping", {}};
+  }
   if (hello.key_pin != machine->record.key_pin) return Revoked();
   const Instant now = loop_.clock().Now();
   Pass(now);
@@ -340,6 +345,7 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
   if (const auto change = machine->presence.Goodbye(now, std::move(notice))) {
     Record(*machine, *change);
   } else {
+    NoLongerSilent(*machine);
     machine->record.verdict = machine->presence.verdict();
     journal_.Put({machine->record}, [](const absl::Status&) {
       // The next write brings it along.
@@ -404,10 +410,19 @@ void Fleet::Adopt(Machine& machine, Instant now) {
   }
 }
 
-void Fleet::CloseAllLinks(const Disconnect& why) {
+void Fleet::Close(const Disconnect& why) {
+  open_ = false;
+  loop_.Cancel(turn_timer_);
+  std::vector<Machine*> linked;
   machines_.ForEachLiving([&](Machine& machine) {
-    if (machine.link != nullptr) machine.link->Close(why);
+    if (machine.link != nullptr) linked.push_back(&machine);
   });
+  // The same order every time, as everything the rules do.
+  std::sort(linked.begin(), linked.end(),
+            [](const Machine* a, const Machine* b) {
+              return a->record.id < b->record.id;
+            });
+  for (Machine* machine : linked) machine->link->Close(why);
 }
 
 void Fleet::DropLink(Machine& machine, LinkEnd end, const Disconnect& why) {

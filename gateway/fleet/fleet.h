@@ -209,8 +209,9 @@ class Fleet {
   // Told to agents for which nothing of their own is set.
   absl::Duration HeartbeatInterval() const;
 
-  // Ends every link; agents come back by themselves.
-  void CloseAllLinks(const Disconnect& why);
+  // Ends every link; agents come back by themselves, to another life of the
+  // gateway: nobody is let in or judged from now on.
+  void Close(const Disconnect& why);
   // Writes what is only in memory (last_heard).
   void FlushLastHeard();
 

@@ -82,6 +82,7 @@ void Fleet::Contest(Machine& machine) {
   const Instances& instances = machine.instances;
   const bool news = !machine.presence.contested();
   const Verdict verdict = Contested(instances.present(), *instances.rival());
+  NoLongerSilent(machine);
   const auto change = machine.presence.Contest(verdict);
   machine.record.verdict = machine.presence.verdict();
   if (change) Record(machine, *change);
@@ -116,6 +117,7 @@ void Fleet::Reissued(const AgentId& agent, std::string_view who) {
     Record(*machine, *change);
   }
   machine->record.verdict = machine->presence.verdict();
+  NoLongerSilent(*machine);
   Note(*machine, NoteKind::kReissued, verdict,
        fmt::format("reissued by {}: the key that spoke for it was taken away",
                    who));
@@ -167,11 +169,11 @@ void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
                         "agent and gateway remember different things"};
   Note(machine, NoteKind::kDrift, verdict, drift->text);
   // Was it called offline although it was heard within the lease before?
-  if (!drift->heard_later || machine.record.status != Status::kOffline ||
+  if (!drift->acknowledged_ago || machine.record.status != Status::kOffline ||
       !machine.status_changed_at) {
     return;
   }
-  const Instant heard = now - *hello.acknowledged_ago;
+  const Instant heard = now - *drift->acknowledged_ago;
   if (heard > *machine.status_changed_at ||
       heard + machine.presence.policy().OfflineLease(
                   HeartbeatInterval(machine)) <=

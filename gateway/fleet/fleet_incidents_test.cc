@@ -71,6 +71,35 @@ TEST_F(IncidentTest, AGroupIsHeldInStaleFor180SecondsMoreAndNamed) {
   EXPECT_EQ(incident.verdict.cause, Cause::kNetworkGroup);
 }
 
+// They are heard, and do not hear: that is another thing than silence.
+TEST_F(IncidentTest, ManyThatAreHeardOneWayAreNoSilentGroup) {
+  ConnectMany(10);
+  for (int t = 0; t < 75; t += 25) {
+    for (const AgentId& id : agents_) echo_[id] = 0;  // Nothing comes back.
+    BeatFrom(0);
+    loop_.Advance(Seconds(25));
+  }
+  loop_.RunReady();
+  for (const AgentId& id : agents_) {
+    ASSERT_EQ(StatusOf(id), Status::kStale);
+    EXPECT_EQ(Of(id).record.verdict->cause, Cause::kNetworkOneWay);
+  }
+  EXPECT_THAT(journal_.incidents, SizeIs(0));
+}
+
+TEST_F(IncidentTest, WhatIsKnownOfOneIsNotCoveredByTheSilenceOfItsGroup) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(10));
+  BeatFrom(1);
+  loop_.Advance(Seconds(65));
+  ASSERT_EQ(StatusOf(agents_[0]), Status::kStale);
+  fleet_->Reissued(agents_[0], "ann");
+  loop_.Advance(Seconds(10));
+  for (int i = 1; i < 10; ++i) ASSERT_EQ(StatusOf(agents_[i]), Status::kStale);
+  EXPECT_EQ(Of(agents_[1]).record.verdict->cause, Cause::kNetworkGroup);
+  EXPECT_EQ(Of(agents_[0]).record.verdict->cause, Cause::kCredentialRevoked);
+}
+
 TEST_F(IncidentTest, WhenMostAreBackTheRestIsJudgedAsIfAlone) {
   ConnectMany(10);
   loop_.Advance(Seconds(60));

@@ -158,6 +158,7 @@ void Fleet::Count(const Event& event) {
 }
 
 void Fleet::Turn() {
+  if (!open_) return;
   const Instant now = loop_.clock().Now();
   Pass(now);
   last_turn_ = now;
@@ -196,7 +197,10 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
   while (const auto change = machine.presence.Tick(now)) {
     Record(machine, *change, loop_.clock().Now() - due);
     due = machine.presence.NextDeadline();
-    if (change->to == Status::kStale) FellSilent(machine, now);
+    if (change->to == Status::kStale &&
+        change->verdict->cause == Cause::kUndetermined) {
+      FellSilent(machine, now);
+    }
     if (change->to == Status::kOffline) ++marked_offline_;
   }
   if (now >= SilencedFrom(machine)) {

@@ -324,6 +324,25 @@ TEST_F(FleetTest, AnUnknownIdIsRefused) {
   EXPECT_EQ(fleet_->open_links(), 0u);
 }
 
+TEST_F(FleetTest, AGatewayThatIsEndingJudgesNobodyAndLetsNobodyIn) {
+  const AgentId lost = Admit("lost");
+  const AgentId promised = Admit("promised");
+  FakeLink other;
+  const uint64_t lost_epoch = Connect(lost, other);
+  const uint64_t epoch = Connect(promised, link_);
+  fleet_->Goodbye(promised, epoch, {.back_within = Seconds(30)});
+  fleet_->LinkClosed(promised, epoch, LinkEnd::kClosedByPeer);
+  fleet_->LinkClosed(lost, lost_epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(1));
+  fleet_->Close({DisconnectReason::kDraining, "stops", {}});
+  const auto refused = fleet_->LinkOpened(promised, Hello(promised), link_);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->reason, DisconnectReason::kDraining);
+  loop_.Advance(absl::Minutes(5));
+  EXPECT_EQ(StatusOf(promised), Status::kStale);
+  EXPECT_EQ(StatusOf(lost), Status::kOnline);
+}
+
 TEST_F(FleetTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
   std::vector<FakeLink> links(1200);
   std::vector<std::pair<AgentId, uint64_t>> machines;

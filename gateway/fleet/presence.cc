@@ -21,6 +21,32 @@ Verdict Undetermined(std::string summary) {
           std::move(summary)};
 }
 
+// Nothing is known but that nothing was heard.
+bool IsSilence(const std::optional<Verdict>& verdict) {
+  return verdict && (verdict->cause == Cause::kUndetermined ||
+                     verdict->cause == Cause::kNetworkGroup);
+}
+
+// A goodbye whose promise was not kept. A restart of the gateway knows the
+// verdict alone, hence the look at its words.
+void SayLapsed(Verdict& verdict) {
+  switch (verdict.cause) {
+    case Cause::kAgentStopped:
+      verdict.summary = "agent was stopped";
+      return;
+    case Cause::kAgentUpgrading:
+      verdict.summary = "agent did not come back from its upgrade";
+      return;
+    case Cause::kHostShutdown:
+      verdict.summary = verdict.summary.starts_with("host is rebooting")
+                            ? "host did not come back from its reboot"
+                            : "host was shut down";
+      return;
+    default:  // Something else has been found out since.
+      return;
+  }
+}
+
 }  // namespace
 
 absl::Status PresencePolicy::Validate() const {
@@ -90,13 +116,7 @@ Presence Presence::Restored(const PresencePolicy& policy, Status status,
                             std::optional<Instant> promise_end, Instant now) {
   Presence p(policy, status, now);
   p.verdict_ = std::move(verdict);
-  if (promise_end) {
-    p.promise_end_ = std::min(*promise_end, now + kPromiseMax);
-    // Of what was said with the goodbye only the cause was written.
-    if (p.verdict_ && p.verdict_->cause == Cause::kAgentStopped) {
-      p.lapsed_summary_ = "agent was stopped";
-    }
-  }
+  if (promise_end) p.promise_end_ = std::min(*promise_end, now + kPromiseMax);
   return p;
 }
 
@@ -145,7 +165,6 @@ std::optional<StatusChange> Presence::Goodbye(Instant now,
                                               GoodbyeNotice notice) {
   promise_end_ = now + std::clamp(notice.back_within, policy_->reconnect_grace,
                                   kPromiseMax);
-  lapsed_summary_ = std::move(notice.lapsed_summary);
   grace_end_.reset();
   if (status_ == Status::kOffline) return std::nullopt;
   Verdict verdict{notice.domain, notice.cause, Confidence::kProven,
@@ -164,9 +183,7 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
   if (status_ == Status::kStale && now >= OfflineDeadline()) {
     // What is known stays known: time alone adds no cause.
     std::optional<Verdict> verdict = relinked_ ? SilenceVerdict(now) : verdict_;
-    if (promise_end_ && verdict && !lapsed_summary_.empty()) {
-      verdict->summary = lapsed_summary_;
-    }
+    if (promise_end_ && verdict) SayLapsed(*verdict);
     return MoveTo(Status::kOffline, std::move(verdict));
   }
   return std::nullopt;
@@ -174,10 +191,12 @@ std::optional<StatusChange> Presence::Tick(Instant now) {
 
 void Presence::Blind(Instant from, Instant now) {
   const absl::Duration gap = now - from;
+  // Whoever dialled meanwhile does so again, and TCP may wait long: the lease
+  // decides.
+  grace_end_.reset();
   if (gap >= policy_->blind_restart) {
     heard_from_ = std::max(heard_from_, now);
     echoed_from_ = std::max(echoed_from_, now);
-    grace_end_.reset();
     if (promise_end_) {
       promise_end_ = std::max(*promise_end_, now + policy_->stale_after);
     }
@@ -187,7 +206,6 @@ void Presence::Blind(Instant from, Instant now) {
   // a lease may have been postponed.
   heard_from_ = std::max(heard_from_, std::min(heard_from_ + gap, now));
   echoed_from_ = std::max(echoed_from_, std::min(echoed_from_ + gap, now));
-  if (grace_end_) *grace_end_ += gap;
   if (promise_end_) *promise_end_ += gap;
 }
 
@@ -201,7 +219,7 @@ void Presence::Postpone(Instant until) {
 }
 
 void Presence::Hold(absl::Duration hold, Verdict verdict) {
-  if (status_ != Status::kStale) return;
+  if (status_ != Status::kStale || !IsSilence(verdict_)) return;
   hold_ = hold;
   Replace(std::move(verdict));
 }

@@ -72,8 +72,6 @@ struct GoodbyeNotice {
   std::string summary = {};
   // Expected back within this time; zero: no promise, only the grace.
   absl::Duration back_within = absl::ZeroDuration();
-  // What is said when the promise has lapsed; empty: `summary` still.
-  std::string lapsed_summary = {};
 };
 
 // What is known about the end of a link that brought no goodbye.
@@ -141,8 +139,9 @@ class Presence {
   [[nodiscard]] std::optional<StatusChange> Tick(Instant now);
 
   // The gateway could not hear from `from` to `now`: moves every deadline by
-  // that time, or starts a whole lease if it was long. Call it before anything
-  // else is told to have happened at `now`.
+  // that time, or starts a whole lease if it was long. A grace that runs gives
+  // way to the lease. Call it before anything else is told to have happened at
+  // `now`.
   void Blind(Instant from, Instant now);
 
   // The machine came and was told to come again at `until`: whole leases run
@@ -150,7 +149,8 @@ class Presence {
   void Postpone(Instant until);
 
   // Many fell silent together: offline at most this much later. Until it is
-  // heard again or Release(). `verdict` replaces that of a stale machine.
+  // heard again or Release(). `verdict` replaces that of a machine that is
+  // stale for silence; nothing happens to one of which more is known.
   void Hold(absl::Duration hold, Verdict verdict);
   void Release() { hold_ = absl::ZeroDuration(); }
 
@@ -212,7 +212,6 @@ class Presence {
   std::optional<Instant> grace_end_;
   // Set while a goodbye holds: offline then, whatever the leases say.
   std::optional<Instant> promise_end_;
-  std::string lapsed_summary_;
   absl::Duration hold_;
   bool contested_ = false;
 };

@@ -265,24 +265,50 @@ TEST(PresenceTest, AGoodbyeOfAStaleMachineGivesItsReasonWithoutAChange) {
 TEST(PresenceTest, WhatAGoodbyeMeansIsSaidAnewWhenItsPromiseLapses) {
   Bench b;
   b.Connect(T(0));
-  (void)b.presence.Goodbye(T(10), {.summary = "may be back",
-                                   .back_within = Seconds(30),
-                                   .lapsed_summary = "was stopped"});
+  (void)b.presence.Goodbye(
+      T(10), {.summary = "may be back", .back_within = Seconds(30)});
   EXPECT_EQ(b.presence.verdict()->summary, "may be back");
   b.ExpectExactlyAt(T(40), Status::kOffline);
-  EXPECT_EQ(b.presence.verdict()->summary, "was stopped");
+  EXPECT_EQ(b.presence.verdict()->summary, "agent was stopped");
   EXPECT_EQ(b.presence.verdict()->cause, Cause::kAgentStopped);
 }
 
 TEST(PresenceTest, APromiseOfAFormerLifeLapsesInTheSameWords) {
+  const struct {
+    Domain domain;
+    Cause cause;
+    const char* said;
+    const char* lapsed;
+  } cases[] = {
+      {Domain::kAgent, Cause::kAgentStopped,
+       "agent stops, expected back within 30 s", "agent was stopped"},
+      {Domain::kAgent, Cause::kAgentUpgrading,
+       "agent is upgrading, expected back within 30 s",
+       "agent did not come back from its upgrade"},
+      {Domain::kHost, Cause::kHostShutdown,
+       "host is rebooting, expected back within 30 s",
+       "host did not come back from its reboot"},
+      {Domain::kHost, Cause::kHostShutdown, "host is shutting down",
+       "host was shut down"},
+  };
+  for (const auto& c : cases) {
+    Bench b;
+    b.presence = Presence::Restored(
+        b.policy, Status::kStale,
+        Verdict{c.domain, c.cause, Confidence::kProven, c.said}, T(30), T(0));
+    b.ExpectExactlyAt(T(30), Status::kOffline);
+    EXPECT_EQ(b.presence.verdict()->summary, c.lapsed);
+  }
+}
+
+TEST(PresenceTest, WhoIsBackHasKeptItsPromiseBeforeItsFirstEcho) {
   Bench b;
-  b.presence = Presence::Restored(
-      b.policy, Status::kStale,
-      Verdict{Domain::kAgent, Cause::kAgentStopped, Confidence::kProven,
-              "agent stops, expected back within 30 s"},
-      T(30), T(0));
-  b.ExpectExactlyAt(T(30), Status::kOffline);
-  EXPECT_EQ(b.presence.verdict()->summary, "agent was stopped");
+  b.Connect(T(0));
+  (void)b.presence.Goodbye(T(10), {.back_within = Seconds(30)});
+  b.presence.LinkLost(T(10), LinkLoss::kPlain);
+  b.presence.LinkOpened(T(39));
+  b.presence.Heard(T(39));
+  EXPECT_FALSE(b.presence.Tick(T(41)).has_value());
 }
 
 TEST(PresenceTest, WhoIsToldToComeLaterHasAWholeLeaseFromThen) {
@@ -413,8 +439,8 @@ TEST(PresenceTest, AShortBlindIntervalMovesEveryDeadlineByItsLength) {
 
   b.Connect(T(200));
   b.presence.LinkLost(T(201), LinkLoss::kPlain);
-  b.presence.Blind(T(202), T(210));
-  b.ExpectExactlyAt(T(214), Status::kStale);
+  b.presence.Blind(T(202), T(210));  // Whoever dialled must do so again.
+  b.ExpectExactlyAt(T(283), Status::kStale);
 
   b.Connect(T(300));
   (void)b.presence.Goodbye(T(301), {.back_within = Seconds(30)});

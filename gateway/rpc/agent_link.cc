@@ -41,29 +41,24 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
     case v1::GOODBYE_REASON_UPGRADE:
       notice.cause = Cause::kAgentUpgrading;
       notice.summary = "agent is upgrading" + promise;
-      notice.lapsed_summary = "agent did not come back from its upgrade";
       break;
     case v1::GOODBYE_REASON_REBOOT:
       notice.domain = Domain::kHost;
       // That it has rebooted is known when it is back.
       notice.cause = Cause::kHostShutdown;
       notice.summary = "host is rebooting" + promise;
-      notice.lapsed_summary = "host did not come back from its reboot";
       break;
     case v1::GOODBYE_REASON_SHUTDOWN:
       notice.domain = Domain::kHost;
       notice.cause = Cause::kHostShutdown;
       notice.summary = "host is shutting down" + promise;
-      notice.lapsed_summary = "host was shut down";
       break;
     case v1::GOODBYE_REASON_TERMINATED:
       notice.summary =
           promise.empty() ? "agent was stopped" : "agent stops" + promise;
-      notice.lapsed_summary = "agent was stopped";
       break;
     default:
       notice.summary = "agent was stopped" + promise;
-      notice.lapsed_summary = "agent was stopped";
   }
   return notice;
 }

@@ -180,7 +180,7 @@ class GrpcFleetServer final : public FleetServer {
     acceptor_->Stop();
     std::promise<void> told;
     if (loop_.Post([this, &told] {
-          fleet_.CloseAllLinks(
+          fleet_.Close(
               {DisconnectReason::kDraining, "the gateway is stopping", {}});
           told.set_value();
         })) {

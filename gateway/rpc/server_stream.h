@@ -8,6 +8,7 @@
 //   - one write in flight                      (writing_)
 //   - nothing after Finish()                   (finished_)
 //   - no Finish() while a write is in flight   (MaybeFinish())
+//   - no read begun after Finish()             (reads_to_start_)
 // Reads and writes are started after the task that wants them, so that the next
 // one does not wait for sendmsg(2); an answer before the next read, which makes
 // gRPC send it with its window update in one piece.
@@ -141,10 +142,12 @@ class ServerStream
   void Read() {
     if (finished_) return;
     incoming_.Clear();
-    ++reads_to_start_;
+    reads_to_start_ += kRead;
     loop_.AfterTask([this] {
       this->StartRead(&incoming_);
-      --reads_to_start_;
+      if (reads_to_start_.fetch_sub(kRead) == (kRead | kFinishWaits)) {
+        PostSelf([this] { MaybeFinish(); });
+      }
     });
   }
   void ReadDone(bool ok) {
@@ -178,10 +181,7 @@ class ServerStream
   }
   void MaybeFinish() {
     if (!closing_ || writing_ || finished_ || !outbox_.empty()) return;
-    if (reads_to_start_ > 0) {  // Another thread is about to.
-      PostSelf([this] { MaybeFinish(); });
-      return;
-    }
+    if (reads_to_start_.fetch_or(kFinishWaits) >= kRead) return;
     finished_ = true;
     this->Finish(*closing_);
   }
@@ -196,7 +196,9 @@ class ServerStream
   // outbox_.front() while writing_; neither may be touched meanwhile.
   In incoming_;
   std::deque<Out> outbox_;
-  // Wanted by a task, and not yet started after it.
+  // Reads that a task wanted and nobody has started yet; whoever starts the
+  // last of them posts the Finish() that waits for it.
+  static constexpr int kFinishWaits = 1, kRead = 2;
   std::atomic<int> reads_to_start_ = 0;
   bool writing_ = false;
   bool paused_ = false;

@@ -227,8 +227,10 @@ void Director::StrikeGateway(Fault fault, Random& random) {
                           random.Spread(kMillisecond, 20 * kSecond));
       if (random.Chance(0.5)) {
         gateway.CrashAfter(1 + static_cast<uint32_t>(random.Below(50)));
-      } else {
+      } else if (random.Chance(0.5)) {
         gateway.Crash(false);
+      } else {
+        gateway.Stop(random.Spread(kMillisecond, 5 * kMinute));
       }
       return;
     case Fault::kGatewayPower:

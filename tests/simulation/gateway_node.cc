@@ -239,8 +239,8 @@ void GatewayNode::Open(uint32_t life) {
   open_ = true;
   world_.recorder.Record(
       {.what = What::kStalled, .length = world_.timeline.now() - down_since_});
-  world_.recorder.Record({.what = What::kOpened,
-                          .length = ToNanos(fleet_->HeartbeatInterval())});
+  world_.recorder.Record(
+      {.what = What::kOpened, .length = ToNanos(fleet_->HeartbeatInterval())});
   for (uint32_t i = 0; i < known_.size(); ++i) {
     known_[i] = {};
     Machine* machine = fleet_->machines().Find(IdOf(i));
@@ -280,13 +280,29 @@ void GatewayNode::Crash(bool power) {
   loop_.reset();
   door_.reset();
   socket_.clear();
-  open_ = stalled_ = store_stalled_ = commit_missed_ = false;
+  open_ = stopping_ = stalled_ = store_stalled_ = commit_missed_ = false;
   timer_armed_ = door_armed_ = kNever;
   world_.timeline.Add(world_.timeline.now() + down_time_, Due::kGatewayStart, 0,
                       ++life_);
   world_.network.ForEach([&](ConnectionId id, uint32_t) {
     world_.network.Close(id, Network::kDown, !power);
   });
+}
+
+void GatewayNode::Stop(Nanos drain) {
+  if (fleet_ == nullptr || !open_ || stalled_) return Crash(false);
+  world_.recorder.Record({.what = What::kStopping});
+  down_since_ = world_.timeline.now();
+  open_ = false;
+  stopping_ = true;
+  SetNow();
+  fleet_->Close({DisconnectReason::kDraining, "stops", {}});
+  world_.timeline.Add(down_since_ + drain, Due::kGatewayEnd, 0, life_);
+  AfterTask();
+}
+
+void GatewayNode::EndDue(uint32_t life) {
+  if (life == life_ && fleet_ != nullptr) Crash(false);
 }
 
 void GatewayNode::BackUp() {
@@ -387,7 +403,7 @@ void GatewayNode::AfterTask() {
 }
 
 void GatewayNode::LookIfChanged() {
-  if (!open_) return;
+  if (!open_ && !stopping_) return;
   const uint64_t published = fleet_->events().published();
   if (!journal_->TakeTransitionSeen() && published == published_) return;
   published_ = published;
@@ -498,7 +514,8 @@ GatewayNode::Port* GatewayNode::PortOf(ConnectionId id) {
 
 void GatewayNode::Arrive(uint32_t agent, ConnectionId id,
                          const Message& message) {
-  if (fleet_ == nullptr || !open_) {  // Nobody listens.
+  const bool listens = open_ || (stopping_ && message.say != Say::kHello);
+  if (fleet_ == nullptr || !listens) {
     world_.network.Close(id, Network::kDown);
     return;
   }

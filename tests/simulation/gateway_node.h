@@ -51,6 +51,8 @@ class GatewayNode {
   void Start(Nanos opens_after);
   // kill -9; with `power` the host goes too and tells nobody. Both come back.
   void Crash(bool power);
+  // SIGTERM: links are closed, and the process ends `drain` later.
+  void Stop(Nanos drain);
   // The process dies at the `effects`th thing that anybody could notice.
   void CrashAfter(uint32_t effects) { effects_left_ = effects; }
   // How long the next crash lasts, and how long the start after it takes.
@@ -82,6 +84,7 @@ class GatewayNode {
   // --- What is due --------------------------------------------------------
   void StartDue(uint32_t life);
   void Open(uint32_t life);
+  void EndDue(uint32_t life);
   void Resume(uint32_t pause);
   void TimerDue();
   void CommitDue(uint32_t life);
@@ -140,6 +143,7 @@ class GatewayNode {
   std::vector<Known> known_;
   uint64_t published_ = 0;  // Events, when it was looked for changes last.
   bool open_ = false;
+  bool stopping_ = false;
   bool power_ = true;
   Nanos down_since_ = 0;
   Nanos down_time_ = kSecond;

@@ -17,6 +17,8 @@ std::string_view Name(What what) {
       return "link broke";
     case What::kStalled:
       return "gateway stood still";
+    case What::kStopping:
+      return "gateway stops";
     case What::kCrashed:
       return "gateway crashed";
     case What::kBackedUp:

@@ -39,6 +39,8 @@ enum class What : uint8_t {
   kStalled,
   // Its process is gone.
   kCrashed,
+  // It was asked to end: nobody is let in or judged any more.
+  kStopping,
   // A copy of the disk was made / the disk was put back to what the copy holds.
   kBackedUp,
   kRolledBack,

@@ -66,6 +66,21 @@ class NoFalseOffline final : public Invariant {  // P1
   }
 };
 
+class ToldInterval final : public Invariant {  // P2
+ public:
+  ToldInterval() : Invariant("P2") {}
+  bool Wants(What what) const override {
+    return what == What::kAccepted || what == What::kHandled ||
+           what == What::kOpened;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    if (e.length > before.promises().interval_max) {
+      Fail(e,
+           fmt::format("told to speak every {:.0f} s only", Seconds(e.length)));
+    }
+  }
+};
+
 class Completeness final : public Invariant {  // P2
  public:
   Completeness() : Invariant("P2") {}
@@ -345,6 +360,8 @@ class RestartNeutrality final : public Invariant {  // P12
           !before.rolled_back()) {
         Fail(e, "the start made it offline");
       }
+    } else if (e.to != Status::kOnline && !before.open() && !m.left) {
+      Fail(e, "judged by a gateway that is ending");
     } else if (e.to == Status::kOffline && !m.left &&
                e.at < before.opened_at() + before.promises().offline_after -
                           before.promises().slack) {
@@ -388,15 +405,25 @@ class MassSilence final : public Invariant {  // P3
     size_t silent = 0;    // Of these.
     size_t together = 0;  // Of these, within the window before now.
     size_t held = 0;      // Of these.
+    // Of the present: online since the incident is under way. It is not over
+    // because others joined.
+    size_t came = 0;
   };
   static Count Of(uint64_t group, Nanos now, Nanos window,
                   const Ledger& ledger) {
     Count count;
+    Nanos opened = kNever;
+    for (const MachineFacts& m : ledger.machines()) {
+      if (m.group == group && m.held.known()) {
+        opened = std::min(opened, m.held.at);
+      }
+    }
     for (const MachineFacts& m : ledger.machines()) {
       if (m.group != group || !m.judged() || m.status == Status::kOffline) {
         continue;
       }
       ++count.present;
+      count.came += m.status == Status::kOnline && m.since.at > opened;
       if (!m.fell_silent.known()) continue;
       ++count.silent;
       count.held += m.held.known();
@@ -427,11 +454,12 @@ class MassSilence final : public Invariant {  // P3
       Fail(e, fmt::format("held for group {}, and is of {}", e.group, m.group));
       return;
     }
+    if (!m.fell_silent.known()) Fail(e, "held, and more is known of it");
     const Count count = Of(m.group, e.at, p.incident_window + p.slack, before);
     if (count.held == 0 && !Many(count.together, count.present, p)) {
       Fail(e, fmt::format("held with {} of {} that fell silent together",
                           count.together, count.present));
-    } else if (!Many(count.silent, count.present, p)) {
+    } else if (!Many(count.silent, count.present - count.came, p)) {
       Fail(e, fmt::format("held with {} of {} that are silent", count.silent,
                           count.present));
     }
@@ -763,6 +791,7 @@ class Storm final : public Invariant {  // R2
 Invariants::Invariants(Promises promises) : ledger_(promises) {
   all_.push_back(std::make_unique<NoFalseOffline>());
   all_.push_back(std::make_unique<Completeness>());
+  all_.push_back(std::make_unique<ToldInterval>());
   all_.push_back(std::make_unique<BoundedHold>());
   all_.push_back(std::make_unique<DetectorBlamesItself>());
   all_.push_back(std::make_unique<OneReason>());

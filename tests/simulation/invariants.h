@@ -21,6 +21,8 @@ namespace muster::simulation {
 // The promises that the gateway under test was set up to keep.
 struct Promises {
   Nanos heartbeat_interval = 30 * kSecond;
+  // Nobody is told to speak less often than so: leases would be longer.
+  Nanos interval_max = kNever;
   Nanos stale_after = 75 * kSecond;
   Nanos offline_after = 120 * kSecond;
   Nanos reconnect_grace = 5 * kSecond;
@@ -106,6 +108,7 @@ struct MachineFacts {
   Nanos interval = 0;       // That the agent keeps.
   Nanos told = 0;           // Larger of the last two told.
   Nanos told_last = 0;
+  Nanos told_before = 0;  // `told`, when the newest link said hello.
   // It was turned away, and is to come back then.
   Nanos postponed_until = 0;
   // Its connections that stand before the door, and nobody has opened yet.
@@ -172,7 +175,7 @@ class Ledger {
   // Until when, by the clock of listening, a voice counts as living.
   Nanos VoiceLease(const MachineFacts& m) const {
     return std::max(promises_.stale_after,
-                    std::max(m.told, told_last_) * 5 / 2);
+                    std::max({m.told, m.told_before, told_last_}) * 5 / 2);
   }
   // Two instances of the machine certainly live / perhaps do at `now`.
   bool AreTwo(const MachineFacts& m, Nanos now) const;

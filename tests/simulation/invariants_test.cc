@@ -103,7 +103,7 @@ class HistoryOfOne {
  private:
   Nanos now_ = 0;
   uint64_t decided_ = 0;
-  Invariants invariants_{Promises{}};
+  Invariants invariants_{Promises{.interval_max = 60 * kSecond}};
 };
 
 TEST(InvariantsTest, AnHonestSilenceBreaksNothing) {
@@ -287,6 +287,19 @@ TEST(InvariantsTest, P12AfterAStartLeasesBeginAnew) {
   h.Is({.what = What::kRestored, .to = Status::kStale, .number = 2});
   h.At(200).Offline();
   EXPECT_EQ(h.Broken(), "P12");
+}
+
+TEST(InvariantsTest, P12WhoeverIsEndingJudgesNobody) {
+  HistoryOfOne h;
+  h.At(50).Is({.what = What::kStopping});
+  h.At(85).Worse();
+  EXPECT_EQ(h.Broken(), "P12");
+}
+
+TEST(InvariantsTest, P2NobodyIsToldToSpeakSeldom) {
+  HistoryOfOne h;
+  h.At(40).Is({.what = What::kAccepted, .epoch = 2, .length = 61 * kSecond});
+  EXPECT_EQ(h.Broken(), "P2");
 }
 
 TEST(InvariantsTest, P2ADeadLinkIsNotKept) {

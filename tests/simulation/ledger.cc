@@ -182,6 +182,7 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
       m.left = false;
       m.postponed_until = 0;
       m.interval = std::min(m.interval, event.length);
+      m.told_before = m.told;
       m.told = std::max(m.told_last, event.length);
       m.told_last = told_last_ = event.length;
       return;
@@ -203,6 +204,7 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
       m.left = true;
       m.left_at = Now(event.at);
       m.left_cause = event.cause;
+      m.fell_silent = m.held = {};  // It is known why.
       m.promise_end =
           event.at + std::clamp(event.length, promises_.reconnect_grace,
                                 promises_.promise_max);
@@ -217,6 +219,7 @@ void Ledger::Take(const Event& event) {
     case What::kStalled:
       StoodStill(event.at, event.length);
       return;
+    case What::kStopping:
     case What::kCrashed:
       open_ = false;
       return;
@@ -322,7 +325,7 @@ void Ledger::Take(const Event& event) {
     case What::kDecided:
       if (event.to != Status::kStale) {
         m.fell_silent = m.held = {};
-      } else if (!m.left && event.cause != Cause::kDuplicateIdentity) {
+      } else if (event.cause == Cause::kUndetermined) {
         m.fell_silent = Now(event.at);
       }
       m.status = event.to;

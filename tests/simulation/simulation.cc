@@ -56,6 +56,11 @@ Settings Draw(const SimulationOptions& options, const SimulationResult& drawn) {
     settings.options.heartbeats_per_second_max =
         machines / (30 + 170 * random.Unit());
   }
+  // A link that was replaced counts until it is closed.
+  settings.promises.interval_max = std::max(
+      settings.promises.heartbeat_interval,
+      static_cast<Nanos>(3 * (machines + settings.spare) /
+                         settings.options.heartbeats_per_second_max * kSecond));
   if (drawn.faults[static_cast<size_t>(Fault::kAcceptRate)]) {
     settings.accepts_per_second = 1 + 50 * std::pow(random.Unit(), 3);
     settings.promises.settle +=
@@ -155,6 +160,9 @@ class Run final : private NetworkEnds {
         return;
       case Due::kGatewayOpen:
         gateway_.Open(entry.generation);
+        return;
+      case Due::kGatewayEnd:
+        gateway_.EndDue(entry.generation);
         return;
       case Due::kAccept:
         gateway_.AcceptDue(entry.generation);

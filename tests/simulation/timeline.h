@@ -20,6 +20,7 @@ enum class Due : uint8_t {
   kGatewayResume,  // `generation`: the pause.
   kGatewayStart,   // `generation`: the life.
   kGatewayOpen,    // `generation`: the life.
+  kGatewayEnd,     // `generation`: the life.
   kAccept,         // `generation`: the life.
   kCommit,         // `generation`: the life.
   kFault,          // `target`: the class that strikes next.

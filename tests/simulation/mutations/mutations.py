@@ -32,6 +32,11 @@ INSTANCES = "gateway/fleet/instances.cc"
 MACHINES = "gateway/fleet/machines.cc"
 
 MUTATIONS = [
+    Mutation("judges-while-it-stops", FLEET,
+             "  open_ = false;\n  loop_.Cancel(turn_timer_);\n",
+             "",
+             "ours, by review: a gateway that was being stopped called machines lost that it had turned away itself",
+             faults="gateway-crash,goodbye"),
     Mutation("own-pause-is-their-silence", JUDGING,
              "if (length <= options_.presence.blind_gap) return;",
              "if (length >= absl::ZeroDuration()) return;",
