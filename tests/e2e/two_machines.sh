@@ -112,7 +112,8 @@ paste_while_the_gateway_stands_still() {
   kill -STOP "$program"
   on second /bin/sh <"$WORK/lines" >"$WORK/pasted" 2>&1 &
   local paste=$!
-  until arguments | grep -q '^muster-agent join '; do
+  # Not grep -q: it would end before it has read all, and `arguments` of that.
+  until arguments | grep '^muster-agent join ' >/dev/null; do
     kill -0 "$paste" 2>/dev/null || fail "the lines ended early: $(<"$WORK/pasted")"
     sleep 0.02
   done
