@@ -774,7 +774,9 @@ class Storm final : public Invariant {  // R2
       }
     } else if (Worsens(e) && !Contested(e)) {
       const MachineFacts& m = before.machine(e.machine);
-      if (!m.left && m.postponed_until > 0 &&
+      // It may have been heard on an older link, and lost that one since.
+      const bool lost_since = m.broke.known() && m.broke.at > m.postponed_until;
+      if (!m.left && m.postponed_until > 0 && !lost_since &&
           e.at < m.postponed_until + p.stale_after - p.slack) {
         Fail(e, "worse because it was told to come back later");
       }
