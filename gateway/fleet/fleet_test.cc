@@ -343,13 +343,23 @@ TEST_F(FleetTest, AGatewayThatIsEndingJudgesNobodyAndLetsNobodyIn) {
   EXPECT_EQ(StatusOf(lost), Status::kOnline);
 }
 
-TEST_F(FleetTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
-  std::vector<FakeLink> links(1200);
-  std::vector<std::pair<AgentId, uint64_t>> machines;
-  for (FakeLink& link : links) {
-    const AgentId id = Admit(fmt::format("m{}", machines.size()));
-    machines.emplace_back(id, Connect(id, link));
+class ManyTest : public FleetTest {
+ protected:
+  // New machines, one on each link, and their epochs.
+  std::vector<std::pair<AgentId, uint64_t>> ConnectAll(
+      std::vector<FakeLink>& links) {
+    std::vector<std::pair<AgentId, uint64_t>> machines;
+    for (FakeLink& link : links) {
+      const AgentId id = Admit(fmt::format("m{}", machines.size()));
+      machines.emplace_back(id, Connect(id, link));
+    }
+    return machines;
   }
+};
+
+TEST_F(ManyTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
+  std::vector<FakeLink> links(1200);
+  const auto machines = ConnectAll(links);
   loop_.Advance(Seconds(10));
   const int puts = journal_.puts;
   for (const auto& [id, epoch] : machines) Beat(id, epoch);
@@ -362,13 +372,9 @@ TEST_F(FleetTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
   EXPECT_EQ(journal_.last_heard[machines.back().first], heard);
 }
 
-TEST_F(FleetTest, LastHeardIsWrittenInBatchesAndAHeartbeatWritesNothing) {
+TEST_F(ManyTest, LastHeardIsWrittenInBatchesAndAHeartbeatWritesNothing) {
   std::vector<FakeLink> links(10);
-  std::vector<std::pair<AgentId, uint64_t>> machines;
-  for (FakeLink& link : links) {
-    const AgentId id = Admit(fmt::format("m{}", machines.size()));
-    machines.emplace_back(id, Connect(id, link));
-  }
+  const auto machines = ConnectAll(links);
   loop_.Advance(Seconds(10));
   const int puts = journal_.puts;
   for (const auto& [id, epoch] : machines) Beat(id, epoch);

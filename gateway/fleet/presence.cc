@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "gateway/fleet/words.h"
 #include "libprotocol/base/absl_compat.h"
 
 namespace muster::gateway {
@@ -38,7 +39,7 @@ void SayLapsed(Verdict& verdict) {
       verdict.summary = "agent did not come back from its upgrade";
       return;
     case Cause::kHostShutdown:
-      verdict.summary = verdict.summary.starts_with("host is rebooting")
+      verdict.summary = verdict.summary.starts_with(kRebooting)
                             ? "host did not come back from its reboot"
                             : "host was shut down";
       return;

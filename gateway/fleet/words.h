@@ -11,6 +11,10 @@
 
 namespace muster::gateway {
 
+// How the summary of a goodbye begins that announces a reboot. A restart of the
+// gateway knows by these words what was promised.
+inline constexpr std::string_view kRebooting = "host is rebooting";
+
 // "online".
 std::string_view Name(Status status);
 

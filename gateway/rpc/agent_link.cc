@@ -46,7 +46,7 @@ GoodbyeNotice ToNotice(const v1::Goodbye& goodbye) {
       notice.domain = Domain::kHost;
       // That it has rebooted is known when it is back.
       notice.cause = Cause::kHostShutdown;
-      notice.summary = "host is rebooting" + promise;
+      notice.summary = std::string(kRebooting) + promise;
       break;
     case v1::GOODBYE_REASON_SHUTDOWN:
       notice.domain = Domain::kHost;
