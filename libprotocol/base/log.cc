@@ -7,6 +7,7 @@
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/check.h"
 #include "libprotocol/base/mutex.h"
+#include "libprotocol/base/system_clock.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -90,7 +91,7 @@ std::string Render(LogLevel level, std::string_view message,
                    std::initializer_list<LogField> fields) {
   const int n = static_cast<int>(level);
   const bool json = settings().format == LogFormat::kJson;
-  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(),
+  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", SystemClock().Wall(),
                                             absl::UTCTimeZone());
   std::string out;
   if (settings().journald) out += kSyslog[n];

@@ -5,13 +5,13 @@
 
 #include <time.h>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "libprotocol/base/clock.h"
 
 namespace muster {
 
-// SystemClock reads CLOCK_BOOTTIME, CLOCK_MONOTONIC and CLOCK_REALTIME.
+// SystemClock reads CLOCK_BOOTTIME, CLOCK_MONOTONIC and CLOCK_REALTIME, each
+// time anew: absl::Now() would show a step of the wall clock seconds late.
 // Stateless, thread-safe.
 class SystemClock final : public Clock {
  public:
@@ -21,7 +21,9 @@ class SystemClock final : public Clock {
   absl::Duration Suspended() const override {
     return Read(CLOCK_BOOTTIME) - Read(CLOCK_MONOTONIC);
   }
-  absl::Time Wall() const override { return absl::Now(); }
+  absl::Time Wall() const override {
+    return absl::UnixEpoch() + Read(CLOCK_REALTIME);
+  }
 
  private:
   static absl::Duration Read(clockid_t clock) {
