@@ -463,6 +463,7 @@ class MassSilence final : public Invariant {  // P3
       Fail(e, fmt::format("held with {} of {} that are silent", count.silent,
                           count.present));
     }
+    due_.erase(m.group);
     rows_due_.try_emplace(m.group, e.at);
   }
   void Tick(const Event& e, const Ledger& before) {

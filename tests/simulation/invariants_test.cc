@@ -6,7 +6,10 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "gtest/gtest.h"
 
 namespace muster::simulation {
@@ -16,6 +19,13 @@ using gateway::Cause;
 using gateway::Confidence;
 using gateway::Domain;
 using gateway::Status;
+
+// What is broken: "P1 P4", or nothing.
+std::string Broken(const Invariants& invariants) {
+  std::set<std::string> ids;
+  for (const Violation& v : invariants.violations()) ids.insert(v.invariant);
+  return fmt::format("{}", fmt::join(ids, " "));
+}
 
 // A history that begins with an open gateway and one machine, online on link 1,
 // its heartbeat 1 arrived at 10 s.
@@ -89,16 +99,7 @@ class HistoryOfOne {
                .number = sequence});
   }
 
-  // What is broken: "P1 P4", or nothing.
-  std::string Broken() const {
-    std::set<std::string> ids;
-    for (const Violation& v : invariants_.violations()) ids.insert(v.invariant);
-    std::string text;
-    for (const std::string& id : ids) {
-      text += (text.empty() ? "" : " ") + id;
-    }
-    return text;
-  }
+  std::string Broken() const { return simulation::Broken(invariants_); }
 
  private:
   Nanos now_ = 0;
@@ -324,6 +325,84 @@ TEST(InvariantsTest, P3OnlyWhoFellSilentWithOthersIsHeld) {
   h.At(85).Decided(Status::kOnline, Status::kStale);
   h.Is({.what = What::kHeld, .group = 0});
   EXPECT_EQ(h.Broken(), "P3");
+}
+
+// Of one group: machine 1, 2, …, each with a link of its own.
+class HistoryOfAGroup {
+ public:
+  explicit HistoryOfAGroup(uint32_t machines)
+      : heard_(machines + 1), decided_(machines + 1) {
+    invariants_.On({.at = 0, .what = What::kOpened});
+    for (uint32_t m = 1; m <= machines; ++m) {
+      Is(1, m, {.what = What::kAdmitted});
+      Is(2, m, {.what = What::kAccepted, .length = 30 * kSecond});
+      Heard(3, m);
+      Becomes(3, m, Status::kStale, Status::kOnline);
+    }
+  }
+  void Heard(double at, uint32_t machine) {
+    Is(at, machine,
+       {.what = What::kArrived,
+        .number = ++heard_[machine],
+        .length = 30 * kSecond});
+  }
+  void Stale(double at, uint32_t machine) {
+    Becomes(at, machine, Status::kOnline, Status::kStale);
+  }
+  void Online(double at, uint32_t machine) {
+    Becomes(at, machine, Status::kStale, Status::kOnline);
+  }
+  void Held(double at, uint32_t machine) {
+    Is(at, machine, {.what = What::kHeld});
+  }
+  void Tick(double at) { Is(at, 0, {.what = What::kTick}); }
+  std::string Broken() const { return simulation::Broken(invariants_); }
+
+ private:
+  void Is(double at, uint32_t machine, Event event) {
+    event.at = static_cast<Nanos>(at * kSecond);
+    event.machine = machine;
+    event.group = 7;
+    event.epoch = machine;
+    invariants_.On(event);
+  }
+  void Becomes(double at, uint32_t machine, Status from, Status to) {
+    Is(at, machine,
+       {.what = What::kDecided,
+        .flag = to != Status::kOnline,
+        .verdict = to != Status::kOnline,
+        .from = from,
+        .to = to,
+        .cause = Cause::kUndetermined,
+        .confidence = Confidence::kUndetermined,
+        .number = ++decided_[machine]});
+  }
+
+  std::vector<uint64_t> heard_, decided_;
+  Invariants invariants_{Promises{.interval_max = 60 * kSecond}};
+};
+
+TEST(InvariantsTest, P3WhoFellSilentTogetherIsAnIncident) {
+  HistoryOfAGroup h(16);
+  for (uint32_t m = 1; m <= 8; ++m) h.Stale(78 + 0.1 * m, m);
+  h.Tick(80);
+  EXPECT_EQ(h.Broken(), "P3");
+}
+
+TEST(InvariantsTest, P3AnIncidentMayBeOverBeforeAnybodyAsks) {
+  HistoryOfAGroup h(16);
+  h.Heard(25, 13);
+  for (uint32_t m = 1; m <= 8; ++m) h.Heard(30, m);
+  for (uint32_t m = 14; m <= 16; ++m) h.Heard(60, m);
+  // These are too few, and then not together.
+  for (uint32_t m = 9; m <= 12; ++m) h.Stale(78, m);
+  h.Stale(101, 13);
+  for (uint32_t m = 1; m <= 8; ++m) h.Stale(106, m);
+  for (uint32_t m = 1; m <= 8; ++m) h.Held(106, m);
+  for (uint32_t m = 1; m <= 8; ++m) h.Heard(108, m);
+  for (uint32_t m = 1; m <= 8; ++m) h.Online(108, m);
+  h.Tick(110);
+  EXPECT_EQ(h.Broken(), "");
 }
 
 TEST(InvariantsTest, P13TwoThatLiveAreNotShownAsHealthy) {
