@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "tests/simulation/invariants.h"
+#include "tests/simulation/ledger.h"
 
 namespace muster::simulation {
 
