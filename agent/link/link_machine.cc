@@ -46,6 +46,8 @@ std::string_view ReasonWords(v1::DisconnectReason reason) {
       return "this agent reads too slowly";
     case v1::DISCONNECT_REASON_CREDENTIAL_REVOKED:
       return "credential revoked";
+    case v1::DISCONNECT_REASON_SAY_AGAIN:
+      return "asked to say hello again";
     default:
       return "unknown reason";
   }
@@ -242,6 +244,7 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
                              policy_.slow_retry);
       break;
     case v1::DISCONNECT_REASON_OVERLOADED:
+    case v1::DISCONNECT_REASON_SAY_AGAIN:
       // It serves, and says when: no reason to come later than told.
       failures_ = 0;
       break;

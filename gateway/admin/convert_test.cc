@@ -81,7 +81,8 @@ TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
              NAMED(BlindReason, kStoodStill, BLIND_REASON_STOOD_STILL),
              NAMED(BlindReason, kSuspended, BLIND_REASON_SUSPENDED),
              NAMED(BlindReason, kDescriptors, BLIND_REASON_DESCRIPTORS),
-             NAMED(BlindReason, kAdmission, BLIND_REASON_ADMISSION)});
+             NAMED(BlindReason, kAdmission, BLIND_REASON_ADMISSION),
+             NAMED(BlindReason, kOneSource, BLIND_REASON_ONE_SOURCE)});
 }
 
 TEST(ConvertTest, PresenceSettingsAreThoseOfTheContract) {
@@ -167,6 +168,7 @@ TEST(ConvertTest, DisconnectReasonsAreThoseOfTheContract) {
        NAMED(R, kSuperseded, DISCONNECT_REASON_SUPERSEDED),
        NAMED(R, kSilent, DISCONNECT_REASON_SILENT),
        NAMED(R, kOverloaded, DISCONNECT_REASON_OVERLOADED),
+       NAMED(R, kSayAgain, DISCONNECT_REASON_SAY_AGAIN),
        NAMED(R, kProtocolError, DISCONNECT_REASON_PROTOCOL_ERROR),
        NAMED(R, kSlowReader, DISCONNECT_REASON_SLOW_READER),
        NAMED(R, kCredentialRevoked, DISCONNECT_REASON_CREDENTIAL_REVOKED)});

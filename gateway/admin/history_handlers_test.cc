@@ -67,7 +67,7 @@ class HistoryHandlersTest : public ::testing::Test {
     machine.org = OrgId("acme");
     machine.facts.hostname = "m1";
     Write([machine](FleetStore& s) { return s.PutMachine(machine); });
-    fleet_->Restore(1, {machine}, {});
+    fleet_->Restore(1, {.machines = {machine}});
     fleet_->Open();
   }
   ~HistoryHandlersTest() override { Settle(); }

@@ -123,13 +123,13 @@ void MetricsHandlers::WriteLinks(MetricsText& out) const {
   out.Counter("muster_newcomers_turned_away_total",
               "Hellos told to come later, connections closed unheard, and "
               "seconds in which some waited.");
-  for (const BlindReason reason :
-       {BlindReason::kDescriptors, BlindReason::kAdmission}) {
-    const auto found = counters.turned_away.find(reason);
-    out.Add("reason",
-            reason == BlindReason::kAdmission ? "admission" : "descriptors",
-            found == counters.turned_away.end() ? 0 : Value(found->second));
+  std::map<BlindReason, uint64_t> turned_away = {{BlindReason::kDescriptors, 0},
+                                                 {BlindReason::kAdmission, 0},
+                                                 {BlindReason::kOneSource, 0}};
+  for (const auto& [reason, count] : counters.turned_away) {
+    turned_away[reason] = count;
   }
+  AddEach<v1::BlindReason>("reason", turned_away, out);
   out.Counter("muster_heartbeats_total", "Heartbeats that counted.",
               Value(counters.heartbeats));
   out.Counter("muster_heartbeats_ignored_total",

@@ -37,7 +37,10 @@ std::optional<Doubt> VouchWindow::At(Instant now,
                                      const std::optional<Gap>& open) {
   if (gaps_.empty() && !open) return std::nullopt;
   const Instant begin = now - kWindow;
-  std::erase_if(gaps_, [&](const Gap& gap) { return gap.to <= begin; });
+  std::erase_if(gaps_, [&](const Gap& gap) {
+    return gap.to <= begin || (gap.reason == BlindReason::kNotRunning &&
+                               gap.to <= now - settled_after_);
+  });
   std::vector<Gap> gaps(gaps_.begin(), gaps_.end());
   if (open) gaps.push_back(*open);
   std::sort(gaps.begin(), gaps.end(),
@@ -66,6 +69,8 @@ std::string_view Words(BlindReason reason) {
       return "no descriptor left for new connections";
     case BlindReason::kAdmission:
       return "more machines connect at once than are let in";
+    case BlindReason::kOneSource:
+      return "too many connections from one address";
   }
   return "unknown";
 }

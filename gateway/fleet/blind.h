@@ -25,7 +25,8 @@ struct Gap {
 
   bool newcomers_only() const {
     return reason == BlindReason::kDescriptors ||
-           reason == BlindReason::kAdmission;
+           reason == BlindReason::kAdmission ||
+           reason == BlindReason::kOneSource;
   }
   friend bool operator==(const Gap&, const Gap&) = default;
 };
@@ -88,18 +89,24 @@ struct Doubt {
   BlindReason reason = BlindReason::kStoodStill;
 };
 
-// Confidence sums up the gaps of the last half hour.
+// VouchWindow sums up the gaps of the last half hour.
 class VouchWindow {
  public:
   static constexpr absl::Duration kWindow = absl::Minutes(30);
 
+  // So long after its start a gateway has heard or judged everybody: how long
+  // it was away before does not matter any more.
+  explicit VouchWindow(absl::Duration settled_after)
+      : settled_after_(settled_after) {}
+
   void Add(const Gap& gap) { gaps_.push_back(gap); }
 
   // Set while more than half of the window before `now` lies in gaps. `open`:
-  // one that has not ended. Who was not heard since then is not known.
+  // one that has not ended.
   std::optional<Doubt> At(Instant now, const std::optional<Gap>& open);
 
  private:
+  const absl::Duration settled_after_;
   std::deque<Gap> gaps_;
 };
 

@@ -66,7 +66,7 @@ TEST(DeafnessTest, RefusalsJoinIntoOneGap) {
 }
 
 TEST(VouchTest, IsLostWhenMoreThanHalfOfTheLastHalfHourLiesInGaps) {
-  VouchWindow vouch;
+  VouchWindow vouch(Seconds(120));
   vouch.Add(Still(0, 450));
   vouch.Add(Still(600, 1050));
   EXPECT_FALSE(vouch.At(T(1100), std::nullopt)) << "exactly half";
@@ -80,6 +80,14 @@ TEST(VouchTest, IsLostWhenMoreThanHalfOfTheLastHalfHourLiesInGaps) {
   // The open one counts; what it shares with another counts once.
   EXPECT_FALSE(vouch.At(T(1801), Still(1100, 1101)));
   EXPECT_TRUE(vouch.At(T(1801), Still(1790, 1801)));
+}
+
+TEST(VouchTest, AfterAStartItIsLostUntilEverybodyHasBeenJudged) {
+  VouchWindow vouch(Seconds(120));
+  vouch.Add({T(0), T(1000), BlindReason::kNotRunning});
+  EXPECT_TRUE(vouch.At(T(1000), std::nullopt));
+  EXPECT_TRUE(vouch.At(T(1119), std::nullopt));
+  EXPECT_FALSE(vouch.At(T(1120), std::nullopt));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "gateway/fleet/records.h"
 
 namespace muster::gateway {
 
@@ -29,6 +30,8 @@ struct GatewayView {
 };
 
 struct Drift {
+  // Whose memory differs, and why: a likely cause only if the gateway's does.
+  Verdict verdict;
   std::string text;
   // The gateway acknowledged a heartbeat so long ago, and knows of none since:
   // the silence was not the agent's.

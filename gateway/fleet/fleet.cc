@@ -67,7 +67,8 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       history_(loop, journal, machines_, {}),
       events_(options_.events),
       mass_silence_(options_.mass_silence),
-      admission_(options_.admission) {}
+      admission_(options_.admission),
+      vouch_(options_.presence.offline_after) {}
 
 Fleet::~Fleet() {
   loop_.Cancel(turn_timer_);
@@ -82,12 +83,12 @@ uint64_t Fleet::RunAfter(const std::vector<MachineRecord>& machines) {
   return (epoch >> kLinkBits) + 1;
 }
 
-void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
-                    std::vector<CommandRecord> open_commands,
-                    const std::vector<PresenceRecord>& presence) {
+void Fleet::Restore(uint64_t run, Remembered remembered) {
   run_ = run;
+  to_reopen_ = std::move(remembered.open_incidents);
+  alive_before_ = remembered.alive_at;
   absl::flat_hash_map<AgentId, const PresenceSettings*> own;
-  for (const PresenceRecord& record : presence) {
+  for (const PresenceRecord& record : remembered.presence) {
     if (record.agent.empty()) {
       policies_.SetOrg(record.org, record.settings);
     } else {
@@ -97,7 +98,7 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
   const Instant now = loop_.clock().Now();
   const absl::Time wall = loop_.clock().Wall();
   events_.BeginRun(run, wall);
-  for (MachineRecord& record : machines) {
+  for (MachineRecord& record : remembered.machines) {
     const auto found = own.find(record.id);
     const PresenceSettings* settings =
         found == own.end() ? nullptr : found->second;
@@ -121,7 +122,7 @@ void Fleet::Restore(uint64_t run, std::vector<MachineRecord> machines,
       (void)machine.presence.Contest(*known);  // It is stale already.
     }
   }
-  commands_.Restore(std::move(open_commands), now);
+  commands_.Restore(std::move(remembered.open_commands), now);
 }
 
 void Fleet::Open() {
@@ -140,23 +141,24 @@ void Fleet::Open() {
     Schedule(machine);
   });
   NoteAbsence(now);
+  ReopenIncidents(now);
   Turn();
   FlushEvery();
 }
 
-// The gateway could hear nobody from the last word heard in its former life.
 void Fleet::NoteAbsence(Instant now) {
-  std::optional<absl::Time> last;
+  absl::Time last = alive_before_.value_or(absl::InfinitePast());
   machines_.ForEachLiving([&](const Machine& machine) {
-    if (machine.record.last_heard) {
-      last = std::max(last.value_or(absl::InfinitePast()),
-                      *machine.record.last_heard);
+    last = std::max(last, machine.record.last_heard.value_or(last));
+    if (machine.record.transition_sequence > 0) {
+      last = std::max(last, machine.record.status_since);
     }
   });
-  if (!last) return;
+  if (last == absl::InfinitePast()) return;
   const absl::Time wall = WallOf(now);
-  Tell({.what = BlindRecord{std::min(*last, wall), wall,
-                            BlindReason::kNotRunning}});
+  last = std::min(last, wall);
+  vouch_.Add({now - (wall - last), now, BlindReason::kNotRunning});
+  Tell({.what = BlindRecord{last, wall, BlindReason::kNotRunning}});
 }
 
 // --- Links -----------------------------------------------------------------
@@ -249,10 +251,10 @@ void Fleet::TakeFacts(Machine& machine, Facts facts) {
   if (record.facts.hostname != facts.hostname) {
     machines_.SetHostname(machine, facts.hostname);
   }
-  const bool renamed = record.facts.machine_id != facts.machine_id;
-  if (renamed) FindShared(machine, false);
+  if (record.facts.machine_id != facts.machine_id) FindShared(machine, false);
   record.facts = std::move(facts);
-  if (renamed && record.status == Status::kOnline) FindShared(machine, true);
+  // Also who was online in a former life of this gateway.
+  if (record.status == Status::kOnline) FindShared(machine, true);
 }
 
 std::optional<Disconnect> Fleet::Refuse(Machine& machine, Instant now) {

@@ -98,10 +98,16 @@ class Fleet {
   // The smallest run number whose epochs are larger than all that these
   // machines have: a restored copy may have been given a smaller one.
   static uint64_t RunAfter(const std::vector<MachineRecord>& machines);
-  // Takes over what the store remembers. Nobody is judged until Open().
-  void Restore(uint64_t run, std::vector<MachineRecord> machines,
-               std::vector<CommandRecord> open_commands,
-               const std::vector<PresenceRecord>& presence = {});
+  // What the store remembers of former lives.
+  struct Remembered {
+    std::vector<MachineRecord> machines;
+    std::vector<CommandRecord> open_commands = {};
+    std::vector<PresenceRecord> presence = {};
+    std::vector<IncidentRecord> open_incidents = {};
+    std::optional<absl::Time> alive_at = {};  // The last sign of life.
+  };
+  // Takes it over. Nobody is judged until Open().
+  void Restore(uint64_t run, Remembered remembered);
   // Links are accepted from now on: leases begin.
   void Open();
 
@@ -127,7 +133,7 @@ class Fleet {
   // Exactly once for every accepted link.
   void LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end);
   // Somebody could not speak, whoever it was: the connection was closed
-  // (kDescriptors) or had to wait (kAdmission).
+  // (kDescriptors, kOneSource) or had to wait (kAdmission).
   void TurnedAway(BlindReason reason);
 
   // --- Operators (called by admin) ----------------------------------------
@@ -192,8 +198,8 @@ class Fleet {
     BlindReason reason;
   };
   std::optional<Impairment> impairment() const;
-  // Since when the status of this machine is only what it was: it was not heard
-  // since the gateway could not hear.
+  // Since when the status of this machine is only what it was: presence cannot
+  // be vouched for, and nothing was heard of it for a stale lease.
   std::optional<absl::Time> UnconfirmedSince(const Machine& machine) const;
   const FleetCounters& counters() const { return counters_; }
   size_t incidents_open() const { return mass_silence_.open(); }
@@ -253,7 +259,13 @@ class Fleet {
   // Puts the machine where it counts for mass silence.
   void Regroup(Machine& machine);
   void FellSilent(Machine& machine, Instant now);
+  // It is heard, more is known of it, or it is gone.
   void NoLongerSilent(Machine& machine);
+  // Holds and releases its machines, and says so when it is over.
+  void IncidentChanged(const std::optional<MassSilence::Event>& event);
+  // Incidents of a former life go on, with those of their machines that are
+  // still away for that.
+  void ReopenIncidents(Instant now);
   // Holds members of incidents, releases those of none: some in each turn,
   // there may be thousands. True if more wait.
   bool HoldSome();
@@ -261,6 +273,7 @@ class Fleet {
                           Verdict verdict) const;
   void FlushIncidents();
   void TakeFacts(Machine& machine, Facts facts);
+  // The gateway could hear nobody since the last sign of its former life.
   void NoteAbsence(Instant now);
   uint64_t NextEpoch(const Machine& machine, uint64_t last_epoch);
   void Heard(Machine& machine, Instant now);
@@ -325,6 +338,8 @@ class Fleet {
   MassSilence mass_silence_;
   std::deque<AgentId> to_hold_;  // Or to release.
   absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
+  std::vector<IncidentRecord> to_reopen_;  // Until Open().
+  std::optional<absl::Time> alive_before_;
   SharedIds shared_ids_;
   Admission admission_;
   GapLog gaps_;

@@ -241,6 +241,64 @@ TEST_F(HearingTest, PresenceIsUnconfirmedWhileMostOfHalfAnHourWasNotHeard) {
   EXPECT_EQ(fleet_->UnconfirmedSince(Of(silent)), std::nullopt);
 }
 
+TEST_F(HearingTest, WhoWasHeardBetweenTwoPausesIsUnconfirmedWhenItIsSilent) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.SuspendFor(absl::Minutes(10));
+  Beat(a, epoch);
+  loop_.Advance(Seconds(20));
+  const absl::Time heard = loop_.Wall();
+  Beat(a, epoch);
+  loop_.SuspendFor(absl::Minutes(10));
+  ASSERT_FALSE(fleet_->confirmed());
+  ASSERT_EQ(StatusOf(a), Status::kOnline) << "its lease has just begun anew";
+  EXPECT_EQ(fleet_->UnconfirmedSince(Of(a)), heard);
+  Beat(a, epoch);
+  EXPECT_EQ(fleet_->UnconfirmedSince(Of(a)), std::nullopt);
+}
+
+TEST_F(HearingTest, AfterALongAbsenceNobodyIsConfirmedUntilHeardOrJudged) {
+  const AgentId heard = Admit("heard");
+  const AgentId silent = Admit("silent");
+  FakeLink other;
+  Connect(heard, link_);
+  Connect(silent, other);
+  fleet_->FlushLastHeard();
+  loop_.RunReady();
+  alive_at_ = loop_.Wall();
+  fleet_.reset();
+  loop_.SuspendFor(absl::Minutes(16));
+  Start({});
+  ASSERT_EQ(StatusOf(silent), Status::kOnline);
+  EXPECT_FALSE(fleet_->confirmed());
+  EXPECT_EQ(fleet_->impairment()->reason, BlindReason::kNotRunning);
+  EXPECT_EQ(fleet_->UnconfirmedSince(Of(silent)), *alive_at_);
+  Connect(heard, link_);
+  EXPECT_EQ(fleet_->UnconfirmedSince(Of(heard)), std::nullopt);
+  loop_.Advance(Seconds(121));
+  EXPECT_EQ(StatusOf(silent), Status::kOffline);
+  EXPECT_TRUE(fleet_->confirmed());
+}
+
+TEST_F(HearingTest, AGatewayThatRanAndHeardNobodyWasNotAway) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  fleet_->FlushLastHeard();
+  loop_.Advance(absl::Hours(50));
+  ASSERT_EQ(StatusOf(a), Status::kOffline);
+  alive_at_ = loop_.Wall();
+  loop_.Advance(Seconds(3));
+  Start({});
+  loop_.RunReady();
+  EXPECT_EQ(journal_.blind.back(),
+            (BlindRecord{*alive_at_, loop_.Wall(), BlindReason::kNotRunning}));
+  // Without a sign of life: no later than what it decided.
+  alive_at_.reset();
+  Start({});
+  loop_.RunReady();
+  EXPECT_EQ(journal_.blind.back().from, Of(a).record.status_since);
+}
+
 TEST_F(HearingTest, WhileNewcomersAreTurnedAwayThatIsSaidButConfirmed) {
   fleet_->TurnedAway(BlindReason::kDescriptors);
   loop_.Advance(Seconds(1));

@@ -15,9 +15,12 @@ constexpr size_t kSummaryMax = 48;
 constexpr absl::Duration kSayAgainAfter = absl::Seconds(1);
 
 Verdict Contested(const Instance& a, const Instance& b) {
+  std::string where =
+      a.address == b.address
+          ? fmt::format("identity used twice at {}", a.address)
+          : fmt::format("identity at {} and {}", a.address, b.address);
   return {Domain::kIdentity, Cause::kDuplicateIdentity, Confidence::kProven,
-          fmt::format("used at {} and {}", a.address, b.address)
-              .substr(0, kSummaryMax)};
+          where.substr(0, kSummaryMax)};
 }
 
 std::string FullName(const Instance& instance) {
@@ -52,7 +55,7 @@ std::optional<Disconnect> Fleet::CheckInstance(Machine& machine,
       instances.Hello(hello, now, InstanceLease(machine), machine.heard_at,
                       machine.link != nullptr);
   if (answer == Instances::Answer::kSayAgain) {
-    return Disconnect{DisconnectReason::kOverloaded,
+    return Disconnect{DisconnectReason::kSayAgain,
                       "another instance of this identity is connected: say "
                       "hello again",
                       kSayAgainAfter};
@@ -153,6 +156,8 @@ void Fleet::Note(Machine& machine, NoteKind kind,
 
 void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
                        Instant now) {
+  // Which of the two remembers what is no news: that they are two is.
+  if (machine.presence.contested()) return;
   const auto ago = [now](std::optional<Instant> then) {
     return then ? std::optional(now - *then) : std::nullopt;
   };
@@ -164,10 +169,7 @@ void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
                                    .heard_ago = ago(machine.heard_at),
                                    .opened_ago = ago(machine.link_opened_at)});
   if (!drift) return;
-  const Verdict verdict{Domain::kGateway, Cause::kGatewayDrift,
-                        Confidence::kLikely,
-                        "agent and gateway remember different things"};
-  Note(machine, NoteKind::kDrift, verdict, drift->text);
+  Note(machine, NoteKind::kDrift, drift->verdict, drift->text);
   // Was it called offline although it was heard within the lease before?
   if (!drift->acknowledged_ago || machine.record.status != Status::kOffline ||
       !machine.status_changed_at) {
@@ -181,7 +183,7 @@ void Fleet::CheckDrift(Machine& machine, const HelloNotice& hello,
     return;
   }
   ++false_offlines_;
-  Note(machine, NoteKind::kDisputed, verdict,
+  Note(machine, NoteKind::kDisputed, drift->verdict,
        fmt::format("transition {} to offline should not have been: {}",
                    machine.record.transition_sequence, drift->text));
 }

@@ -56,7 +56,7 @@ class IdentityTest : public FleetTest {
     loop_.Advance(Seconds(20));
     SayHello(agent, original_);
     ASSERT_TRUE(original_.refused.has_value());
-    EXPECT_EQ(original_.refused->reason, DisconnectReason::kOverloaded);
+    EXPECT_EQ(original_.refused->reason, DisconnectReason::kSayAgain);
     EXPECT_EQ(original_.refused->retry_after, Seconds(1));
     EXPECT_EQ(StatusOf(agent), Status::kOnline);
     loop_.Advance(Seconds(1));
@@ -77,7 +77,7 @@ TEST_F(IdentityTest, TwoLiveInstancesAreStaleBothNamedAndTakeNoCommands) {
   const Verdict& verdict = *Of(a).record.verdict;
   EXPECT_EQ(verdict.cause, Cause::kDuplicateIdentity);
   EXPECT_EQ(verdict.domain, Domain::kIdentity);
-  EXPECT_EQ(verdict.summary, "used at 10.0.0.2 and 10.0.0.1");
+  EXPECT_EQ(verdict.summary, "identity at 10.0.0.2 and 10.0.0.1");
   EXPECT_TRUE(BeatBy(a, copy_));
   EXPECT_EQ(StatusOf(a), Status::kStale) << "whoever echoes";
   SubmitCommand(a, "c");
@@ -208,6 +208,42 @@ TEST_F(IdentityTest, WhatAgentAndGatewayRememberDifferentlyIsRecorded) {
   EXPECT_GT(link_.welcome->epoch, hello.last_epoch) << "repaired";
 }
 
+TEST_F(IdentityTest, AnAgentThatIsBehindIsNotTheGatewaysFault) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  HelloNotice hello = Hello(a);
+  hello.last_epoch = Of(a).record.epoch - 1;
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link_).has_value());
+  ASSERT_THAT(Notes(a), ElementsAre(NoteKind::kDrift));
+  const NoteRecord& note = journal_.notes[a][0];
+  EXPECT_EQ(note.verdict->domain, Domain::kUnknown);
+  EXPECT_EQ(note.verdict->cause, Cause::kUndetermined);
+  EXPECT_THAT(note.text, HasSubstr("or another copy of it is in use"));
+}
+
+TEST_F(IdentityTest, WhoIsUsedTwiceKnowsLessForThat) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  ASSERT_TRUE(Of(a).presence.contested());
+  const size_t before = Notes(a).size();
+  // The copy loses its link, and the original gets one.
+  fleet_->LinkClosed(a, Of(a).record.epoch, LinkEnd::kClosedByPeer);
+  HelloNotice hello = Hello(a);
+  hello.process_start_id = original_.process;
+  hello.address = original_.address;
+  hello.last_epoch = Of(a).record.epoch - 1;
+  FakeLink link;
+  ASSERT_FALSE(fleet_->LinkOpened(a, hello, link).has_value());
+  EXPECT_EQ(Notes(a).size(), before);
+}
+
+TEST_F(IdentityTest, TwoAtOneAddressAreNamedAsTwo) {
+  copy_.address = original_.address;
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  EXPECT_EQ(Of(a).record.verdict->summary, "identity used twice at 10.0.0.1");
+}
+
 TEST_F(IdentityTest, AnOfflineThatTheAgentsRecordContradictsIsDisputed) {
   const AgentId a = Admit("a");
   Connect(a, link_);
@@ -315,8 +351,8 @@ TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   const uint64_t epoch = Connect(b, link_b);
   EXPECT_EQ(Of(a).health.at("shared_machine_id"), "2 machines, also b~b");
   EXPECT_EQ(Of(b).health.at("shared_machine_id"), "2 machines, also a~a");
-  EXPECT_THAT(Notes(a), ElementsAre(NoteKind::kReplaced,
-                                    NoteKind::kSharedMachineId));
+  EXPECT_THAT(Notes(a),
+              ElementsAre(NoteKind::kReplaced, NoteKind::kSharedMachineId));
   EXPECT_EQ(fleet_->machines().Counts(kOrg).degraded, 2u);
   fleet_->Goodbye(b, epoch, {});
   loop_.Advance(Seconds(5));
@@ -324,6 +360,24 @@ TEST_F(IdentityTest, TwoOnlineMachinesWithOneMachineIdSayWithWhom) {
   EXPECT_FALSE(Of(a).health.contains("shared_machine_id"));
   EXPECT_FALSE(Of(b).health.contains("shared_machine_id"));
   EXPECT_EQ(fleet_->machines().Counts(kOrg).degraded, 0u);
+}
+
+TEST_F(IdentityTest, ThatTwoShareAMachineIdIsFoundAgainAfterARestart) {
+  const AgentId a = AdmitFrom("m", "a");
+  const AgentId b = AdmitFrom("m", "b");
+  FakeLink link_b;
+  Connect(a, link_);
+  Connect(b, link_b);
+  loop_.RunReady();
+  Start({});
+  ASSERT_EQ(StatusOf(a), Status::kOnline);
+  for (const AgentId& id : {a, b}) {
+    HelloNotice hello = Hello(id);
+    hello.facts.machine_id = "m";
+    ASSERT_FALSE(fleet_->LinkOpened(id, hello, link_).has_value());
+  }
+  EXPECT_EQ(Of(a).health.at("shared_machine_id"), "2 machines, also b~b");
+  EXPECT_EQ(Of(b).health.at("shared_machine_id"), "2 machines, also a~a");
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 // Many fell silent at once: one incident, and time to find out.
 
 #include <algorithm>
+#include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "fmt/format.h"
 #include "gateway/fleet/fleet.h"
 #include "libprotocol/base/log.h"
@@ -22,8 +26,8 @@ Verdict GroupSilent(const std::string& group) {
 
 void Fleet::Regroup(Machine& machine) {
   const MachineRecord& record = machine.record;
-  mass_silence_.Place(record.id, machine.membership, record.org,
-                      record.address, record.labels,
+  mass_silence_.Place(record.id, machine.membership, record.org, record.address,
+                      record.labels,
                       !record.deleted_at && record.status != Status::kOffline);
 }
 
@@ -50,20 +54,23 @@ void Fleet::FellSilent(Machine& machine, Instant now) {
 }
 
 void Fleet::NoLongerSilent(Machine& machine) {
-  const auto event =
-      mass_silence_.NoLongerSilent(machine.record.id, machine.membership);
+  IncidentChanged(
+      mass_silence_.NoLongerSilent(machine.record.id, machine.membership));
+}
+
+void Fleet::IncidentChanged(const std::optional<MassSilence::Event>& event) {
   if (!event) return;
   to_hold_.insert(to_hold_.end(), event->machines.begin(),
                   event->machines.end());
   if (!to_hold_.empty()) Arm(/*more_due=*/true);
+  if (!event->over) return;
   const MassSilence::Incident& incident = event->incident;
   IncidentRecord record = RecordOf(incident, GroupSilent(incident.group));
   record.closed_at = loop_.clock().Wall();
   Log(kInfo, "incident over",
       {{"incident", record.id},
        {"group", incident.group},
-       {"machines", incident.machines},
-       {"still_silent", event->machines.size()}});
+       {"machines", incident.machines}});
   incidents_to_write_.erase(incident.number);
   Tell({.org = incident.org, .what = std::move(record)});
 }
@@ -93,13 +100,50 @@ bool Fleet::HoldSome() {
 
 IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
                                Verdict verdict) const {
-  return {.id = fmt::format("{:08x}-{:06x}", run_, incident.number),
+  return {.id = incident.id.empty()
+                    ? fmt::format("{:08x}-{:06x}", run_, incident.number)
+                    : incident.id,
           .org = incident.org,
           .group = incident.group,
           .opened_at = WallOf(incident.opened),
           .closed_at = std::nullopt,
           .machines = incident.machines,
           .verdict = std::move(verdict)};
+}
+
+void Fleet::ReopenIncidents(Instant now) {
+  absl::flat_hash_map<std::pair<OrgId, std::string>,
+                      std::vector<MassSilence::Member>>
+      away;
+  machines_.ForEachLiving([&](Machine& machine) {
+    const MachineRecord& record = machine.record;
+    if (record.status == Status::kOnline || !record.verdict ||
+        record.verdict->cause != Cause::kNetworkGroup) {
+      return;
+    }
+    for (const MassSilence::Group* group : machine.membership.groups) {
+      if (group == nullptr) continue;
+      away[{group->org, group->name}].push_back(
+          {record.id, &machine.membership, record.status == Status::kOffline});
+    }
+  });
+  for (auto& [group, members] : away) {
+    std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.offline, a.agent) < std::tie(b.offline, b.agent);
+    });
+  }
+  const std::vector<IncidentRecord> incidents = std::exchange(to_reopen_, {});
+  // The newest first: whoever is still stale is of that.
+  for (auto record = incidents.rbegin(); record != incidents.rend(); ++record) {
+    MassSilence::Incident incident;
+    incident.id = record->id;
+    incident.org = record->org;
+    incident.group = record->group;
+    incident.opened = now - (WallOf(now) - record->opened_at);
+    incident.machines = record->machines;
+    IncidentChanged(mass_silence_.Reopen(std::move(incident),
+                                         away[{record->org, record->group}]));
+  }
 }
 
 void Fleet::FlushIncidents() {

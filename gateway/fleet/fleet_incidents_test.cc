@@ -66,9 +66,81 @@ TEST_F(IncidentTest, AGroupIsHeldInStaleFor180SecondsMoreAndNamed) {
   EXPECT_EQ(Offline(), 6u);
   loop_.Advance(Seconds(5));
   const IncidentRecord& incident = journal_.incidents.begin()->second;
-  EXPECT_TRUE(incident.closed_at.has_value());
+  EXPECT_FALSE(incident.closed_at.has_value()) << "they are not back";
+  EXPECT_EQ(fleet_->incidents_open(), 1u);
   EXPECT_EQ(incident.machines, 6u);
   EXPECT_EQ(incident.verdict.cause, Cause::kNetworkGroup);
+}
+
+TEST_F(IncidentTest, IsOverWhenFewerThanFiveAreNotBack) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  for (int t = 0; t < 300; t += 25) {
+    loop_.Advance(Seconds(25));
+    BeatFrom(6);
+  }
+  ASSERT_EQ(Offline(), 6u);
+  FakeLink back[2];
+  Connect(agents_[0], back[0]);
+  EXPECT_EQ(fleet_->incidents_open(), 1u) << "five are away";
+  Connect(agents_[1], back[1]);
+  EXPECT_EQ(fleet_->incidents_open(), 0u);
+  loop_.RunReady();
+  EXPECT_TRUE(journal_.incidents.begin()->second.closed_at.has_value());
+}
+
+// What comes later is another event, and judged at its own time.
+TEST_F(IncidentTest, WhoFallsSilentWhenTheOthersAreOfflineIsAlone) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  for (int t = 0; t < 300; t += 25) {
+    loop_.Advance(Seconds(25));
+    BeatFrom(6);
+  }
+  ASSERT_EQ(Offline(), 6u);
+  for (int t = 0; t < 120; t += 30) {
+    BeatFrom(7);
+    loop_.Advance(Seconds(30));
+  }
+  EXPECT_EQ(Offline(), 7u);
+  EXPECT_EQ(journal_.incidents.begin()->second.machines, 6u);
+}
+
+TEST_F(IncidentTest, GoesOnAfterARestartOfTheGateway) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(20));
+  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  Start({});
+  EXPECT_EQ(fleet_->incidents_open(), 1u);
+  loop_.Advance(Seconds(300) - kTick);
+  EXPECT_EQ(Offline(), 0u) << "those who are silent since belong to it";
+  loop_.Advance(kTick);
+  EXPECT_EQ(Offline(), 10u) << "a lease, and the hold";
+  loop_.RunReady();
+  ASSERT_THAT(journal_.incidents, SizeIs(1));
+  EXPECT_FALSE(journal_.incidents.begin()->second.closed_at);
+  Start({});
+  EXPECT_EQ(fleet_->incidents_open(), 1u) << "offline is not back";
+}
+
+TEST_F(IncidentTest, IsOverIfItsMachinesWereBackWhenTheGatewayEnded) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(20));
+  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  for (auto& [id, machine] : journal_.machines) {
+    machine.status = Status::kOnline;
+    machine.verdict.reset();
+  }
+  Start({});
+  loop_.RunReady();
+  EXPECT_EQ(fleet_->incidents_open(), 0u);
+  EXPECT_TRUE(journal_.incidents.begin()->second.closed_at.has_value());
 }
 
 // They are heard, and do not hear: that is another thing than silence.

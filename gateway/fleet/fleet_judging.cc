@@ -71,10 +71,12 @@ std::optional<Fleet::Impairment> Fleet::impairment() const {
 std::optional<absl::Time> Fleet::UnconfirmedSince(
     const Machine& machine) const {
   if (!doubt_) return std::nullopt;
-  if (machine.heard_at && *machine.heard_at > doubt_->since) {
-    return std::nullopt;
-  }
-  return WallOf(doubt_->since);
+  if (!machine.heard_at) return WallOf(doubt_->since);
+  const absl::Duration silent = loop_.clock().Now() - *machine.heard_at;
+  const absl::Duration lease =
+      machine.presence.policy().StaleLease(machine.presence.lease_interval());
+  if (silent < lease) return std::nullopt;
+  return WallOf(std::max(*machine.heard_at, doubt_->since));
 }
 
 Instant Fleet::NextLook(const Machine& machine) const {
@@ -106,8 +108,13 @@ void Fleet::Record(Machine& machine, const StatusChange& change,
     IsStillThere(machine);
   }
   if (change.to != Status::kStale) {
-    NoLongerSilent(machine);
     FindShared(machine, change.to == Status::kOnline);
+  }
+  if (change.to == Status::kOnline) {
+    NoLongerSilent(machine);
+  } else if (change.to == Status::kOffline) {
+    IncidentChanged(
+        mass_silence_.WentOffline(machine.record.id, machine.membership));
   }
   Regroup(machine);
   TransitionRecord transition{.agent = record.id,

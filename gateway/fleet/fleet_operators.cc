@@ -115,7 +115,7 @@ std::string Fleet::Why(const Machine& machine) const {
           ? fmt::format("last heartbeat {}", Stamp(*record.last_heard))
           : "never heard";
   std::string text = fmt::format("{} is {} for {}, since {} ({})",
-                                 record.facts.hostname, Name(record.status),
+                                 machines_.NameOf(machine), Name(record.status),
                                  // The wall clock may have been set back since.
                                  Spoken(now - record.status_since),
                                  Stamp(record.status_since), heard);

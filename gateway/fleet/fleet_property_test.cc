@@ -204,7 +204,8 @@ class World {
     for (const auto& [id, command] : journal_.commands) {
       if (!IsFinished(command)) open.push_back(command);
     }
-    fleet_->Restore(++run_, std::move(machines), std::move(open));
+    fleet_->Restore(++run_, {.machines = std::move(machines),
+                             .open_commands = std::move(open)});
     fleet_->Open();
     loop_->RunReady();
     disturbed_ = blind_ = Now();

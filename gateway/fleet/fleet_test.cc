@@ -503,6 +503,16 @@ TEST_F(FleetTest, AnOnlineMachineIsNotReplaced) {
   EXPECT_EQ(ReplacedBy(old), "nobody");
 }
 
+TEST_F(FleetTest, NobodyIsReplacedBeforeItCouldBeBackAfterARestart) {
+  const AgentId old = AdmitFrom("m", "a1");
+  Connect(old, link_);
+  loop_.RunReady();
+  Start({});
+  ASSERT_EQ(StatusOf(old), Status::kOnline);
+  AdmitFrom("m", "a2");
+  EXPECT_EQ(ReplacedBy(old), "nobody");
+}
+
 TEST_F(FleetTest, OnlyTheSameLivingMachineOfTheSameOrgIsReplaced) {
   const AgentId other_machine = AdmitFrom("m2", "a1");
   const AgentId nameless = AdmitFrom("", "a2");
@@ -689,6 +699,19 @@ TEST_F(FleetTest, WhySaysStatusSinceAndLastHeard) {
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("a is offline for 60 s"));
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("last heartbeat " + heard));
   EXPECT_THAT(fleet_->Why(Of(a)), HasSubstr("silent, link not closed"));
+}
+
+TEST_F(FleetTest, WhySaysWhichOfSeveralOfOneName) {
+  const AgentId a = AdmitFrom("m1", "a-1");
+  const AgentId b = AdmitFrom("m2", "b-2");
+  FakeLink other;
+  for (const auto& [id, link] : {std::pair(a, &link_), std::pair(b, &other)}) {
+    HelloNotice hello = Hello(id);
+    hello.facts.hostname = "vm";
+    ASSERT_FALSE(fleet_->LinkOpened(id, hello, *link).has_value());
+  }
+  EXPECT_THAT(fleet_->Why(Of(a)), testing::StartsWith("vm~a-1 is stale"));
+  EXPECT_THAT(fleet_->Why(Of(b)), testing::StartsWith("vm~b-2 is stale"));
 }
 
 TEST_F(FleetTest, APromiseIsShownUntilTheMachineIsBack) {

@@ -24,6 +24,7 @@ enum class DisconnectReason : uint8_t {
   kProtocolError = 8,
   kSlowReader = 9,
   kCredentialRevoked = 10,
+  kSayAgain = 11,
 };
 
 struct Disconnect {

@@ -186,8 +186,9 @@ std::vector<Machine*> Machines::FindReplaced(const MachineRecord& newcomer,
     }
     if (old.id == named) {
       gave_up = &machine;
-    } else if (machine.link != nullptr) {
-      clones = true;
+    } else if (machine.link != nullptr ||
+               (old.status == Status::kOnline && !machine.heard_at)) {
+      clones = true;  // It lives, or did before this gateway was started.
     } else if (!old.replaced_by) {
       found.push_back(&machine);
     }

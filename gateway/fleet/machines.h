@@ -134,7 +134,8 @@ class Machines {
   // The machines whose place `newcomer`, which has never connected, takes: of
   // its org and machine-id, living, without a link, not replaced by another
   // already; and `named` with one too, because its agent says so. Clones of one
-  // image share a machine-id: while another of them is linked, only `named`.
+  // image share a machine-id: while another of them is linked, or may be back
+  // in a moment as this gateway has just been started, only `named`.
   std::vector<Machine*> FindReplaced(const MachineRecord& newcomer,
                                      const AgentId& named);
 

@@ -145,32 +145,93 @@ std::optional<MassSilence::Event> MassSilence::MaybeOpen(Group& group,
   return event;
 }
 
-const std::string* MassSilence::GroupOf(const AgentId& agent) const {
-  const auto it = incident_of_.find(agent);
-  return it == incident_of_.end() ? nullptr : &open_.at(it->second)->group;
+MassSilence::Event MassSilence::Reopen(Incident incident,
+                                       const std::vector<Member>& away) {
+  const uint64_t number = ++last_number_;
+  auto open = std::make_unique<Open>();
+  static_cast<Incident&>(*open) = std::move(incident);
+  open->number = number;
+  Event event;
+  for (const Member& member : away) {
+    if (open->silent.size() + open->offline.size() == open->machines) break;
+    if (incident_of_.contains(member.agent)) continue;
+    member.membership->fell_silent = open->opened;
+    incident_of_[member.agent] = number;
+    (member.offline ? open->offline : open->silent).insert(member.agent);
+    if (!member.offline) event.machines.push_back(member.agent);
+    for (Group* group : member.membership->groups) {
+      if (group != nullptr && group->name == open->group) open->place = group;
+    }
+  }
+  if (open->place != nullptr) {
+    if (open->place->incident == 0) {
+      open->place->incident = number;
+    } else {
+      open->place = nullptr;
+    }
+  }
+  event.incident = *open;
+  open_[number] = std::move(open);
+  if (auto closed = MaybeClose(number)) return *std::move(closed);
+  return event;
 }
 
-std::optional<MassSilence::Event> MassSilence::NoLongerSilent(
-    const AgentId& agent, Membership& membership) {
-  if (!membership.fell_silent) return std::nullopt;
+const std::string* MassSilence::GroupOf(const AgentId& agent) const {
+  const auto it = incident_of_.find(agent);
+  if (it == incident_of_.end()) return nullptr;
+  const Open& open = *open_.at(it->second);
+  return open.place == nullptr ? nullptr : &open.group;
+}
+
+void MassSilence::Unlist(const AgentId& agent, const Membership& membership) {
   for (Group* group : membership.groups) {
     if (group != nullptr) {
       group->fell_silent.erase({*membership.fell_silent, agent});
     }
   }
+}
+
+std::optional<MassSilence::Event> MassSilence::NoLongerSilent(
+    const AgentId& agent, Membership& membership) {
+  if (!membership.fell_silent) return std::nullopt;
+  Unlist(agent, membership);
   membership.fell_silent.reset();
   const auto found = incident_of_.find(agent);
   if (found == incident_of_.end()) return std::nullopt;
-  const auto it = open_.find(found->second);
+  const uint64_t number = found->second;
   incident_of_.erase(found);
-  Open& open = *it->second;
+  Open& open = *open_.at(number);
   open.silent.erase(agent);
-  if (Enough(*open.place, open.silent.size())) return std::nullopt;
-  Event event{open, {open.silent.begin(), open.silent.end()}};
+  open.offline.erase(agent);
+  return MaybeClose(number);
+}
+
+std::optional<MassSilence::Event> MassSilence::WentOffline(
+    const AgentId& agent, Membership& membership) {
+  const auto found = incident_of_.find(agent);
+  if (found == incident_of_.end()) return NoLongerSilent(agent, membership);
+  Open& open = *open_.at(found->second);
+  open.silent.erase(agent);
+  open.offline.insert(agent);
+  return MaybeClose(found->second);
+}
+
+std::optional<MassSilence::Event> MassSilence::MaybeClose(uint64_t number) {
+  Open& open = *open_.at(number);
+  const bool held = open.place != nullptr;
+  const bool holds = held && Enough(*open.place, open.silent.size());
+  const bool over =
+      open.silent.size() + open.offline.size() < policy_.machines_min;
+  if (held == holds && !over) return std::nullopt;
+  Event event{open, {open.silent.begin(), open.silent.end()}, over};
+  if (held) {
+    open.place->incident = 0;
+    Forget(*std::exchange(open.place, nullptr));
+  }
+  if (!over) return event;
   for (const AgentId& still : open.silent) incident_of_.erase(still);
-  open.place->incident = 0;
-  Forget(*open.place);
-  open_.erase(it);
+  for (const AgentId& still : open.offline) incident_of_.erase(still);
+  open_.erase(number);
   return event;
 }
 

@@ -3,7 +3,8 @@
 // A group is a subnet, as the gateway saw the machines' addresses, or the value
 // of the label muster.group. When so many of one fall silent together that it
 // is one event and not many, they are one incident: held in stale for a while,
-// and the cause names the group.
+// and the cause names the group. It is over when they are back, and not because
+// they are offline.
 
 #ifndef MUSTER_GATEWAY_FLEET_MASS_SILENCE_H_
 #define MUSTER_GATEWAY_FLEET_MASS_SILENCE_H_
@@ -62,13 +63,15 @@ class MassSilence {
 
   // The machine belongs to these groups from now on. `present`: it is living
   // and not offline. Cheap if nothing changed.
-  // Who is silent and changes its group is not counted as silent in the new one.
+  // Who is silent and changes its group is not counted as silent in the new
+  // one.
   void Place(const AgentId& agent, Membership& membership, const OrgId& org,
              std::string_view address, const Labels& labels, bool present);
 
   // What an incident is, or was when it closed.
   struct Incident {
     uint64_t number = 0;  // 1, 2, … in this life of the gateway.
+    std::string id;       // If it was opened in a former life.
     OrgId org;
     std::string group;
     Instant opened;
@@ -76,21 +79,36 @@ class MassSilence {
   };
   struct Event {
     Incident incident;
-    // Machines that belong to it since this moment; or those that still did
-    // when it closed: nothing holds them any more.
+    // Machines that are held as one of it since this moment, or are not any
+    // more: GroupOf() says which.
     std::vector<AgentId> machines;
+    bool over = false;
   };
 
   // The machine fell silent. Set if that makes or enlarges an incident.
   std::optional<Event> FellSilent(const AgentId& agent, Membership& membership,
                                   Instant now);
 
-  // It is heard again, offline, or gone. Set if that closes its incident: too
-  // few of the group are still silent.
+  // It is heard again, more is known of it, or it is gone. Set if so few of its
+  // incident are still silent that nothing holds them any more, or if so few
+  // are not back that it is over.
   std::optional<Event> NoLongerSilent(const AgentId& agent,
                                       Membership& membership);
+  // It is offline: not held any more, and not back. Set likewise.
+  std::optional<Event> WentOffline(const AgentId& agent,
+                                   Membership& membership);
 
-  // The group of the incident that the machine belongs to; nullptr: none.
+  // One that fell silent with others in a former life; it is placed.
+  struct Member {
+    AgentId agent;
+    Membership* membership = nullptr;
+    bool offline = false;
+  };
+  // The incident goes on with those of `away` that belong to none yet, as many
+  // as it had; or it is over.
+  Event Reopen(Incident incident, const std::vector<Member>& away);
+
+  // The group of the incident that holds the machine; nullptr: none does.
   const std::string* GroupOf(const AgentId& agent) const;
 
   // Incidents that are not over.
@@ -98,8 +116,9 @@ class MassSilence {
 
  private:
   struct Open : Incident {
-    Group* place = nullptr;
+    Group* place = nullptr;  // nullptr: it holds nobody, and nobody joins.
     absl::btree_set<AgentId> silent;
+    absl::btree_set<AgentId> offline;
   };
   using Key = std::pair<OrgId, std::string>;
 
@@ -109,6 +128,9 @@ class MassSilence {
   bool Enough(const Group& group, size_t silent) const;
   std::optional<Event> Join(Open& open, const AgentId& agent);
   std::optional<Event> MaybeOpen(Group& group, Instant now);
+  // Out of the time in which it may become one of many.
+  static void Unlist(const AgentId& agent, const Membership& membership);
+  std::optional<Event> MaybeClose(uint64_t number);
 
   const MassSilencePolicy policy_;
   absl::flat_hash_map<Key, std::unique_ptr<Group>> groups_;

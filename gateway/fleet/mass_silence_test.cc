@@ -133,8 +133,8 @@ TEST_F(MassSilenceTest, OrgsAreCountedApart) {
   Add("a", 3, 3);
   for (int i = 0; i < 3; ++i) {
     const AgentId id(fmt::format("z{:02}", i));
-    mass_.Place(id, members_[id], OrgId("other"), fmt::format("10.2.3.{}", i), {},
-                true);
+    mass_.Place(id, members_[id], OrgId("other"), fmt::format("10.2.3.{}", i),
+                {}, true);
   }
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(Fall(fmt::format("a{:02}", i), T(0)));

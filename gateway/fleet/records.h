@@ -203,14 +203,15 @@ struct LinkRecord {
   friend bool operator==(const LinkRecord&, const LinkRecord&) = default;
 };
 
-// Why this gateway could not hear. The last two close the door to newcomers
+// Why this gateway could not hear. The last three close the door to newcomers
 // only: whoever has a link is heard.
 enum class BlindReason : uint8_t {
-  kNotRunning = 1,   // From the last word heard until links were accepted.
+  kNotRunning = 1,   // From its last sign of life until links were accepted.
   kStoodStill = 2,   // The loop did not turn.
   kSuspended = 3,    // Nor did the host.
   kDescriptors = 4,  // Connections were closed unheard: no descriptor left.
   kAdmission = 5,    // Newcomers had to wait, or were told to come back.
+  kOneSource = 6,    // Too many connections of one source: its next are closed.
 };
 
 // A time in which nobody was judged, or nobody without a link.

@@ -41,7 +41,15 @@ class FleetTest : public ::testing::Test {
     std::vector<PresenceRecord> presence;
     for (const auto& [of, settings] : journal_.presence)
       presence.push_back({of.first, of.second, settings});
-    fleet_->Restore(++run_, std::move(machines), std::move(commands), presence);
+    std::vector<IncidentRecord> incidents;
+    for (const auto& [id, incident] : journal_.incidents) {
+      if (!incident.closed_at) incidents.push_back(incident);
+    }
+    fleet_->Restore(++run_, {.machines = std::move(machines),
+                             .open_commands = std::move(commands),
+                             .presence = std::move(presence),
+                             .open_incidents = std::move(incidents),
+                             .alive_at = alive_at_});
     fleet_->Open();
   }
   // A machine that the store has admitted.
@@ -141,6 +149,7 @@ class FleetTest : public ::testing::Test {
   FakeJournal journal_{loop_};
   std::unique_ptr<Fleet> fleet_;
   uint64_t run_ = 0;
+  std::optional<absl::Time> alive_at_;  // What the next Start() remembers.
   std::map<AgentId, uint64_t> echo_;
   FakeLink link_;
 };

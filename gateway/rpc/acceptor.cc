@@ -213,8 +213,8 @@ void Acceptor::AcceptAll() {
     const bool low = static_cast<rlim_t>(fd) + options_.descriptors_reserved >=
                      limit.rlim_cur;
     if (low || !Admit(fd, SourceOf(address))) {
+      hindered_(low ? BlindReason::kDescriptors : BlindReason::kOneSource);
       close(fd);
-      if (low) hindered_(BlindReason::kDescriptors);
       continue;
     }
     const int on = 1;

@@ -81,8 +81,9 @@ class Acceptor {
   using Hindered = std::function<void(BlindReason)>;
 
   // Starts the thread. Once. `handler` runs on it, and so does `hindered`,
-  // after each connection that was closed for want of descriptors, and every
-  // wait_unnoticed while the door has not been empty for that long.
+  // after each connection that was closed for want of descriptors or because
+  // its source has enough of them, and every wait_unnoticed while the door has
+  // not been empty for that long.
   void Run(Handler handler, Hindered hindered);
 
   // A handshake has succeeded. From any thread.

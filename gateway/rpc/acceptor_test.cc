@@ -101,12 +101,19 @@ TEST(AcceptorTest, ServesIpv6) {
 
 TEST(AcceptorTest, OneSourceCannotTakeAllPlacesAndGetsThemBack) {
   Keeper keeper;
-  const auto acceptor = Start({.connections_per_source_max = 2}, keeper);
+  std::atomic<int> told = 0;
+  const auto acceptor = Start({.connections_per_source_max = 2}, keeper,
+                              [&told](BlindReason reason) {
+                                EXPECT_EQ(reason, BlindReason::kOneSource);
+                                ++told;
+                              });
   const Fd a = Connect(acceptor->port());
   const Fd b = Connect(acceptor->port());
   EXPECT_FALSE(ClosedByPeer(a.get()));
   EXPECT_FALSE(ClosedByPeer(b.get()));
+  EXPECT_EQ(told, 0);
   EXPECT_TRUE(ClosedByPeer(Connect(acceptor->port()).get()));
+  EXPECT_EQ(told, 1) << "whoever judges silence must know";
   keeper.DropAll();
   EXPECT_FALSE(ClosedByPeer(Connect(acceptor->port()).get()));
 }

@@ -111,8 +111,11 @@ absl::Status Gateway::OpenStore() {
                    store->BeginRun(Fleet::RunAfter(machines), clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
                    store->LoadOpenCommands());
-  ASSIGN_OR_RETURN(const std::vector<PresenceRecord> presence,
-                   store->LoadPresence());
+  ASSIGN_OR_RETURN(std::vector<PresenceRecord> presence, store->LoadPresence());
+  ASSIGN_OR_RETURN(std::vector<IncidentRecord> incidents,
+                   store->LoadOpenIncidents());
+  ASSIGN_OR_RETURN(const std::optional<absl::Time> alive_at,
+                   store->LastSignOfLife());
   Log(kInfo, "store opened",
       {{"path", path}, {"machines", machines.size()}, {"run", run}});
 
@@ -131,7 +134,11 @@ absl::Status Gateway::OpenStore() {
   journal_ = std::make_unique<StoreJournal>(*store_);
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, config_.fleet);
   OnLoop([&](Fleet& fleet) {
-    fleet.Restore(run, std::move(machines), std::move(commands), presence);
+    fleet.Restore(run, {.machines = std::move(machines),
+                        .open_commands = std::move(commands),
+                        .presence = std::move(presence),
+                        .open_incidents = std::move(incidents),
+                        .alive_at = alive_at});
   });
   return absl::OkStatus();
 }
@@ -346,12 +353,12 @@ void Gateway::CareLater() {
 }
 
 void Gateway::ProbeStore() {
+  store_->Write([now = clock_.Wall()](
+                    FleetStore& store) { return store.SignOfLife(now); },
+                [](const absl::Status&) {
+                  // health() tells.
+                });
   if (!store_->health().last_error.ok()) {
-    store_->Write([now = clock_.Wall()](
-                      FleetStore& store) { return store.ProveWritable(now); },
-                  [](const absl::Status&) {
-                    // health() tells.
-                  });
     DeleteOldRows();  // Makes room, if there is something to delete.
   }
   loop_->PostAt(clock_.Now() + kProbeStoreEvery, [this] { ProbeStore(); });

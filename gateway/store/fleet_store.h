@@ -103,7 +103,7 @@ class FleetStore {
   // --- Start --------------------------------------------------------------
   // Raises the gateway's run number and returns it: at least `at_least`, larger
   // than every one returned before. Closes links left open by the previous run
-  // (kGatewayStopped at `now`), and its open incidents.
+  // (kGatewayStopped at `now`). Its open incidents go on.
   virtual absl::StatusOr<uint64_t> BeginRun(uint64_t at_least,
                                             absl::Time now) = 0;
   // All machines, tombstones included, in order of id.
@@ -111,6 +111,10 @@ class FleetStore {
   // Commands that are not in a terminal state or whose output is incomplete, in
   // order of id.
   virtual absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() = 0;
+  // Of all orgs, oldest first.
+  virtual absl::StatusOr<std::vector<IncidentRecord>> LoadOpenIncidents() = 0;
+  // Of the newest SignOfLife(), in whatever run; absent: none was given.
+  virtual absl::StatusOr<std::optional<absl::Time>> LastSignOfLife() = 0;
 
   // --- Machines -----------------------------------------------------------
   // Checks the token and admits the machine:
@@ -177,8 +181,8 @@ class FleetStore {
   // By their beginning, then by id.
   virtual absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
       const OrgId& org, const HistoryRange& range) = 0;
-  // Writes a row of no other use: proves that the store takes writes.
-  virtual absl::Status ProveWritable(absl::Time now) = 0;
+  // The gateway runs at `now`; which also proves that the store takes writes.
+  virtual absl::Status SignOfLife(absl::Time now) = 0;
 
   // --- Commands -----------------------------------------------------------
   // Adds a queued command and returns it. If its org already used the same

@@ -427,10 +427,15 @@ TEST_P(FleetStoreContract, LastHeardIsReplacedAndUnknownMachinesAreSkipped) {
   EXPECT_THAT(*machines, SizeIs(2));
 }
 
-TEST_P(FleetStoreContract, AStoreThatTakesWritesCanProveIt) {
+TEST_P(FleetStoreContract, TheLastSignOfLifeIsKept) {
+  EXPECT_EQ(*store_->LastSignOfLife(), std::nullopt);
   ASSERT_TRUE(store_->BeginRun(0, At(1)).ok());
-  EXPECT_TRUE(store_->ProveWritable(At(2)).ok());
-  EXPECT_EQ(*store_->BeginRun(0, At(3)), 2u) << "it changes nothing else";
+  EXPECT_EQ(*store_->LastSignOfLife(), std::nullopt);
+  ASSERT_TRUE(store_->SignOfLife(At(2)).ok());
+  ASSERT_TRUE(store_->SignOfLife(At(7)).ok());
+  Reopen();
+  EXPECT_EQ(*store_->BeginRun(0, At(9)), 2u) << "it changes nothing else";
+  EXPECT_EQ(*store_->LastSignOfLife(), At(7));
 }
 
 // --- Commands ---------------------------------------------------------------

@@ -62,12 +62,6 @@ absl::StatusOr<uint64_t> MemoryFleetStore::BeginRun(uint64_t at_least,
     closed.closed_at = now;
     Put(links_, key, closed);
   }
-  for (const auto& [id, incident] : std::map(incidents_)) {
-    if (incident.closed_at) continue;
-    IncidentRecord closed = incident;
-    closed.closed_at = now;
-    Put(incidents_, id, closed);
-  }
   return run_.begin()->second;
 }
 

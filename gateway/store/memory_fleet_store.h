@@ -62,7 +62,9 @@ class MemoryFleetStore final : public FleetStore {
   absl::Status PutIncident(const IncidentRecord& incident) override;
   absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
       const OrgId& org, const HistoryRange& range) override;
-  absl::Status ProveWritable(absl::Time now) override;
+  absl::StatusOr<std::vector<IncidentRecord>> LoadOpenIncidents() override;
+  absl::Status SignOfLife(absl::Time now) override;
+  absl::StatusOr<std::optional<absl::Time>> LastSignOfLife() override;
 
   absl::StatusOr<CommandRecord> AddCommand(
       const CommandRecord& command) override;
@@ -120,7 +122,9 @@ class MemoryFleetStore final : public FleetStore {
   std::vector<absl::AnyInvocable<void()>> undo_;
   std::vector<size_t> marks_;
 
-  std::map<int, uint64_t> run_;  // One entry, so that it can be undone.
+  // One entry each, so that it can be undone.
+  std::map<int, uint64_t> run_;
+  std::map<int, absl::Time> alive_at_;
   std::map<AgentId, MachineRecord> machines_;
   std::map<AgentId, absl::Time> last_heard_;
   std::map<std::pair<OrgId, AgentId>, PresenceSettings> presence_;

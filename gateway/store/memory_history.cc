@@ -161,6 +161,31 @@ absl::StatusOr<std::vector<IncidentRecord>> MemoryFleetStore::ListIncidents(
                 [](const IncidentRecord& i) { return i.opened_at; });
 }
 
-absl::Status MemoryFleetStore::ProveWritable(absl::Time) { return error(); }
+absl::StatusOr<std::vector<IncidentRecord>>
+MemoryFleetStore::LoadOpenIncidents() {
+  RETURN_IF_ERROR(error());
+  std::vector<IncidentRecord> open;
+  for (const auto& [id, incident] : incidents_) {
+    if (!incident.closed_at) open.push_back(incident);
+  }
+  std::stable_sort(open.begin(), open.end(),
+                   [](const IncidentRecord& a, const IncidentRecord& b) {
+                     return a.opened_at < b.opened_at;
+                   });
+  return open;
+}
+
+absl::Status MemoryFleetStore::SignOfLife(absl::Time now) {
+  RETURN_IF_ERROR(error());
+  Put(alive_at_, 0, now);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<absl::Time>> MemoryFleetStore::LastSignOfLife() {
+  RETURN_IF_ERROR(error());
+  std::optional<absl::Time> last;
+  if (!alive_at_.empty()) last = alive_at_.begin()->second;
+  return last;
+}
 
 }  // namespace muster::gateway

@@ -93,7 +93,7 @@ class BigFleet {
       links_.push_back({.agent = records.back().id});
     }
     const absl::Duration begin = CpuTime();
-    fleet_->Restore(2, std::move(records), {});
+    fleet_->Restore(2, {.machines = std::move(records)});
     fleet_->Open();
     const absl::Duration took = CpuTime() - begin;
     loop_.RunReady();

@@ -45,7 +45,7 @@ class RulesService final : public v1::AgentLink::CallbackService {
  public:
   RulesService() {
     loop_.Post([this] {
-      fleet_.Restore(1, {}, {});
+      fleet_.Restore(1, {});
       fleet_.Open();
     });
   }

@@ -29,8 +29,10 @@ void Describe(Event& event, const std::optional<Verdict>& verdict) {
   event.flag = !verdict->summary.empty() && verdict->summary.size() <= 48;
   if (verdict->cause == Cause::kDuplicateIdentity) {
     // Both must be named.
-    event.flag &= verdict->summary.find("used at 10.") == 0 &&
-                  verdict->summary.find(" and 10.") != std::string::npos;
+    const std::string& summary = verdict->summary;
+    event.flag &= summary.starts_with("identity used twice at 10.") ||
+                  (summary.starts_with("identity at 10.") &&
+                   summary.find(" and 10.") != std::string::npos);
   }
 }
 
@@ -84,7 +86,13 @@ void GatewayNode::Start(Nanos opens_after) {
   for (const auto& [id, command] : image_.commands) {
     if (!gateway::IsFinished(command)) commands.push_back(command);
   }
-  fleet_->Restore(image_.run, std::move(machines), std::move(commands));
+  std::vector<gateway::IncidentRecord> incidents;
+  for (const auto& [id, incident] : image_.open_incidents) {
+    incidents.push_back(incident);
+  }
+  fleet_->Restore(image_.run, {.machines = std::move(machines),
+                               .open_commands = std::move(commands),
+                               .open_incidents = std::move(incidents)});
   world_.timeline.Add(world_.timeline.now() + opens_after, Due::kGatewayOpen, 0,
                       life_);
 }

@@ -309,6 +309,9 @@ void Ledger::Take(const Event& event) {
         }
       }
       m.fell_silent = m.held = {};
+      if (event.to == Status::kStale && event.cause == Cause::kNetworkGroup) {
+        m.fell_silent = m.held = Now(event.at);  // Its incident goes on.
+      }
       m.status = m.stored_status = event.to;
       m.sequence = m.stored_sequence = event.number;
       m.since = Now(event.at);

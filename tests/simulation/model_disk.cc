@@ -178,6 +178,11 @@ void ModelJournal::Keep(const gateway::Change& change) {
          .flag = i->closed_at.has_value(),
          .group = std::strtoull(i->group.c_str() + i->group.find('.', 3) + 1,
                                 nullptr, 10)});
+    if (i->closed_at) {
+      image_.open_incidents.erase(i->id);
+    } else {
+      image_.open_incidents.insert_or_assign(i->id, *i);
+    }
   } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
     gateway::CommandRecord& kept = image_.commands[c->id];
     if (gateway::IsTerminal(c->state) && !gateway::IsTerminal(kept.state)) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct DiskImage {
   uint64_t run = 0;
   std::map<AgentId, gateway::MachineRecord> machines;
   std::map<CommandId, gateway::CommandRecord> commands;
+  std::map<std::string, gateway::IncidentRecord> open_incidents;
 };
 
 // How the disk behaves now.

@@ -74,7 +74,8 @@ std::string EndText(v1::LinkEnd end) {
 
 bool OnlyNewcomers(v1::BlindReason reason) {
   return reason == v1::BLIND_REASON_DESCRIPTORS ||
-         reason == v1::BLIND_REASON_ADMISSION;
+         reason == v1::BLIND_REASON_ADMISSION ||
+         reason == v1::BLIND_REASON_ONE_SOURCE;
 }
 
 // The gateway heard nobody: blind; or only whoever had a link: deaf.
@@ -92,6 +93,8 @@ std::string BlindText(v1::BlindReason reason) {
       return "the gateway's host was suspended";
     case v1::BLIND_REASON_DESCRIPTORS:
       return "no descriptor left for new connections";
+    case v1::BLIND_REASON_ONE_SOURCE:
+      return "too many connections from one address";
     case v1::BLIND_REASON_ADMISSION:
       return "more machines connect at once than are let in";
     default:

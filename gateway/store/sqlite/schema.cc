@@ -179,7 +179,7 @@ constexpr char kVersion2[] = R"sql(
 CREATE TABLE gateway_2(
   only_row INTEGER NOT NULL PRIMARY KEY CHECK(only_row=1),
   run INTEGER NOT NULL,
-  proved_at_us INTEGER               -- When it last proved that it can write.
+  proved_at_us INTEGER               -- The last sign of life.
 ) STRICT;
 INSERT INTO gateway_2(only_row, run) SELECT only_row, run FROM gateway;
 DROP TABLE gateway;

@@ -77,10 +77,6 @@ absl::StatusOr<uint64_t> SqliteFleetStore::BeginRun(uint64_t at_least,
                    db_->Prepare("UPDATE links SET closed_at_us=$1, "
                                 "how_ended=$2 WHERE how_ended=0"));
   RETURN_IF_ERROR(close.Bind(now, LinkEnd::kGatewayStopped).Run());
-  ASSIGN_OR_RETURN(Statement end,
-                   db_->Prepare("UPDATE incidents SET closed_at_us=$1 "
-                                "WHERE closed_at_us IS NULL"));
-  RETURN_IF_ERROR(end.Bind(now).Run());
   RETURN_IF_ERROR(txn.Commit());
   return run;
 }

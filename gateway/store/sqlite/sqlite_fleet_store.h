@@ -65,7 +65,9 @@ class SqliteFleetStore final : public FleetStore {
   absl::Status PutIncident(const IncidentRecord& incident) override;
   absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(
       const OrgId& org, const HistoryRange& range) override;
-  absl::Status ProveWritable(absl::Time now) override;
+  absl::StatusOr<std::vector<IncidentRecord>> LoadOpenIncidents() override;
+  absl::Status SignOfLife(absl::Time now) override;
+  absl::StatusOr<std::optional<absl::Time>> LastSignOfLife() override;
 
   absl::StatusOr<CommandRecord> AddCommand(
       const CommandRecord& command) override;

@@ -221,7 +221,7 @@ void ExpectWholeAndOfToday(const std::string& path) {
   ASSERT_THAT(*output, SizeIs(1));
   EXPECT_EQ((*output)[0].data, "x\n");
   EXPECT_EQ(*store->BeginRun(0, absl::UnixEpoch()), 8u);
-  EXPECT_TRUE(store->ProveWritable(absl::UnixEpoch()).ok());
+  EXPECT_TRUE(store->SignOfLife(absl::UnixEpoch()).ok());
 }
 
 TEST(Migrations, ADatabaseOfVersion1KeepsItsDataAndGetsTodaysShape) {

@@ -167,6 +167,22 @@ absl::StatusOr<std::vector<BlindRecord>> SqliteFleetStore::ListBlindIntervals(
   }
 }
 
+namespace {
+
+absl::StatusOr<std::vector<IncidentRecord>> ReadIncidents(Statement& rows) {
+  std::vector<IncidentRecord> incidents;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return incidents;
+    IncidentRecord& i = incidents.emplace_back();
+    Verdict& v = i.verdict;
+    rows.Read(i.id, i.org, i.group, i.opened_at, i.closed_at, i.machines,
+              v.domain, v.cause, v.confidence, v.summary);
+  }
+}
+
+}  // namespace
+
 absl::Status SqliteFleetStore::PutIncident(const IncidentRecord& i) {
   ASSIGN_OR_RETURN(
       Statement put,
@@ -201,21 +217,33 @@ absl::StatusOr<std::vector<IncidentRecord>> SqliteFleetStore::ListIncidents(
                    "ORDER BY opened_at_us DESC, id DESC LIMIT $5 OFFSET $6"));
   list.Bind(org, range.newest, range.since, range.until, range.limit,
             range.skip);
-  std::vector<IncidentRecord> incidents;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, list.Step());
-    if (!row) return incidents;
-    IncidentRecord& i = incidents.emplace_back();
-    Verdict& v = i.verdict;
-    list.Read(i.id, i.org, i.group, i.opened_at, i.closed_at, i.machines,
-              v.domain, v.cause, v.confidence, v.summary);
-  }
+  return ReadIncidents(list);
 }
 
-absl::Status SqliteFleetStore::ProveWritable(absl::Time now) {
-  ASSIGN_OR_RETURN(Statement prove,
+absl::StatusOr<std::vector<IncidentRecord>>
+SqliteFleetStore::LoadOpenIncidents() {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT id, org, machine_group, opened_at_us, closed_at_us, "
+                   "machines, verdict_domain, verdict_cause, "
+                   "verdict_confidence, verdict_summary FROM incidents "
+                   "WHERE closed_at_us IS NULL ORDER BY opened_at_us, id"));
+  return ReadIncidents(list);
+}
+
+absl::Status SqliteFleetStore::SignOfLife(absl::Time now) {
+  ASSIGN_OR_RETURN(Statement put,
                    db_->Prepare("UPDATE gateway SET proved_at_us=$1"));
-  return prove.Bind(now).Run();
+  return put.Bind(now).Run();
+}
+
+absl::StatusOr<std::optional<absl::Time>> SqliteFleetStore::LastSignOfLife() {
+  ASSIGN_OR_RETURN(Statement get,
+                   db_->Prepare("SELECT proved_at_us FROM gateway"));
+  std::optional<absl::Time> last;
+  ASSIGN_OR_RETURN(const bool row, get.Step());
+  if (row) get.Read(last);
+  return last;
 }
 
 }  // namespace muster::gateway
