@@ -203,8 +203,7 @@ absl::StatusOr<int> AgentsLabel(Tool& tool, const std::string& agent,
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (!shown) {
     const std::string labels = LabelsText(answer.message.labels());
-    tool.console.Out(fmt::format("{}  {}\n",
-                                 Printable(answer.message.hostname()),
+    tool.console.Out(fmt::format("{}  {}\n", Printable(Name(answer.message)),
                                  labels.empty() ? "-" : Printable(labels)));
   }
   return kExitOk;
@@ -218,11 +217,10 @@ absl::StatusOr<int> AgentsWait(Tool& tool, const AgentsWaitOptions& options) {
   // A "?" is not an answer: the gateway itself does not know.
   while (agent.status() != options.status || !agent.confirmed()) {
     if (tool.clock.Now() >= deadline) {
-      tool.console.Err(
-          fmt::format("error: {} is still {} after {}, not {}\n",
-                      Printable(agent.hostname()), StatusCell(agent).text,
-                      ShortDuration(options.timeout),
-                      EnumWord(v1::Status_descriptor(), options.status)));
+      tool.console.Err(fmt::format(
+          "error: {} is still {} after {}, not {}\n", Printable(Name(agent)),
+          StatusCell(agent).text, ShortDuration(options.timeout),
+          EnumWord(v1::Status_descriptor(), options.status)));
       return kExitTimeout;
     }
     tool.patience.Pause(
@@ -236,7 +234,7 @@ absl::StatusOr<int> AgentsWait(Tool& tool, const AgentsWaitOptions& options) {
       return answer.status();
     }
   }
-  tool.console.Err(fmt::format("{} is {}.\n", Printable(agent.hostname()),
+  tool.console.Err(fmt::format("{} is {}.\n", Printable(Name(agent)),
                                StatusCell(agent).text));
   return kExitOk;
 }

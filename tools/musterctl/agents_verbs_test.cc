@@ -274,6 +274,22 @@ TEST_F(AgentsTest, WaitingEndsWithTheStatusOrWithACodeOfItsOwn) {
             "error: web-1 is still online after 2.0s, not stale\n");
 }
 
+TEST_F(AgentsTest, OneOfSeveralOfANameIsToldApartInEveryAnswer) {
+  v1::Agent agent = Web1();
+  agent.set_name("web-1~c07e55");
+  Resolves(agent);
+  gateway_.On("PATCH /api/agents/id-web-1-c07e55/labels", Ok(agent));
+  EXPECT_EQ(world_.Run({"agents", "label", "web-1~c07e55", "old-"}), 0);
+  EXPECT_EQ(console_.out, "web-1~c07e55  -\n");
+  EXPECT_EQ(world_.Run({"agents", "wait", "web-1~c07e55"}), 0);
+  EXPECT_EQ(console_.err, "web-1~c07e55 is online.\n");
+  console_.err.clear();
+  EXPECT_EQ(world_.Run({"agents", "wait", "web-1~c07e55", "--for", "stale",
+                        "--timeout", "0s"}),
+            124);
+  EXPECT_THAT(console_.err, testing::StartsWith("error: web-1~c07e55 is "));
+}
+
 struct ErrorCase {
   std::string name;
   Reply reply;

@@ -10,6 +10,7 @@
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
+#include "tools/musterctl/agents_table.h"
 #include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/history_table.h"
@@ -55,6 +56,16 @@ HistoryRow RowOf(const v1::Event& event) {
   return rows[0];
 }
 
+// An event does not know whether others have its machine's name: as
+// LongName(), always.
+std::string MachineText(const v1::Event& event) {
+  if (event.agent_id().empty()) return "-";  // A group, or the gateway.
+  v1::Agent agent;
+  agent.set_hostname(event.hostname());
+  agent.set_agent_id(event.agent_id());
+  return Printable(LongName(agent));
+}
+
 // Shower shows what comes, and says what cannot be shown.
 class Shower {
  public:
@@ -92,8 +103,8 @@ class Shower {
     const HistoryRow row = RowOf(event);
     Line(absl::FormatTime("%H:%M:%E3S", wire::FromProto(event.at()),
                           absl::LocalTimeZone()),
-         event.hostname().empty() ? "-" : Printable(event.hostname()),
-         row.what.text, row.why.empty() ? "-" : Printable(row.why),
+         MachineText(event), row.what.text,
+         row.why.empty() ? "-" : Printable(row.why),
          Printable(event.version()));
     return absl::OkStatus();
   }

@@ -34,6 +34,7 @@ class EventsTest : public testing::Test {
     event.set_version(version);
     event.set_kind(kind);
     event.set_hostname(hostname);
+    if (!hostname.empty()) event.set_agent_id("id-" + hostname + "-c07e55");
     *event.mutable_at() = wire::ToProto(world_.time.wall);
     return event;
   }
@@ -76,7 +77,7 @@ TEST_F(EventsTest, FollowingBeginsNowAndShowsALineForEach) {
   EXPECT_EQ(
       world_.console.out,
       "TIME          MACHINE                   WHAT                WHY\n"
-      "15:06:40.000  web-1                     online -> stale     silent, "
+      "15:06:40.000  web-1~c07e55              online -> stale     silent, "
       "link not closed\n"
       "15:06:40.000  -                         incident            41 machines "
       "of 10.2.3.0/24: silent with others\n"
@@ -87,6 +88,16 @@ TEST_F(EventsTest, FollowingBeginsNowAndShowsALineForEach) {
       world_.gateway.Targets(),
       ElementsAre("GET /api/events", "GET /api/events?after=3-1&wait=15s",
                   "GET /api/events?after=3-2&wait=15s"));
+}
+
+TEST_F(EventsTest, MachinesOfOneNameAreToldApart) {
+  v1::Event other = Stale("3-3");
+  other.set_agent_id("id-web-1-8f1a2c");
+  world_.gateway.On(kRoute, Ok(Answer("3-3", {Stale("3-2"), other})));
+  world_.gateway.On(kRoute, Ok(Answer("3-3", {})));
+  EXPECT_EQ(world_.Run({"events", "--since", "3-1", "--no-headers"}), 0);
+  EXPECT_THAT(world_.console.out, HasSubstr("  web-1~c07e55  "));
+  EXPECT_THAT(world_.console.out, HasSubstr("  web-1~8f1a2c  "));
 }
 
 TEST_F(EventsTest, WhatTheGatewayHasForgottenIsSaid) {

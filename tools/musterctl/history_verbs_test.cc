@@ -21,10 +21,16 @@ class HistoryTest : public testing::Test {
  protected:
   HistoryTest() {
     setenv("TZ", "UTC", 1);
-    v1::ResolveAgentResponse resolved;
-    resolved.mutable_agent()->set_hostname("web-1");
-    resolved.mutable_agent()->set_agent_id("id-web-1-c07e55");
-    gateway_.On("GET /api/resolve", Ok(resolved));
+    web_1_.set_hostname("web-1");
+    web_1_.set_name("web-1");
+    web_1_.set_agent_id("id-web-1-c07e55");
+    web_1_.set_status(v1::STATUS_ONLINE);
+    web_1_.set_confirmed(true);
+    gateway_.On("GET /api/resolve", [this](const HttpRequest&) {
+      v1::ResolveAgentResponse resolved;
+      *resolved.mutable_agent() = web_1_;
+      return Ok(resolved);
+    });
     gateway_.On("GET /api/whoami", Ok(v1::WhoAmIResponse()));
   }
 
@@ -77,6 +83,7 @@ class HistoryTest : public testing::Test {
   }
 
   FakeWorld world_;
+  v1::Agent web_1_;  // Whom every name means.
   FakeConsole& console_ = world_.console;
   FakeGateway& gateway_ = world_.gateway;
 };
@@ -293,6 +300,29 @@ TEST_F(HistoryTest, WatchingShowsEachHeartbeatAndWhatElseChanges) {
                   std::string(kHistory) + "heartbeats",
                   std::string(kHistory) + "heartbeats?after=17&wait=5s",
                   std::string(kHistory) + "heartbeats?after=18&wait=5s"));
+}
+
+TEST_F(HistoryTest, WatchingOneOfSeveralOfANameSaysWhichOneItIs) {
+  web_1_.set_name("web-1~c07e55");
+  v1::WatchHeartbeatsResponse answer;
+  answer.set_status(v1::STATUS_ONLINE);
+  answer.add_heartbeats();
+  gateway_.On(std::string(kHistory) + "heartbeats", Ok(answer));
+  EXPECT_EQ(world_.Run({"agents", "watch", "web-1~c07e55", "--count", "1"}), 0);
+  EXPECT_THAT(console_.err, testing::StartsWith("web-1~c07e55 is online;"));
+}
+
+TEST_F(HistoryTest, WatchingMarksAStatusThatTheGatewayCannotVouchFor) {
+  web_1_.set_confirmed(false);
+  v1::WatchHeartbeatsResponse answer;
+  answer.set_status(v1::STATUS_ONLINE);
+  gateway_.On(std::string(kHistory) + "heartbeats", Ok(answer));
+  answer.set_status(v1::STATUS_STALE);  // It has been judged since.
+  answer.add_heartbeats();
+  gateway_.On(std::string(kHistory) + "heartbeats", Ok(answer));
+  EXPECT_EQ(world_.Run({"agents", "watch", "web-1", "--count", "1"}), 0);
+  EXPECT_THAT(console_.err, testing::StartsWith("web-1 is online?;"));
+  EXPECT_THAT(console_.err, HasSubstr("\nweb-1 is stale;"));
 }
 
 TEST_F(HistoryTest, WatchingWaitsForAGatewayThatRestarts) {

@@ -9,6 +9,7 @@
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/age.h"
+#include "tools/musterctl/agents_table.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/outage.h"
 #include "tools/musterctl/resolve.h"
@@ -27,8 +28,8 @@ std::string DurationOr(bool known, const google::protobuf::Duration& d) {
 // Watcher shows what comes, and says what a reader would wonder about.
 class Watcher {
  public:
-  Watcher(Tool& tool, const AgentsWatchOptions& options, std::string hostname)
-      : tool_(tool), header_(options.header), hostname_(std::move(hostname)) {}
+  Watcher(Tool& tool, const AgentsWatchOptions& options, const v1::Agent& agent)
+      : tool_(tool), header_(options.header), agent_(agent) {}
 
   absl::Status Show(const v1::WatchHeartbeatsResponse& answer) {
     SayStatus(answer);
@@ -45,11 +46,13 @@ class Watcher {
  private:
   void SayStatus(const v1::WatchHeartbeatsResponse& answer) {
     if (answer.status() == status_) return;
+    // The first one may be unconfirmed; a change has been decided since.
+    if (status_) agent_.set_confirmed(true);
     status_ = answer.status();
-    const auto* word = v1::Status_descriptor()->FindValueByNumber(*status_);
+    agent_.set_status(*status_);
     tool_.console.Err(fmt::format(
-        "{} is {}; a heartbeat is due every {}\n", hostname_,
-        word == nullptr ? "unknown" : wire::EnumText(*word),
+        "{} is {}; a heartbeat is due every {}\n", Printable(Name(agent_)),
+        StatusCell(agent_).text,
         ShortDuration(wire::FromProto(answer.heartbeat_interval()))));
   }
 
@@ -93,7 +96,7 @@ class Watcher {
 
   Tool& tool_;
   bool header_;
-  const std::string hostname_;
+  v1::Agent agent_;
   std::optional<v1::Status> status_;
   std::optional<uint64_t> epoch_;
   uint64_t shown_ = 0;
@@ -122,7 +125,7 @@ absl::StatusOr<v1::WatchHeartbeatsResponse> NextAnswer(
 absl::StatusOr<int> AgentsWatch(Tool& tool, const AgentsWatchOptions& options) {
   ASSIGN_OR_RETURN(const ResolvedAgent resolved,
                    ResolveAgent(tool, options.agent));
-  Watcher watcher(tool, options, Printable(resolved.agent.hostname()));
+  Watcher watcher(tool, options, resolved.agent);
   Outage outage(tool);
   v1::WatchHeartbeatsRequest request;
   request.set_agent_id(resolved.agent.agent_id());
