@@ -30,7 +30,7 @@ struct PresenceHealth {
 // must look at Fleet::last_turn() first.
 PresenceHealth HealthOf(const Fleet& fleet, absl::Time started_at);
 
-// "no descriptor left for new connections".
+// "no descriptor left".
 std::string_view Words(const PresenceHealth::Trouble& trouble);
 
 }  // namespace muster::gateway

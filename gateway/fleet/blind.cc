@@ -66,7 +66,7 @@ std::string_view Words(BlindReason reason) {
     case BlindReason::kSuspended:
       return "the gateway's host was suspended";
     case BlindReason::kDescriptors:
-      return "no descriptor left for new connections";
+      return "no descriptor left";
     case BlindReason::kAdmission:
       return "more machines connect at once than are let in";
     case BlindReason::kOneSource:

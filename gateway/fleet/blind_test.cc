@@ -24,6 +24,17 @@ std::vector<Gap> Told(const GapLog& log, uint64_t& told) {
   return gaps;
 }
 
+// musterctl and docs have them word for word.
+TEST(BlindReasonTest, EveryReasonHasItsWords) {
+  EXPECT_EQ(Words(BlindReason::kNotRunning), "the gateway was not running");
+  EXPECT_EQ(Words(BlindReason::kStoodStill),
+            "the gateway's process stood still");
+  EXPECT_EQ(Words(BlindReason::kSuspended), "the gateway's host was suspended");
+  EXPECT_EQ(Words(BlindReason::kDescriptors), "no descriptor left");
+  EXPECT_EQ(Words(BlindReason::kAdmission),
+            "more machines connect at once than are let in");
+}
+
 TEST(GapLogTest, EveryGapIsToldOnceAndInOrder) {
   GapLog log;
   uint64_t told = 0;

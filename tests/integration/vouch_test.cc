@@ -51,8 +51,7 @@ TEST(VouchTest, ReadyStatusAndMetricsSayTheSame) {
   const v1::GatewayStatus status = StatusOf(fleet);
   const std::string metrics = BodyOf(fleet, "/metrics");
   EXPECT_FALSE(status.presence_confirmed());
-  EXPECT_EQ(status.unconfirmed_reason(),
-            "no descriptor left for new connections");
+  EXPECT_EQ(status.unconfirmed_reason(), "no descriptor left");
   EXPECT_THAT(ready, HasSubstr(R"("ready":true,"presence":"unconfirmed")"));
   EXPECT_THAT(ready, HasSubstr(fmt::format(R"("why":"{}")",
                                            status.unconfirmed_reason())));

@@ -8,6 +8,7 @@
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "tools/musterctl/age.h"
+#include "tools/musterctl/history_table.h"
 #include "tools/musterctl/presence_verbs.h"
 
 namespace muster::ctl {
@@ -159,7 +160,10 @@ std::string UnconfirmedWarning(const v1::GatewayStatus& status, absl::Time now,
     text += " since " +
             ClockText(wire::FromProto(status.unconfirmed_since()), now, zone);
   }
-  text += ": the gateway cannot hear machines";
+  // Who is connected is heard while admission is full.
+  text += status.unconfirmed_reason() == BlindText(v1::BLIND_REASON_ADMISSION)
+              ? ": the gateway cannot let in machines that connect now"
+              : ": the gateway cannot hear machines";
   if (!status.unconfirmed_reason().empty()) {
     text += fmt::format(" ({})", Printable(status.unconfirmed_reason()));
   }

@@ -83,6 +83,8 @@ std::string BlindWord(v1::BlindReason reason) {
   return OnlyNewcomers(reason) ? "deaf" : "blind";
 }
 
+}  // namespace
+
 std::string BlindText(v1::BlindReason reason) {
   switch (reason) {
     case v1::BLIND_REASON_NOT_RUNNING:
@@ -92,7 +94,7 @@ std::string BlindText(v1::BlindReason reason) {
     case v1::BLIND_REASON_SUSPENDED:
       return "the gateway's host was suspended";
     case v1::BLIND_REASON_DESCRIPTORS:
-      return "no descriptor left for new connections";
+      return "no descriptor left";
     case v1::BLIND_REASON_ONE_SOURCE:
       return "too many connections from one address";
     case v1::BLIND_REASON_ADMISSION:
@@ -101,6 +103,8 @@ std::string BlindText(v1::BlindReason reason) {
       return "unknown";
   }
 }
+
+namespace {
 
 absl::Duration LengthOf(const v1::BlindInterval& b) {
   return wire::FromProto(b.to()) - wire::FromProto(b.from());

@@ -245,7 +245,7 @@ TEST_F(HistoryTest, StatusSaysSinceWhenPresenceCannotBeVouchedForAndWhy) {
   status.set_presence_confirmed(true);
   gateway_.On("GET /api/status", Ok(status));
   *status.mutable_unconfirmed_since() = Ago(absl::Minutes(3));
-  status.set_unconfirmed_reason("no descriptor left for new connections");
+  status.set_unconfirmed_reason("no descriptor left");
   status.set_presence_confirmed(false);
   gateway_.On("GET /api/status", Ok(status));
   const auto presence = [this] {
@@ -258,7 +258,7 @@ TEST_F(HistoryTest, StatusSaysSinceWhenPresenceCannotBeVouchedForAndWhy) {
   EXPECT_THAT(console_.err, IsEmpty());
   EXPECT_THAT(presence(), testing::EndsWith(
                               " unconfirmed since 15:03:40 UTC: no descriptor "
-                              "left for new connections"));
+                              "left"));
   EXPECT_THAT(console_.err, HasSubstr("warning: not confirmed since 15:03:40"));
 }
 

@@ -216,6 +216,15 @@ TEST(UnconfirmedWarningTest, NamesSinceWhenAndWhy) {
             "hear machines (no descriptor left)");
 }
 
+TEST(UnconfirmedWarningTest, WhoIsConnectedIsHeardWhileOnlyNewcomersWait) {
+  v1::GatewayStatus status;
+  status.set_unconfirmed_reason(
+      "more machines connect at once than are let in");
+  EXPECT_EQ(UnconfirmedWarning(status, kNow, absl::UTCTimeZone()),
+            "warning: not confirmed: the gateway cannot let in machines that "
+            "connect now (more machines connect at once than are let in)");
+}
+
 TEST(YamlTest, QuotesWhateverAReaderCouldTakeForSomethingElse) {
   const auto yaml = JsonToYaml(
       R"({"name":"web-1","on":true,"word":"yes","number":"12","text":"a: b",)"
