@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fmt/format.h"
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/page_token.h"
 #include "gateway/fleet/errors.h"
@@ -179,10 +180,26 @@ TEST(PageTokenTest, ComesBackAsItWas) {
 
 TEST(PageTokenTest, AnythingElseIsRefused) {
   for (const char* token : {"x", "", "AAAA", "MQo", "OjEKYQpi"}) {
-    EXPECT_EQ(DecodePageToken(token).status().code(),
-              absl::StatusCode::kInvalidArgument)
-        << token;
+    const absl::Status refused = absl::InvalidArgumentError(fmt::format(
+        "page_token: expected the next_page_token of an earlier answer, got "
+        "\"{}\"",
+        token));
+    EXPECT_EQ(DecodePageToken(token).status(), refused);
+    EXPECT_EQ(DecodeHistoryToken("links", token).status(), refused);
+    EXPECT_EQ(DecodeCommandToken(token).status(), refused);
   }
+}
+
+TEST(PageTokenTest, OfALongOneOnlyTheBeginningIsShown) {
+  EXPECT_THAT(DecodePageToken(std::string(65, 'x')).status().ToString(),
+              HasSubstr("got \"" + std::string(64, 'x') + "\""));
+  EXPECT_THAT(DecodeCommandToken("\n\"").status().ToString(),
+              HasSubstr(R"(got "\n\"")"));
+}
+
+TEST(PageTokenTest, OfCommandsItIsTheIdOfTheLastOne) {
+  const std::string id = "8f1a2c00-0000-4000-8000-000000000001";
+  EXPECT_EQ(*DecodeCommandToken(id), CommandId(id));
 }
 
 TEST(AddressesTest, APublicAddressWinsOverTheOneThatWasUsed) {

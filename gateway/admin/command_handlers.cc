@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "gateway/admin/convert.h"
+#include "gateway/admin/page_token.h"
 #include "gateway/fleet/command_rules.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/wire/limits.h"
@@ -124,12 +125,12 @@ void CommandHandlers::List(const Caller& caller,
     }
   }
   if (!request.page_token().empty()) {
-    if (!IsUuid(request.page_token())) {
-      reply(absl::InvalidArgumentError(
-          "page_token: expected the next_page_token of an earlier answer"));
+    auto before = DecodeCommandToken(request.page_token());
+    if (!before.ok()) {
+      reply(before.status());
       return;
     }
-    filter.before = CommandId(request.page_token());
+    filter.before = *std::move(before);
   }
   const size_t limit =
       request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
@@ -146,7 +147,7 @@ void CommandHandlers::List(const Caller& caller,
         v1::ListCommandsResponse response;
         if (commands->size() > limit) {
           commands->resize(limit);
-          response.set_next_page_token(commands->back().id.str());
+          response.set_next_page_token(EncodeCommandToken(commands->back().id));
         }
         for (const CommandRecord& command : *commands) {
           // What is open is known better here.

@@ -14,9 +14,12 @@ namespace {
 // Rows of one key; a page has fewer.
 constexpr size_t kSkipMax = 1'000'000;
 
-absl::Status NotOurs() {
-  return absl::InvalidArgumentError(
-      "page_token: expected the next_page_token of an earlier answer");
+constexpr size_t kTokenBytesShownMax = 64;
+
+absl::Status NotOurs(std::string_view token) {
+  return absl::InvalidArgumentError(fmt::format(
+      "page_token: expected the next_page_token of an earlier answer, got {:?}",
+      token.substr(0, kTokenBytesShownMax)));
 }
 
 std::vector<std::string> Parts(std::string_view token) {
@@ -39,7 +42,7 @@ absl::StatusOr<ListPosition> DecodePageToken(std::string_view token) {
     return ListPosition{static_cast<uint8_t>(parts[0][0] - '0'), parts[1],
                         AgentId(parts[2])};
   }
-  return NotOurs();
+  return NotOurs(token);
 }
 
 std::string EncodeHistoryToken(std::string_view list,
@@ -57,7 +60,14 @@ absl::StatusOr<HistoryPosition> DecodeHistoryToken(std::string_view list,
       absl::SimpleAtoi(parts[2], &position.skip) && position.skip <= kSkipMax) {
     return position;
   }
-  return NotOurs();
+  return NotOurs(token);
+}
+
+std::string EncodeCommandToken(const CommandId& last) { return last.str(); }
+
+absl::StatusOr<CommandId> DecodeCommandToken(std::string_view token) {
+  if (IsUuid(token)) return CommandId(std::string(token));
+  return NotOurs(token);
 }
 
 }  // namespace muster::gateway
