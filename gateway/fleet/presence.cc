@@ -11,10 +11,21 @@
 namespace muster::gateway {
 namespace {
 
+// Nothing here is meant to last longer: `99999d` is a mistake.
+constexpr absl::Duration kLongest = absl::Hours(7 * 24);
+
+// The loop looks at itself four times in this, and each pause that is longer is
+// a row in the database.
+constexpr absl::Duration kBlindGapMin = absl::Milliseconds(100);
+
 absl::Status OutOfBounds(std::string_view field, std::string_view bound,
                          absl::Duration value) {
   return absl::InvalidArgumentError(
       fmt::format("{} must be {}, got {}", field, bound, value));
+}
+
+absl::Status TooLong(std::string_view field, absl::Duration value) {
+  return OutOfBounds(field, fmt::format("at most {}", kLongest), value);
 }
 
 Verdict Undetermined(std::string summary) {
@@ -61,9 +72,15 @@ absl::Status PresencePolicy::Validate() const {
                                    2.2 * heartbeat_interval),
                        stale_after);
   }
+  if (stale_after > kLongest) return TooLong("stale_after", stale_after);
   if (offline_after <= stale_after) {
     return OutOfBounds("offline_after",
                        fmt::format("larger than stale_after = {}", stale_after),
+                       offline_after);
+  }
+  if (offline_after > kLongest && offline_after < absl::InfiniteDuration()) {
+    return OutOfBounds("offline_after",
+                       fmt::format("at most {}, or never", kLongest),
                        offline_after);
   }
   if (reconnect_grace <= absl::ZeroDuration() ||
@@ -74,19 +91,20 @@ absl::Status PresencePolicy::Validate() const {
         reconnect_grace);
   }
   const absl::Duration margin = (offline_after - stale_after) / 2;
-  if (blind_gap <= absl::ZeroDuration() || blind_gap >= margin) {
-    return OutOfBounds(
-        "blind_gap",
-        fmt::format(
-            "positive and less than (offline_after - stale_after) / 2 = {}",
-            margin),
-        blind_gap);
+  if (blind_gap < kBlindGapMin || blind_gap >= margin) {
+    return OutOfBounds("blind_gap",
+                       fmt::format("at least {} and less than "
+                                   "(offline_after - stale_after) / 2 = {}",
+                                   kBlindGapMin, margin),
+                       blind_gap);
   }
+  if (blind_gap > kLongest) return TooLong("blind_gap", blind_gap);
   if (blind_restart < blind_gap) {
     return OutOfBounds("blind_restart",
                        fmt::format("at least blind_gap = {}", blind_gap),
                        blind_restart);
   }
+  if (blind_restart > kLongest) return TooLong("blind_restart", blind_restart);
   return absl::OkStatus();
 }
 

@@ -49,7 +49,8 @@ struct PresencePolicy {
 
   // InvalidArgument naming the first field out of bounds, the bound and the
   // value: 2.2 × heartbeat_interval < stale_after < offline_after,
-  // blind_gap < (offline_after − stale_after) / 2, everything positive.
+  // 100 ms ≤ blind_gap < (offline_after − stale_after) / 2, everything
+  // positive and at most 7 days, but for an infinite `offline_after`.
   absl::Status Validate() const;
 
   friend bool operator==(const PresencePolicy&,

@@ -522,6 +522,8 @@ TEST(PresenceTest, ASilentLinkIsDeadAfterTheOfflineLease) {
   EXPECT_EQ(b.presence.SilentAt(), T(320));
 }
 
+constexpr absl::Duration kWeek = absl::Hours(7 * 24);
+
 struct PolicyCase {
   void (*change)(PresencePolicy&);
   std::vector<std::string> words;  // None: valid.
@@ -544,13 +546,43 @@ TEST(PresencePolicyTest, ValidateNamesFieldBoundAndValue) {
       {[](PresencePolicy& p) { p.offline_after = absl::InfiniteDuration(); },
        {}},
       {[](PresencePolicy& p) { p.stale_after = absl::InfiniteDuration(); },
-       {"offline_after"}},
+       {"stale_after must be at most 168h, got inf"}},
+      {[](PresencePolicy& p) {
+         p.stale_after = kWeek - Seconds(10);
+         p.offline_after = kWeek;
+       },
+       {}},
+      {[](PresencePolicy& p) {
+         p.stale_after = kWeek;
+         p.offline_after = absl::InfiniteDuration();
+       },
+       {}},
+      {[](PresencePolicy& p) { p.stale_after = kWeek + Milliseconds(1); },
+       {"stale_after must be at most 168h, got 168h0.001s"}},
+      {[](PresencePolicy& p) { p.offline_after = kWeek + Milliseconds(1); },
+       {"offline_after must be at most 168h, or never, got 168h0.001s"}},
+      {[](PresencePolicy& p) { p.offline_after = 99'999 * absl::Hours(24); },
+       {"offline_after", "168h", "got 2399976h"}},
       {[](PresencePolicy& p) { p.reconnect_grace = absl::ZeroDuration(); },
        {"reconnect_grace", "positive", "got 0"}},
       {[](PresencePolicy& p) { p.reconnect_grace = Seconds(75); },
        {"reconnect_grace", "stale_after", "got 1m15s"}},
       {[](PresencePolicy& p) { p.blind_gap = absl::ZeroDuration(); },
-       {"blind_gap", "positive", "got 0"}},
+       {"blind_gap", "at least 100ms", "got 0"}},
+      {[](PresencePolicy& p) { p.blind_gap = Milliseconds(99); },
+       {"blind_gap must be at least 100ms and less than "
+        "(offline_after - stale_after) / 2 = 22.5s, got 99ms"}},
+      {[](PresencePolicy& p) { p.blind_gap = Milliseconds(100); }, {}},
+      {[](PresencePolicy& p) {
+         p.offline_after = absl::InfiniteDuration();
+         p.blind_gap = p.blind_restart = kWeek;
+       },
+       {}},
+      {[](PresencePolicy& p) {
+         p.offline_after = absl::InfiniteDuration();
+         p.blind_gap = p.blind_restart = kWeek + Seconds(1);
+       },
+       {"blind_gap must be at most 168h, got 168h1s"}},
       {[](PresencePolicy& p) {
          p.blind_gap = Milliseconds(22'499);
          p.blind_restart = Seconds(60);
@@ -560,6 +592,8 @@ TEST(PresencePolicyTest, ValidateNamesFieldBoundAndValue) {
        {"blind_gap", "22.5s", "got 22.5s"}},
       {[](PresencePolicy& p) { p.blind_restart = Milliseconds(1999); },
        {"blind_restart", "blind_gap = 2s", "got 1.999s"}},
+      {[](PresencePolicy& p) { p.blind_restart = absl::InfiniteDuration(); },
+       {"blind_restart must be at most 168h, got inf"}},
   };
   for (size_t i = 0; i < cases.size(); ++i) {
     SCOPED_TRACE(i);

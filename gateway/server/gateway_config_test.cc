@@ -151,8 +151,13 @@ TEST_F(GatewayConfigTest, AnErrorNamesKeyBoundAndValue) {
       {{{"heartbeat_interval", "99ms"}}, "heartbeat_interval", "100ms", "99ms"},
       {{{"stale_after", "66s"}}, "stale_after", "1m6s", "got 1m6s"},
       {{{"offline_after", "75s"}}, "offline_after", "1m15s", "got 1m15s"},
+      {{{"offline_after", "1000000d"}},
+       "offline_after",
+       "at most 168h, or never",
+       "got 24000000h"},
       {{{"reconnect_grace", "75s"}}, "reconnect_grace", "1m15s", "got 1m15s"},
       {{{"blind_gap", "22.5s"}}, "blind_gap", "22.5s", "got 22.5s"},
+      {{{"blind_gap", "1ms"}}, "blind_gap", "at least 100ms", "got 1ms"},
       {{{"command_timeout", "999ms"}}, "command_timeout", "1s", "got 999ms"},
       {{{"delivery_timeout", "0s"}}, "delivery_timeout", "1s", "got 0"},
       {{{"keep_history", "59m"}}, "keep_history", "1h", "got 59m"},
@@ -199,8 +204,8 @@ TEST_F(GatewayConfigTest, AnErrorNamesKeyBoundAndValue) {
 TEST_F(GatewayConfigTest, AnErrorBetweenSettingsNamesTheLineOfTheOneThatIsSet) {
   EXPECT_THAT(Load("\noffline_after = \"76s\"\n").status().ToString(),
               HasSubstr("gateway.toml:2: offline_after: blind_gap must be "
-                        "positive and less than (offline_after - stale_after) "
-                        "/ 2 = 500ms, got 2s by default"));
+                        "at least 100ms and less than (offline_after - "
+                        "stale_after) / 2 = 500ms, got 2s by default"));
   EXPECT_THAT(Load("web_key = \"/k\"\n").status().ToString(),
               HasSubstr("gateway.toml:1: web_key"));
 }

@@ -61,9 +61,9 @@ void AddPresence(CLI::App& app, Parse& parse) {
   AddSetting(set, *fields.FindFieldByName("heartbeat_interval"), *options,
              "how often it speaks, 100ms to 1h");
   AddSetting(set, *fields.FindFieldByName("stale_after"), *options,
-             "more than 2.2 heartbeat intervals");
+             "more than 2.2 heartbeat intervals, up to 7d");
   AddSetting(set, *fields.FindFieldByName("offline_after"), *options,
-             "more than stale-after, or never");
+             "more than stale-after, up to 7d, or never");
   AddSetting(set, *fields.FindFieldByName("reconnect_grace"), *options,
              "how long a lost link goes unnoticed");
   Bind(set, parse, options, PresenceSet);
