@@ -137,7 +137,7 @@ int Main(int argc, char** argv) {
   std::string file;
   app.add_option("--config", file,
                  fmt::format("settings file [{}]", kDefaultConfigFile))
-      ->envname("MUSTER_CONFIG")
+      ->envname("MUSTER_GATEWAY_CONFIG")  // MUSTER_CONFIG is musterctl's.
       ->type_name("FILE");
   AddSettings(app, flags);
   app.set_version_flag("--version", fmt::format("muster-gateway {}", kVersion));

@@ -305,7 +305,14 @@ class SettingsTest(GroundTest):
                          "MUSTER_COMMAND_TIMEOUT: command_timeout must be 1s to 168h, got 216h")
         self.assertEqual(self.refusal(argv + ["--drain", "10m"], 2),
                          "--drain: drain must be 0 to 5m, got 10m")
+        file.write_text('\ndrain = "6m"')
+        self.assertEqual(self.refusal(argv[:-2], 2, {"MUSTER_GATEWAY_CONFIG": str(file)}),
+                         f"{file}:2: drain must be 0 to 5m, got 6m")
         missing = self.folder / "missing.toml"
+        # The contexts of musterctl are no settings of the gateway.
+        self.assertEqual(self.refusal(argv[:-2] + ["--drain", "10m"], 2,
+                                      {"MUSTER_CONFIG": str(missing)}),
+                         "--drain: drain must be 0 to 5m, got 10m")
         self.assertEqual(self.refusal(argv[:-1] + [missing], 2),
                          f"opening {missing}: No such file or directory")
         self.assertFalse((self.folder / "none").exists())
