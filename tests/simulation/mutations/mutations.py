@@ -16,6 +16,9 @@ class Mutation:
     source: str  # Where such a bug was met.
     times: int = 1  # How often the file has that piece.
     faults: str = ""  # Classes in whose lives it is looked for first.
+    # The signal that its mutant dies of instead, where that is how it shows. Otherwise
+    # only an invariant catches: who dies may have had no chance to break one.
+    dies_of: int = 0
 
 
 FLEET = "gateway/fleet/fleet.cc"
