@@ -27,6 +27,10 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
   if (health.trouble) {
     *status.mutable_unconfirmed_since() = wire::ToProto(health.trouble->since);
     status.set_unconfirmed_reason(std::string(Words(*health.trouble)));
+    if (health.trouble->reason) {
+      status.set_blind_reason(
+          static_cast<v1::BlindReason>(*health.trouble->reason));
+    }
   }
   status.set_name(addresses_.own_name);
   status.set_false_offlines(fleet_.false_offlines());

@@ -257,6 +257,21 @@ TEST_F(HearingTest, WhoWasHeardBetweenTwoPausesIsUnconfirmedWhenItIsSilent) {
   EXPECT_EQ(fleet_->UnconfirmedSince(Of(a)), std::nullopt);
 }
 
+// More than half of the time it listens, and never for a whole lease.
+TEST_F(HearingTest, WhoIsOnlineOnlyBecauseOfManyPausesIsUnconfirmed) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  const absl::Time heard = loop_.Wall();
+  for (int i = 0; i < 4; ++i) {
+    loop_.Advance(Seconds(50));
+    EXPECT_EQ(fleet_->confirmed(Of(a)), i < 1) << i;
+    loop_.SuspendFor(Seconds(10));
+  }
+  ASSERT_EQ(StatusOf(a), Status::kOnline);
+  ASSERT_TRUE(fleet_->confirmed());
+  EXPECT_EQ(fleet_->UnconfirmedSince(Of(a)), heard + Seconds(75));
+}
+
 TEST_F(HearingTest, AfterALongAbsenceNobodyIsConfirmedUntilHeardOrJudged) {
   const AgentId heard = Admit("heard");
   const AgentId silent = Admit("silent");

@@ -70,13 +70,19 @@ std::optional<Fleet::Impairment> Fleet::impairment() const {
 
 std::optional<absl::Time> Fleet::UnconfirmedSince(
     const Machine& machine) const {
-  if (!doubt_) return std::nullopt;
-  if (!machine.heard_at) return WallOf(doubt_->since);
-  const absl::Duration silent = loop_.clock().Now() - *machine.heard_at;
+  const MachineRecord& record = machine.record;
+  const absl::Time wall = loop_.clock().Wall();
+  // By the wall if it was heard in a former life only: nothing is decided here.
+  const absl::Duration silent =
+      machine.heard_at ? loop_.clock().Now() - *machine.heard_at
+                       : wall - record.last_heard.value_or(record.status_since);
   const absl::Duration lease =
       machine.presence.policy().StaleLease(machine.presence.lease_interval());
-  if (silent < lease) return std::nullopt;
-  return WallOf(std::max(*machine.heard_at, doubt_->since));
+  if (silent < lease + options_.presence.blind_gap) return std::nullopt;
+  if (doubt_) return std::max(wall - silent, WallOf(doubt_->since));
+  // Its lease was given back to it, for what this gateway could not hear.
+  if (record.status == Status::kOnline) return wall - (silent - lease);
+  return std::nullopt;
 }
 
 Instant Fleet::NextLook(const Machine& machine) const {

@@ -352,12 +352,16 @@ void Gateway::CareLater() {
   loop_->PostAt(clock_.Now() + kCareEvery, [this] { CareLater(); });
 }
 
-void Gateway::ProbeStore() {
+void Gateway::GiveSignOfLife() {
   store_->Write([now = clock_.Wall()](
                     FleetStore& store) { return store.SignOfLife(now); },
                 [](const absl::Status&) {
                   // health() tells.
                 });
+}
+
+void Gateway::ProbeStore() {
+  GiveSignOfLife();
   if (!store_->health().last_error.ok()) {
     DeleteOldRows();  // Makes room, if there is something to delete.
   }
@@ -423,7 +427,10 @@ void Gateway::Stop() {
     http_->Stop(absl::Seconds(1));
   }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
-  OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
+  OnLoop([this](Fleet& fleet) {
+    fleet.FlushLastHeard();
+    GiveSignOfLife();
+  });
   for (bool more = true; more;) {
     store_->Flush();
     OnLoop([&](Fleet& fleet) {

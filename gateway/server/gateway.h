@@ -113,8 +113,10 @@ class Gateway {
   PresenceHealth KnownPresence() const ABSL_LOCKS_EXCLUDED(presence_mu_);
   // Once an hour: certificates that are due, rows that are old.
   void CareLater();
-  // While the store fails, tries a write every few seconds: a gateway that
-  // nobody speaks to would not notice that it works again.
+  // Writes that it runs: the next life knows then how long nobody was heard.
+  void GiveSignOfLife();
+  // Every few seconds: a gateway that nobody speaks to would not notice whether
+  // its store takes writes.
   void ProbeStore();
   // Tells CheckReadiness() what the loop knows, a few times a second.
   void WatchPresence() ABSL_LOCKS_EXCLUDED(presence_mu_);

@@ -31,6 +31,11 @@ class HistoryTest(muster_e2e.TestCase):
             if not token:
                 return found[::-1]
 
+    def transitions_on_disk(self):
+        self.wait_until(lambda: all(t["durable"] for t in self.transitions(100)), 20,
+                        "all of it is on disk")
+        return self.transitions(100)
+
     def test_a_stop_is_told_and_a_killed_gateway_adds_nothing(self):
         self.agent.stop()
         self.wait_status(self.gateway, self.agent.agent_id, "stale", 20)
@@ -38,9 +43,7 @@ class HistoryTest(muster_e2e.TestCase):
         self.wait_status(self.gateway, self.agent.agent_id, "online", 20)
         self.agent.kill()  # It promised nothing this time.
         self.wait_status(self.gateway, self.agent.agent_id, "offline", 20)
-        self.wait_until(lambda: all(t["durable"] for t in self.transitions(100)), 20,
-                        "all of it is on disk")
-        told = self.transitions(100)
+        told = self.transitions_on_disk()
         self.assertEqual([t["sequence"] for t in told], list(range(1, len(told) + 1)))
         for before, after in zip(told, told[1:]):
             self.assertEqual(before["to"], after["from"])
@@ -53,9 +56,7 @@ class HistoryTest(muster_e2e.TestCase):
 
         self.agent.start()
         machine = self.wait_status(self.gateway, self.agent.agent_id, "online", 20)
-        told = self.transitions(100)
-        # Written every 5 s: since when the next life of the gateway was deaf.
-        self.wait_until(lambda: self.gateway.query("SELECT * FROM last_heard"), 20, "a batch")
+        told = self.transitions_on_disk()
         self.gateway.kill()
         self.gateway.start()
         self.wait_new_link(self.gateway, self.agent.agent_id, machine["epoch"], 20)

@@ -72,6 +72,7 @@ void GatewayNode::Start(Nanos opens_after) {
   effects_left_ = 0;
   dying_ = false;
   published_ = 0;
+  blind_ = absl::ZeroDuration();
   journal_ = std::make_unique<ModelJournal>(
       *loop_, world_.timeline, world_.recorder, image_, mood_, life_,
       world_.seed, [this] { return Effect(); }, [this] { dying_ = true; });
@@ -273,10 +274,24 @@ void GatewayNode::AfterTask() {
 
 void GatewayNode::LookIfChanged() {
   if (!open_ && !stopping_) return;
+  LookWhetherBlind();
   const uint64_t published = fleet_->events().published();
   if (!journal_->TakeTransitionSeen() && published == published_) return;
   published_ = published;
   LookAtAll();
+}
+
+void GatewayNode::LookWhetherBlind() {
+  absl::Duration blind;
+  for (const auto& [reason, length] : fleet_->counters().blind) {
+    if (reason == gateway::BlindReason::kStoodStill ||
+        reason == gateway::BlindReason::kSuspended) {
+      blind += length;
+    }
+  }
+  const Nanos length = ToNanos(blind - std::exchange(blind_, blind));
+  if (length == 0) return;
+  world_.recorder.Record({.what = What::kBlind, .length = length});
 }
 
 void GatewayNode::LookAtAll() {
@@ -343,6 +358,11 @@ void GatewayNode::Audit() {
       case Status::kOnline:
         ++counted.online;
         counted.degraded += !known.machine->health.empty();
+        if (VouchesForSilent(*known.machine)) {
+          world_.recorder.Record(
+              {.what = What::kVouched,
+               .machine = MachineOf(known.machine->record.id)});
+        }
         break;
       case Status::kStale:
         ++counted.stale;
@@ -358,6 +378,12 @@ void GatewayNode::Audit() {
   if (!follower_.ReadOn(*fleet_).empty()) {
     world_.recorder.Record({.what = What::kMiscounted, .flag = true});
   }
+}
+
+bool GatewayNode::VouchesForSilent(const Machine& machine) const {
+  return machine.heard_at &&
+         loop_->Now() - *machine.heard_at > options_.presence.stale_after &&
+         fleet_->confirmed(machine);
 }
 
 GatewayNode::Known& GatewayNode::KnownOf(uint32_t machine) {

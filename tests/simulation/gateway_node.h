@@ -123,6 +123,8 @@ class GatewayNode {
   void LookIfChanged();
   void LookWhetherHeld(uint32_t machine);
   void LookAtAll();
+  void LookWhetherBlind();
+  bool VouchesForSilent(const gateway::Machine& machine) const;
   Known& KnownOf(uint32_t machine);
   Port* PortOf(ConnectionId id);
 
@@ -142,6 +144,7 @@ class GatewayNode {
   std::unique_ptr<gateway::Fleet> fleet_;
   std::vector<Known> known_;
   uint64_t published_ = 0;  // Events, when it was looked for changes last.
+  absl::Duration blind_;    // What its rows said then.
   bool open_ = false;
   bool stopping_ = false;
   bool power_ = true;

@@ -79,6 +79,10 @@ std::string_view Name(What what) {
       return "stored";
     case What::kMiscounted:
       return "miscounted";
+    case What::kVouched:
+      return "vouched for";
+    case What::kBlind:
+      return "blind";
     case What::kCommandAccepted:
       return "command accepted";
     case What::kCommandRefused:

@@ -110,6 +110,11 @@ enum class What : uint8_t {
   // what
   // its events have told.
   kMiscounted,
+  // Shown as online, and confirmed, although the gateway knows that it has not
+  // heard the machine for a while.
+  kVouched,
+  // A row says that nobody could be heard for the last `length`.
+  kBlind,
   // A command was accepted (durable), refused with an error, or has ended.
   kCommandAccepted,
   kCommandRefused,

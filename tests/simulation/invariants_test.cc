@@ -320,6 +320,22 @@ TEST(InvariantsTest, P2ADeadLinkIsNotKept) {
   EXPECT_TRUE(invariants.failed());
 }
 
+TEST(InvariantsTest, P3NobodyIsConfirmedWhoWasNotHeard) {
+  HistoryOfOne h;
+  h.At(60).StoodStill(40).Is({.what = What::kVouched});
+  EXPECT_EQ(h.Broken(), "");
+  h.At(100).Is({.what = What::kVouched});
+  EXPECT_EQ(h.Broken(), "P3");
+}
+
+TEST(InvariantsTest, P4ABlindRowIsATimeInWhichItStoodStill) {
+  HistoryOfOne h;
+  h.At(40).StoodStill(20).Is({.what = What::kBlind, .length = 21 * kSecond});
+  EXPECT_EQ(h.Broken(), "");
+  h.At(50).Is({.what = What::kBlind, .length = 10 * kSecond});
+  EXPECT_EQ(h.Broken(), "P4");
+}
+
 TEST(InvariantsTest, P3OnlyWhoFellSilentWithOthersIsHeld) {
   HistoryOfOne h;
   h.At(85).Decided(Status::kOnline, Status::kStale);

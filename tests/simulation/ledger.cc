@@ -260,6 +260,8 @@ void Ledger::Take(const Event& event) {
       return;
     case What::kTick:
     case What::kMiscounted:
+    case What::kVouched:
+    case What::kBlind:
     case What::kIncident:
     case What::kStoreBroken:
     case What::kStarted:

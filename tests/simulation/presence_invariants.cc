@@ -1,6 +1,7 @@
 // What is said of machines is true, and said in time.
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <utility>
@@ -174,6 +175,22 @@ class BoundedHold final : public Invariant {  // P3
   }
 };
 
+class VouchedFor final : public Invariant {  // P3
+ public:
+  VouchedFor() : Invariant("P3") {}
+  bool Wants(What what) const override { return what == What::kVouched; }
+  void On(const Event& e, const Ledger& before) override {
+    const MachineFacts& m = before.machine(e.machine);
+    const Nanos heard = std::max(m.heard.known() ? m.heard.at : m.born.at,
+                                 m.linked.known() ? m.linked.at : 0);
+    const Promises& p = before.promises();
+    const Nanos lease = std::max(p.stale_after, m.told * 5 / 2);
+    if (e.at - heard <= lease + p.blind_gap + p.slack) return;
+    Fail(e, fmt::format("confirmed, and not heard for {:.3f} s",
+                        Seconds(e.at - heard)));
+  }
+};
+
 class MassSilence final : public Invariant {  // P3
  public:
   MassSilence() : Invariant("P3") {}
@@ -327,6 +344,33 @@ class DetectorBlamesItself final : public Invariant {  // P4
   }
 };
 
+class BlindRows final : public Invariant {  // P4
+ public:
+  BlindRows() : Invariant("P4") {}
+  bool Wants(What what) const override {
+    return what == What::kStalled || what == What::kBlind;
+  }
+  void On(const Event& e, const Ledger& before) override {
+    if (e.what == What::kStalled) {
+      stalls_.emplace_back(e.at - e.length, e.at);
+      if (stalls_.size() > kKept) stalls_.pop_front();
+      return;
+    }
+    Nanos stalled = 0;
+    for (const auto& [from, to] : stalls_) {
+      stalled += std::max<Nanos>(0, to - std::max(from, e.at - e.length));
+    }
+    // It looks at itself a few times in each blind_gap.
+    if (stalled >= e.length - before.promises().blind_gap) return;
+    Fail(e, fmt::format("a row of {:.3f} s, and it stood still for {:.3f} s",
+                        Seconds(e.length), Seconds(stalled)));
+  }
+
+ private:
+  static constexpr size_t kKept = 100;
+  std::deque<std::pair<Nanos, Nanos>> stalls_;
+};
+
 class OneReason final : public Invariant {  // P6
  public:
   OneReason() : Invariant("P6") {}
@@ -451,8 +495,10 @@ std::vector<std::unique_ptr<Invariant>> PresenceInvariants() {
   all.push_back(std::make_unique<Completeness>());
   all.push_back(std::make_unique<ToldInterval>());
   all.push_back(std::make_unique<BoundedHold>());
+  all.push_back(std::make_unique<VouchedFor>());
   all.push_back(std::make_unique<MassSilence>());
   all.push_back(std::make_unique<DetectorBlamesItself>());
+  all.push_back(std::make_unique<BlindRows>());
   all.push_back(std::make_unique<OneReason>());
   all.push_back(std::make_unique<CauseSoundness>());
   all.push_back(std::make_unique<RestartNeutrality>());

@@ -160,10 +160,10 @@ std::string UnconfirmedWarning(const v1::GatewayStatus& status, absl::Time now,
     text += " since " +
             ClockText(wire::FromProto(status.unconfirmed_since()), now, zone);
   }
-  // Who is connected is heard while admission is full.
-  text += status.unconfirmed_reason() == BlindText(v1::BLIND_REASON_ADMISSION)
-              ? ": the gateway cannot let in machines that connect now"
-              : ": the gateway cannot hear machines";
+  const bool deaf = status.blind_reason() == v1::BLIND_REASON_ADMISSION ||
+                    status.blind_reason() == v1::BLIND_REASON_ONE_SOURCE;
+  text += deaf ? ": the gateway cannot let in machines that connect now"
+               : ": the gateway cannot hear machines";
   if (!status.unconfirmed_reason().empty()) {
     text += fmt::format(" ({})", Printable(status.unconfirmed_reason()));
   }

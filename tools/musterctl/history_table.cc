@@ -83,8 +83,6 @@ std::string BlindWord(v1::BlindReason reason) {
   return OnlyNewcomers(reason) ? "deaf" : "blind";
 }
 
-}  // namespace
-
 std::string BlindText(v1::BlindReason reason) {
   switch (reason) {
     case v1::BLIND_REASON_NOT_RUNNING:
@@ -103,8 +101,6 @@ std::string BlindText(v1::BlindReason reason) {
       return "unknown";
   }
 }
-
-namespace {
 
 absl::Duration LengthOf(const v1::BlindInterval& b) {
   return wire::FromProto(b.to()) - wire::FromProto(b.from());

@@ -26,10 +26,6 @@ struct HistoryRow {
   std::string detail;
 };
 
-// "the gateway's process stood still": the gateway's own words, which
-// GatewayStatus::unconfirmed_reason has, too.
-std::string BlindText(v1::BlindReason reason);
-
 // `transitions` newest first and without gap: each lasted until the next.
 void AddTransitions(std::span<const v1::Transition> transitions, absl::Time now,
                     std::vector<HistoryRow>& rows);

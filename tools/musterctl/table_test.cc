@@ -220,6 +220,7 @@ TEST(UnconfirmedWarningTest, WhoIsConnectedIsHeardWhileOnlyNewcomersWait) {
   v1::GatewayStatus status;
   status.set_unconfirmed_reason(
       "more machines connect at once than are let in");
+  status.set_blind_reason(v1::BLIND_REASON_ADMISSION);
   EXPECT_EQ(UnconfirmedWarning(status, kNow, absl::UTCTimeZone()),
             "warning: not confirmed: the gateway cannot let in machines that "
             "connect now (more machines connect at once than are let in)");

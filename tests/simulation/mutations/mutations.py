@@ -40,6 +40,11 @@ MUTATIONS = [
              "",
              "ours, by review: a gateway that was being stopped called machines lost that it had turned away itself",
              faults="gateway-crash,goodbye"),
+    Mutation("vouches-for-what-it-could-not-hear", JUDGING,
+             "  if (record.status == Status::kOnline) return wall - (silent - lease);\n",
+             "",
+             "ours, by review: a gateway that stopped for 50 s every minute showed a machine as online, confirmed, "
+             "15 minutes after it had died"),
     Mutation("own-pause-is-their-silence", JUDGING,
              "if (length <= options_.presence.blind_gap) return;",
              "if (length >= absl::ZeroDuration()) return;",
