@@ -2,6 +2,7 @@
 import mmap
 import pathlib
 import shutil
+import socket
 import struct
 import time
 import unittest
@@ -14,6 +15,7 @@ from bad_ground_test import GroundTest
 from muster_e2e import wait_until
 
 HOUR_S = 3600
+DEAF_AFTER_S = 5  # The last refusal: so long newcomers are excused.
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 HOST_FAULTS = muster_e2e.BUILD / "tests/robustness/libhost_faults.so"
 
@@ -128,6 +130,29 @@ class HostTest(harness.TestCase, GroundTest):
         self.recorder.say("hindered", since, length=self.faults_ended - since)
         self.end()
         self.expect_only_the_lost_one_lost()
+
+    def test_a_source_that_is_refused_its_next_connections_is_not_judged_for_that(self):
+        self.begin(prepare=lambda gateway: gateway.settings.update(connections_per_source_max=4))
+        back = self.healthy[0]
+        since = self.recorder.now_wall()
+        back.agent.kill()
+        self.lose()
+        # Its place, and that of the lost one: for as long as they may say nothing.
+        taken = [socket.create_connection(("127.0.0.1", self.gateway.fleet_port))
+                 for _ in range(2)]
+        self.addCleanup(lambda: [silent.close() for silent in taken])
+        back.agent.start()
+        wait_until(lambda: "too many connections from one address" in
+                   self.gateway.call("GET", "/ready").body, 10, "the gateway says why")
+        time.sleep(self.times["offline_after"])
+        self.assertNotEqual(self.gateway.get(f"/api/agents/{back.agent_id}")["status"], "offline")
+        self.wait_status(self.gateway, back.agent_id, "online", 15)
+        self.ended()
+        self.recorder.say("hindered", since, length=self.faults_ended + DEAF_AFTER_S - since)
+        self.end()
+        self.assertNotIn("offline", self.story(back))
+        self.expect_untouched(self.healthy[1:])
+        self.expect_lost(self.lost)
 
     # --- Copies -------------------------------------------------------------
 
