@@ -148,7 +148,9 @@ class HostTest(harness.TestCase, GroundTest):
         self.assertNotEqual(self.gateway.get(f"/api/agents/{back.agent_id}")["status"], "offline")
         self.wait_status(self.gateway, back.agent_id, "online", 15)
         self.ended()
+        # Who has no link is excused for this time, or has a whole lease after it.
         self.recorder.say("hindered", since, length=self.faults_ended + DEAF_AFTER_S - since)
+        self.wait_status(self.gateway, self.lost.agent_id, "offline", 20)
         self.end()
         self.assertNotIn("offline", self.story(back))
         self.expect_untouched(self.healthy[1:])
