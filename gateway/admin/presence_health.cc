@@ -6,6 +6,8 @@ PresenceHealth HealthOf(const Fleet& fleet, absl::Time started_at) {
   PresenceHealth health{.trouble = {}, .ready = fleet.confirmed()};
   if (const auto impaired = fleet.impairment()) {
     health.trouble = {impaired->since, impaired->reason};
+    // That is over: whoever sends machines here by `ready` must do so now.
+    health.ready |= impaired->reason == BlindReason::kNotRunning;
   } else if (!fleet.confirmed()) {
     health.trouble = {started_at, std::nullopt};
   }

@@ -33,6 +33,8 @@ TEST(BlindReasonTest, EveryReasonHasItsWords) {
   EXPECT_EQ(Words(BlindReason::kDescriptors), "no descriptor left");
   EXPECT_EQ(Words(BlindReason::kAdmission),
             "more machines connect at once than are let in");
+  EXPECT_EQ(Words(BlindReason::kOneSource),
+            "too many connections from one address");
 }
 
 TEST(GapLogTest, EveryGapIsToldOnceAndInOrder) {

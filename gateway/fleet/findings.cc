@@ -9,9 +9,10 @@ const std::vector<AgentId>& SharedIds::Enter(const OrgId& org,
                                              const AgentId& agent) {
   if (machine_id.empty()) return none_;
   std::vector<AgentId>& heard = heard_[{org, machine_id}];
-  if (std::find(heard.begin(), heard.end(), agent) == heard.end()) {
-    heard.push_back(agent);
+  if (std::find(heard.begin(), heard.end(), agent) != heard.end()) {
+    return none_;
   }
+  heard.push_back(agent);
   return heard;
 }
 

@@ -49,8 +49,8 @@ class Flapping {
 // golden images and containers share it.
 class SharedIds {
  public:
-  // The agents of that machine-id that are heard, with or without `agent` from
-  // now on. An empty machine-id is shared by nobody.
+  // Who is heard under that machine-id, with or without `agent` from now on;
+  // nobody if it has entered already, or the machine-id is empty.
   const std::vector<AgentId>& Enter(const OrgId& org,
                                     const std::string& machine_id,
                                     const AgentId& agent);

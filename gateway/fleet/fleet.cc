@@ -68,7 +68,7 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       events_(options_.events),
       mass_silence_(options_.mass_silence),
       admission_(options_.admission),
-      vouch_(options_.presence.offline_after) {}
+      vouch_(options_.presence.CommandLease()) {}
 
 Fleet::~Fleet() {
   loop_.Cancel(turn_timer_);
@@ -147,8 +147,9 @@ void Fleet::Open() {
 }
 
 void Fleet::NoteAbsence(Instant now) {
-  absl::Time last = alive_before_.value_or(absl::InfinitePast());
+  absl::Time last = absl::InfinitePast();
   machines_.ForEachLiving([&](const Machine& machine) {
+    last = std::max(last, alive_before_.value_or(last));
     last = std::max(last, machine.record.last_heard.value_or(last));
     if (machine.record.transition_sequence > 0) {
       last = std::max(last, machine.record.status_since);

@@ -257,6 +257,25 @@ TEST_F(HearingTest, WhoWasHeardBetweenTwoPausesIsUnconfirmedWhenItIsSilent) {
   EXPECT_EQ(fleet_->UnconfirmedSince(Of(a)), std::nullopt);
 }
 
+TEST_F(HearingTest, WhoIsNeverCalledOfflineIsUnconfirmedInADoubtToo) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  absl::Status set;
+  PresenceEdit never;
+  never.set.offline_after = absl::InfiniteDuration();
+  fleet_->SetPresence(kOrg, {a}, never,
+                      [&](absl::Status status) { set = status; });
+  loop_.RunReady();
+  ASSERT_TRUE(set.ok()) << set;
+  Beat(a, epoch);  // It holds from now on.
+  loop_.SuspendFor(absl::Minutes(16));
+  ASSERT_FALSE(fleet_->confirmed());
+  EXPECT_EQ(StatusOf(a), Status::kOnline);
+  EXPECT_FALSE(fleet_->confirmed(Of(a)));
+  loop_.Advance(absl::Minutes(16));
+  EXPECT_TRUE(fleet_->confirmed(Of(a))) << "the last word that it earned";
+}
+
 // More than half of the time it listens, and never for a whole lease.
 TEST_F(HearingTest, WhoIsOnlineOnlyBecauseOfManyPausesIsUnconfirmed) {
   const AgentId a = Admit("a");

@@ -117,12 +117,15 @@ void Fleet::ReopenIncidents(Instant now) {
       away;
   machines_.ForEachLiving([&](Machine& machine) {
     const MachineRecord& record = machine.record;
-    if (record.status == Status::kOnline || !record.verdict ||
-        record.verdict->cause != Cause::kNetworkGroup) {
+    if (record.status == Status::kOnline || Silenced(record) ||
+        !record.verdict || record.verdict->cause != Cause::kNetworkGroup) {
       return;
     }
     for (const MassSilence::Group* group : machine.membership.groups) {
-      if (group == nullptr) continue;
+      if (group == nullptr ||
+          GroupSilent(group->name).summary != record.verdict->summary) {
+        continue;
+      }
       away[{group->org, group->name}].push_back(
           {record.id, &machine.membership, record.status == Status::kOffline});
     }

@@ -127,6 +127,36 @@ TEST_F(IncidentTest, GoesOnAfterARestartOfTheGateway) {
   EXPECT_EQ(fleet_->incidents_open(), 1u) << "offline is not back";
 }
 
+TEST_F(IncidentTest, IsOverWhenNobodyWaitsForItsMachines) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  for (int t = 0; t < 300; t += 25) {
+    loop_.Advance(Seconds(25));
+    BeatFrom(6);
+  }
+  ASSERT_EQ(Offline(), 6u);
+  for (int i = 0; i < 2; ++i) {
+    fleet_->SetSilenced(kOrg, agents_[i], true, "ann",
+                        [](const absl::Status&) {});
+  }
+  EXPECT_EQ(fleet_->incidents_open(), 0u);
+}
+
+TEST_F(IncidentTest, WhoIsLeftOfItsOtherGroupIsNotTakenInByARestart) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(20));
+  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  for (auto& [id, machine] : journal_.machines) {
+    if (machine.verdict) machine.verdict->summary = "silent with others of b";
+  }
+  Start({});
+  loop_.RunReady();
+  EXPECT_EQ(fleet_->incidents_open(), 0u);
+}
+
 TEST_F(IncidentTest, IsOverIfItsMachinesWereBackWhenTheGatewayEnded) {
   ConnectMany(10);
   loop_.Advance(Seconds(60));

@@ -76,12 +76,17 @@ std::optional<absl::Time> Fleet::UnconfirmedSince(
   const absl::Duration silent =
       machine.heard_at ? loop_.clock().Now() - *machine.heard_at
                        : wall - record.last_heard.value_or(record.status_since);
+  const PresencePolicy& policy = machine.presence.policy();
   const absl::Duration lease =
-      machine.presence.policy().StaleLease(machine.presence.lease_interval());
-  if (silent < lease + options_.presence.blind_gap) return std::nullopt;
-  if (doubt_) return std::max(wall - silent, WallOf(doubt_->since));
+      policy.StaleLease(machine.presence.lease_interval());
+  const absl::Duration over = silent - options_.presence.blind_gap;
+  if (doubt_ && over >= std::min(lease, policy.CommandLease())) {
+    return std::max(wall - silent, WallOf(doubt_->since));
+  }
   // Its lease was given back to it, for what this gateway could not hear.
-  if (record.status == Status::kOnline) return wall - (silent - lease);
+  if (record.status == Status::kOnline && over >= lease) {
+    return wall - (silent - lease);
+  }
   return std::nullopt;
 }
 

@@ -41,6 +41,8 @@ Instant Fleet::SilencedFrom(const Machine& machine) const {
 void Fleet::Silence(Machine& machine, std::optional<absl::Time> at,
                     std::string text) {
   machines_.SetSilencedAt(machine, at);
+  // Nobody waits for it: no incident lasts for it.
+  if (at && *at < absl::InfiniteFuture()) NoLongerSilent(machine);
   Note(machine, NoteKind::kSilenced, std::nullopt, std::move(text));
 }
 

@@ -361,7 +361,7 @@ void Gateway::GiveSignOfLife() {
 }
 
 void Gateway::ProbeStore() {
-  GiveSignOfLife();
+  if (ready_) GiveSignOfLife();
   if (!store_->health().last_error.ok()) {
     DeleteOldRows();  // Makes room, if there is something to delete.
   }
@@ -418,7 +418,10 @@ void Gateway::OnLoop(std::function<void(Fleet&)> f) {
 
 void Gateway::Stop() {
   if (loop_ == nullptr) return;
-  ready_ = false;
+  // One that never served was not there for anybody.
+  if (ready_.exchange(false)) {
+    OnLoop([this](Fleet&) { GiveSignOfLife(); });
+  }
   if (http_) {
     OnLoop([this](Fleet&) {
       command_handlers_->EndWaits();
@@ -427,10 +430,7 @@ void Gateway::Stop() {
     http_->Stop(absl::Seconds(1));
   }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
-  OnLoop([this](Fleet& fleet) {
-    fleet.FlushLastHeard();
-    GiveSignOfLife();
-  });
+  OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
   for (bool more = true; more;) {
     store_->Flush();
     OnLoop([&](Fleet& fleet) {
