@@ -1,5 +1,8 @@
 """What happened to a machine, as an operator reads it with curl and musterctl."""
+import contextlib
 import json
+import sqlite3
+import time
 
 import muster_e2e
 
@@ -66,6 +69,28 @@ class HistoryTest(muster_e2e.TestCase):
         links = self.gateway.get(f"{self.path}/links")["links"]
         self.assertEqual([l.get("ended") for l in links[:2]], [None, "gateway_stopped"])
         self.musterctl_tells_it(told)
+
+    def test_a_gateway_that_was_away_for_long_confirms_nobody_and_keeps_nobody_out(self):
+        self.wait_until(lambda: self.gateway.query("SELECT * FROM last_heard"), 20, "a batch")
+        self.transitions_on_disk()
+        self.agent.kill()
+        self.gateway.kill()
+        long_ago = int((time.time() - 20 * 60) * 1e6)
+        with contextlib.closing(sqlite3.connect(self.gateway.data_dir / "muster.db")) as db, db:
+            db.execute("UPDATE gateway SET proved_at_us=?", (long_ago,))
+            db.execute("UPDATE last_heard SET at_us=?", (long_ago,))
+            db.execute("UPDATE machines SET status_since_us=?", (long_ago,))
+        self.gateway.start()
+        ready = self.gateway.call("GET", "/ready")
+        self.assertEqual((ready.status, ready.data["presence"], ready.data["why"]),
+                         (200, "unconfirmed", "the gateway was not running"))
+        listed = self.ctl("agents", "ls")
+        self.assertIn(" online? ", listed.stdout)
+        self.assertRegex(listed.stderr, "^warning: not confirmed since .* UTC: "
+                                        "the gateway was not running\n$")
+        self.wait_status(self.gateway, self.agent.agent_id, "offline", 20)
+        self.wait_until(lambda: self.gateway.get("/ready")["presence"] == "confirmed", 20,
+                        "everybody is judged")
 
     def musterctl_tells_it(self, told):
         name = self.gateway.get(self.path)["hostname"]

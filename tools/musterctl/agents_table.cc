@@ -160,6 +160,9 @@ std::string UnconfirmedWarning(const v1::GatewayStatus& status, absl::Time now,
     text += " since " +
             ClockText(wire::FromProto(status.unconfirmed_since()), now, zone);
   }
+  if (status.blind_reason() == v1::BLIND_REASON_NOT_RUNNING) {
+    return text + ": " + Printable(status.unconfirmed_reason());  // It is now.
+  }
   const bool deaf = status.blind_reason() == v1::BLIND_REASON_ADMISSION ||
                     status.blind_reason() == v1::BLIND_REASON_ONE_SOURCE;
   text += deaf ? ": the gateway cannot let in machines that connect now"

@@ -216,6 +216,14 @@ TEST(UnconfirmedWarningTest, NamesSinceWhenAndWhy) {
             "hear machines (no descriptor left)");
 }
 
+TEST(UnconfirmedWarningTest, AGatewayThatWasAwayHearsNow) {
+  v1::GatewayStatus status;
+  status.set_unconfirmed_reason("the gateway was not running");
+  status.set_blind_reason(v1::BLIND_REASON_NOT_RUNNING);
+  EXPECT_EQ(UnconfirmedWarning(status, kNow, absl::UTCTimeZone()),
+            "warning: not confirmed: the gateway was not running");
+}
+
 TEST(UnconfirmedWarningTest, WhoIsConnectedIsHeardWhileOnlyNewcomersWait) {
   v1::GatewayStatus status;
   status.set_unconfirmed_reason(
