@@ -34,6 +34,23 @@ class IncidentTest : public FleetTest {
     for (size_t i = first; i < agents_.size(); ++i)
       Beat(agents_[i], epochs_[i]);
   }
+  // The last four go on; the others are an incident.
+  void SixOfTenFallSilent() {
+    ConnectMany(10);
+    loop_.Advance(Seconds(60));
+    BeatFrom(6);
+    loop_.Advance(Seconds(20));
+    ASSERT_EQ(fleet_->incidents_open(), 1u);
+  }
+  void SixOfTenAreOffline() {
+    SixOfTenFallSilent();
+    for (int t = 0; t < 280; t += 25) {
+      BeatFrom(6);
+      loop_.Advance(Seconds(25));
+    }
+    BeatFrom(6);
+    ASSERT_EQ(Offline(), 6u);
+  }
   uint32_t Offline() { return fleet_->machines().Counts(kOrg).offline; }
 
   std::vector<AgentId> agents_;
@@ -73,14 +90,7 @@ TEST_F(IncidentTest, AGroupIsHeldInStaleFor180SecondsMoreAndNamed) {
 }
 
 TEST_F(IncidentTest, IsOverWhenFewerThanFiveAreNotBack) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  for (int t = 0; t < 300; t += 25) {
-    loop_.Advance(Seconds(25));
-    BeatFrom(6);
-  }
-  ASSERT_EQ(Offline(), 6u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenAreOffline());
   FakeLink back[2];
   Connect(agents_[0], back[0]);
   EXPECT_EQ(fleet_->incidents_open(), 1u) << "five are away";
@@ -92,14 +102,7 @@ TEST_F(IncidentTest, IsOverWhenFewerThanFiveAreNotBack) {
 
 // What comes later is another event, and judged at its own time.
 TEST_F(IncidentTest, WhoFallsSilentWhenTheOthersAreOfflineIsAlone) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  for (int t = 0; t < 300; t += 25) {
-    loop_.Advance(Seconds(25));
-    BeatFrom(6);
-  }
-  ASSERT_EQ(Offline(), 6u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenAreOffline());
   for (int t = 0; t < 120; t += 30) {
     BeatFrom(7);
     loop_.Advance(Seconds(30));
@@ -109,11 +112,7 @@ TEST_F(IncidentTest, WhoFallsSilentWhenTheOthersAreOfflineIsAlone) {
 }
 
 TEST_F(IncidentTest, GoesOnAfterARestartOfTheGateway) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  loop_.Advance(Seconds(20));
-  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenFallSilent());
   Start({});
   EXPECT_EQ(fleet_->incidents_open(), 1u);
   loop_.Advance(Seconds(300) - kTick);
@@ -128,14 +127,7 @@ TEST_F(IncidentTest, GoesOnAfterARestartOfTheGateway) {
 }
 
 TEST_F(IncidentTest, IsOverWhenNobodyWaitsForItsMachines) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  for (int t = 0; t < 300; t += 25) {
-    loop_.Advance(Seconds(25));
-    BeatFrom(6);
-  }
-  ASSERT_EQ(Offline(), 6u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenAreOffline());
   for (int i = 0; i < 2; ++i) {
     fleet_->SetSilenced(kOrg, agents_[i], true, "ann",
                         [](const absl::Status&) {});
@@ -144,11 +136,7 @@ TEST_F(IncidentTest, IsOverWhenNobodyWaitsForItsMachines) {
 }
 
 TEST_F(IncidentTest, WhoIsLeftOfItsOtherGroupIsNotTakenInByARestart) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  loop_.Advance(Seconds(20));
-  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenFallSilent());
   for (auto& [id, machine] : journal_.machines) {
     if (machine.verdict) machine.verdict->summary = "silent with others of b";
   }
@@ -158,11 +146,7 @@ TEST_F(IncidentTest, WhoIsLeftOfItsOtherGroupIsNotTakenInByARestart) {
 }
 
 TEST_F(IncidentTest, IsOverIfItsMachinesWereBackWhenTheGatewayEnded) {
-  ConnectMany(10);
-  loop_.Advance(Seconds(60));
-  BeatFrom(6);
-  loop_.Advance(Seconds(20));
-  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  ASSERT_NO_FATAL_FAILURE(SixOfTenFallSilent());
   for (auto& [id, machine] : journal_.machines) {
     machine.status = Status::kOnline;
     machine.verdict.reset();

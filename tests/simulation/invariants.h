@@ -58,6 +58,7 @@ class Invariant {
 
 // Which there are, by what they are about.
 std::vector<std::unique_ptr<Invariant>> PresenceInvariants();
+std::vector<std::unique_ptr<Invariant>> IncidentInvariants();
 std::vector<std::unique_ptr<Invariant>> LinkInvariants();
 std::vector<std::unique_ptr<Invariant>> DurabilityInvariants();
 
