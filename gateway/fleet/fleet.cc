@@ -296,10 +296,7 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
                                .round_trip = heartbeat.round_trip,
                                .clock_skew = machine->clock_skew});
   }
-  if (machine->presence.contested() &&
-      machine->instances.RivalIsGone(now, InstanceLease(*machine))) {
-    EndContest(*machine);
-  }
+  MaybeEndContest(*machine, now);
   // An echo must be newer than the last, and of something that was said.
   if (heartbeat.acknowledged > machine->acknowledgement_echoed &&
       heartbeat.acknowledged < answer.acknowledgement) {

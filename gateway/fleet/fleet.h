@@ -247,7 +247,7 @@ class Fleet {
   // Who has been silent for so long does not hold an identity any more.
   absl::Duration InstanceLease(const Machine& machine) const;
   void Contest(Machine& machine);
-  void EndContest(Machine& machine);
+  void MaybeEndContest(Machine& machine, Instant now);
   // Remembers, and logs, what is no change of status.
   void Note(Machine& machine, NoteKind kind, std::optional<Verdict> verdict,
             std::string text);

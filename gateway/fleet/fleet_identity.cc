@@ -54,16 +54,17 @@ std::optional<Disconnect> Fleet::CheckInstance(Machine& machine,
   const auto answer =
       instances.Hello(hello, now, InstanceLease(machine), machine.heard_at,
                       machine.link != nullptr);
+  const Instance* rival = instances.rival();
+  if (rival != nullptr && !rival->empty()) {
+    Contest(machine);
+  } else {
+    MaybeEndContest(machine, now);
+  }
   if (answer == Instances::Answer::kSayAgain) {
     return Disconnect{DisconnectReason::kSayAgain,
                       "another instance of this identity is connected: say "
                       "hello again",
                       kSayAgainAfter};
-  }
-  if (instances.rival() && !instances.rival()->empty()) {
-    Contest(machine);
-  } else if (!instances.rival() && machine.presence.contested()) {
-    EndContest(machine);
   }
   if (answer == Instances::Answer::kRefuse) {
     return Disconnect{
@@ -98,7 +99,10 @@ void Fleet::Contest(Machine& machine) {
   Schedule(machine);
 }
 
-void Fleet::EndContest(Machine& machine) {
+void Fleet::MaybeEndContest(Machine& machine, Instant now) {
+  if (!machine.presence.contested()) return;
+  machine.instances.ForgetSilent(now, InstanceLease(machine));
+  if (machine.instances.rival() != nullptr) return;
   machine.presence.Settle();
   Log(kInfo, "one instance of the identity is left",
       {{"agent_id", machine.record.id.str()},

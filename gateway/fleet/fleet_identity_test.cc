@@ -101,6 +101,22 @@ TEST_F(IdentityTest, ItIsOverWhenOneHasBeenSilentForALease) {
   EXPECT_EQ(StatusOf(a), Status::kOnline);
 }
 
+TEST_F(IdentityTest,
+       ItIsOverAlthoughTheSilentOneComesBackAndIsAskedToSayAgain) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  for (int i = 0; i < 2; ++i) {
+    loop_.Advance(Seconds(38));
+    BeatBy(a, copy_);
+  }
+  loop_.Advance(Seconds(1));
+  SayHello(a, original_);
+  ASSERT_EQ(original_.refused->reason, DisconnectReason::kSayAgain);
+  loop_.Advance(Seconds(30));
+  BeatBy(a, copy_);
+  EXPECT_EQ(StatusOf(a), Status::kOnline) << "once is not enough";
+}
+
 TEST_F(IdentityTest, TheSilenceOfTheOtherOneIsNotCountedWhileNobodyIsHeard) {
   const AgentId a = Admit("a");
   Duplicate(a);

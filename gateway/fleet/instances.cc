@@ -8,62 +8,84 @@ Instances::Answer Instances::Hello(const Instance& hello, Instant now,
                                    absl::Duration lease,
                                    std::optional<Instant> holder_heard,
                                    bool link_open) {
-  (void)RivalIsGone(now, lease);
+  ForgetSilent(now, lease);
   if (present_.empty() || hello.IsSame(present_)) {
     present_ = hello;
     return Answer::kAccept;
   }
   const bool holder_lives = holder_heard && now - *holder_heard < lease;
-  const bool known_rival = rival_ && (rival_->empty() || hello.IsSame(*rival_));
-  if (!holder_lives || (!known_rival && !IsFormer(hello))) {
-    const bool contested = rival_ && !known_rival;
-    Succeed(hello);
-    if (!contested) rival_.reset();
+  const auto other = Find(hello);
+  if (!holder_lives || other == others_.end()) {
+    Succeed(hello, holder_heard.value_or(now), Life::kSuperseded);
     return Answer::kAccept;
   }
-  if (!known_rival && !(asked_again_ && hello.IsSame(*asked_again_))) {
-    asked_again_ = hello;
+  other->instance = hello;
+  other->heard = now;
+  if (other->life == Life::kSuperseded) {
+    other->life = Life::kAskedAgain;
     return Answer::kSayAgain;
   }
-  asked_again_.reset();
-  rival_ = hello;
-  rival_heard_ = now;
+  other->life = Life::kProven;
   if (link_open) return Answer::kRefuse;
   // The present one lives, but has no link at this moment: they change places.
-  rival_ = present_;
-  rival_heard_ = *holder_heard;
-  Succeed(hello);
+  Succeed(hello, *holder_heard, Life::kProven);
   return Answer::kAccept;
 }
 
-bool Instances::RivalIsGone(Instant now, absl::Duration lease) {
-  if (!rival_ || now - rival_heard_ < lease) return false;
-  rival_.reset();
-  return true;
+const Instance* Instances::rival() const {
+  const Other* last = nullptr;
+  for (const Other& other : others_) {
+    if (other.life != Life::kProven) continue;
+    if (last == nullptr || other.heard >= last->heard) last = &other;
+  }
+  return last == nullptr ? nullptr : &last->instance;
+}
+
+void Instances::ForgetSilent(Instant now, absl::Duration lease) {
+  for (Other& other : others_) {
+    if (other.life == Life::kProven && now - other.heard >= lease) {
+      other.life = Life::kSuperseded;
+    }
+  }
+  // Without a name it can only be looked for while it is expected.
+  std::erase_if(others_, [](const Other& other) {
+    return other.instance.empty() && other.life != Life::kProven;
+  });
 }
 
 void Instances::Excuse(Instant from, Instant to) {
-  rival_heard_ =
-      std::max(rival_heard_, std::min(rival_heard_ + (to - from), to));
+  for (Other& other : others_) {
+    other.heard =
+        std::max(other.heard, std::min(other.heard + (to - from), to));
+  }
 }
 
 void Instances::ExpectRival(Instant now) {
-  rival_.emplace();
-  rival_heard_ = now;
+  others_.push_back({.instance = {}, .heard = now, .life = Life::kProven});
 }
 
-void Instances::Succeed(const Instance& hello) {
-  std::erase_if(former_,
-                [&](const Instance& former) { return former.IsSame(hello); });
-  former_.push_back(present_);
-  if (former_.size() > kFormerMax) former_.erase(former_.begin());
+std::vector<Instances::Other>::iterator Instances::Find(const Instance& hello) {
+  const auto same = [&](const Other& other) {
+    return hello.IsSame(other.instance);
+  };
+  const auto named = std::find_if(others_.begin(), others_.end(), same);
+  if (named != others_.end()) return named;
+  // It may be the one that has no name.
+  return std::find_if(others_.begin(), others_.end(), [](const Other& other) {
+    return other.instance.empty();
+  });
+}
+
+void Instances::Succeed(const Instance& hello, Instant heard, Life life) {
+  const auto known = Find(hello);
+  if (known != others_.end()) others_.erase(known);
+  others_.push_back({present_, heard, life});
   present_ = hello;
-}
-
-bool Instances::IsFormer(const Instance& hello) const {
-  return std::any_of(
-      former_.begin(), former_.end(),
-      [&](const Instance& former) { return former.IsSame(hello); });
+  if (others_.size() <= kOthersMax) return;
+  const auto oldest = std::find_if(
+      others_.begin(), others_.end(),
+      [](const Other& other) { return other.life != Life::kProven; });
+  others_.erase(oldest == others_.end() ? others_.begin() : oldest);
 }
 
 }  // namespace muster::gateway

@@ -31,9 +31,9 @@ struct Instance {
 // Instances judges the hellos of one identity. Not thread-safe.
 class Instances {
  public:
-  // Former instances that are remembered; more come only from a machine that
-  // restarts faster than it can be watched.
-  static constexpr size_t kFormerMax = 4;
+  // Others that are remembered; more come only from a machine that restarts
+  // faster than it can be watched.
+  static constexpr size_t kOthersMax = 4;
 
   enum class Answer {
     kAccept,
@@ -51,27 +51,35 @@ class Instances {
 
   // The one whose link was accepted last.
   const Instance& present() const { return present_; }
-  // The other one, while both are alive.
-  const std::optional<Instance>& rival() const { return rival_; }
+  // Another one that lives, the one heard last if they are many; null: there is
+  // none. It has no name (empty) if only a former life of this gateway knew it.
+  // Valid until the next call that is not const.
+  const Instance* rival() const;
 
-  // The rival has been silent for `lease`: there is one again. True once.
-  bool RivalIsGone(Instant now, absl::Duration lease);
+  // Rivals that have been silent for `lease` are gone.
+  void ForgetSilent(Instant now, absl::Duration lease);
 
-  // The rival could not be heard in that time; it may have been since `from`.
+  // No rival could be heard in that time; it may have been since `from`.
   void Excuse(Instant from, Instant to);
 
   // A gateway that has just started knows that there were two.
   void ExpectRival(Instant now);
 
  private:
-  void Succeed(const Instance& hello);
-  bool IsFormer(const Instance& hello) const;
+  // How sure it is that another one than the present lives.
+  enum class Life { kSuperseded, kAskedAgain, kProven };
+  struct Other {
+    Instance instance;
+    Instant heard;
+    Life life = Life::kSuperseded;
+  };
+
+  std::vector<Other>::iterator Find(const Instance& hello);
+  // `hello` is the present one; the one before was `heard` last and has `life`.
+  void Succeed(const Instance& hello, Instant heard, Life life);
 
   Instance present_;
-  std::vector<Instance> former_;  // Newest last.
-  std::optional<Instance> asked_again_;
-  std::optional<Instance> rival_;
-  Instant rival_heard_;
+  std::vector<Other> others_;  // Who was superseded last is the last.
 };
 
 }  // namespace muster::gateway

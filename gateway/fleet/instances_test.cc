@@ -1,5 +1,7 @@
 #include "gateway/fleet/instances.h"
 
+#include <string>
+
 #include "gateway/fleet/findings.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -24,6 +26,11 @@ Answer Hello(Instances& instances, const Instance& who, double at,
   return instances.Hello(who, T(at), kLease, T(at - ago), open);
 }
 
+bool RivalAt(Instances& instances, double at) {
+  instances.ForgetSilent(T(at), kLease);
+  return instances.rival() != nullptr;
+}
+
 TEST(InstancesTest, ARestartIsANewInstanceAndNothingElse) {
   Instances instances;
   EXPECT_EQ(instances.Hello(kA, T(0), kLease, std::nullopt, false),
@@ -32,7 +39,7 @@ TEST(InstancesTest, ARestartIsANewInstanceAndNothingElse) {
   EXPECT_EQ(Hello(instances, kB, 20), Answer::kAccept);
   EXPECT_EQ(Hello(instances, kC, 30), Answer::kAccept);
   EXPECT_TRUE(instances.present().IsSame(kC));
-  EXPECT_FALSE(instances.rival().has_value());
+  EXPECT_EQ(instances.rival(), nullptr);
 }
 
 TEST(InstancesTest, ASupersededOneThatSpeaksAgainTwiceIsARival) {
@@ -41,9 +48,9 @@ TEST(InstancesTest, ASupersededOneThatSpeaksAgainTwiceIsARival) {
   (void)Hello(instances, kB, 10);
   EXPECT_EQ(Hello(instances, kA, 40), Answer::kSayAgain)
       << "it may have been long on its way";
-  EXPECT_FALSE(instances.rival().has_value());
+  EXPECT_EQ(instances.rival(), nullptr);
   EXPECT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
-  ASSERT_TRUE(instances.rival().has_value());
+  ASSERT_NE(instances.rival(), nullptr);
   EXPECT_TRUE(instances.rival()->IsSame(kA));
   EXPECT_TRUE(instances.present().IsSame(kB));
   EXPECT_EQ(Hello(instances, kA, 80), Answer::kRefuse);
@@ -56,7 +63,7 @@ TEST(InstancesTest, OneThatWasSilentForALeaseHoldsNothing) {
   EXPECT_EQ(Hello(instances, kA, 100, 74.9), Answer::kSayAgain);
   EXPECT_EQ(Hello(instances, kA, 101, 75), Answer::kAccept);
   EXPECT_TRUE(instances.present().IsSame(kA));
-  EXPECT_FALSE(instances.rival().has_value());
+  EXPECT_EQ(instances.rival(), nullptr);
 }
 
 TEST(InstancesTest, TheRivalIsGoneWhenItHasBeenSilentForALease) {
@@ -65,13 +72,12 @@ TEST(InstancesTest, TheRivalIsGoneWhenItHasBeenSilentForALease) {
   (void)Hello(instances, kB, 10);
   (void)Hello(instances, kA, 20);
   (void)Hello(instances, kA, 21);
-  EXPECT_FALSE(instances.RivalIsGone(T(95.9), kLease));
+  EXPECT_TRUE(RivalAt(instances, 95.9));
   (void)Hello(instances, kA, 60);
-  EXPECT_FALSE(instances.RivalIsGone(T(134.9), kLease));
+  EXPECT_TRUE(RivalAt(instances, 134.9));
   instances.Excuse(T(100), T(105));  // Nobody could be heard.
-  EXPECT_FALSE(instances.RivalIsGone(T(139.9), kLease));
-  EXPECT_TRUE(instances.RivalIsGone(T(140), kLease));
-  EXPECT_FALSE(instances.RivalIsGone(T(140), kLease)) << "once";
+  EXPECT_TRUE(RivalAt(instances, 139.9));
+  EXPECT_FALSE(RivalAt(instances, 140));
 }
 
 TEST(InstancesTest, ATimeOfDeafnessExcusesARivalOnlyUntilItsEnd) {
@@ -81,8 +87,8 @@ TEST(InstancesTest, ATimeOfDeafnessExcusesARivalOnlyUntilItsEnd) {
   (void)Hello(instances, kA, 40);
   ASSERT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
   instances.Excuse(T(0), T(50));  // It was heard within that time.
-  EXPECT_FALSE(instances.RivalIsGone(T(124.9), kLease));
-  EXPECT_TRUE(instances.RivalIsGone(T(125), kLease));
+  EXPECT_TRUE(RivalAt(instances, 124.9));
+  EXPECT_FALSE(RivalAt(instances, 125));
 }
 
 TEST(InstancesTest, ARivalThatIsGoneDisputesNothingWithWhoComesBack) {
@@ -94,7 +100,7 @@ TEST(InstancesTest, ARivalThatIsGoneDisputesNothingWithWhoComesBack) {
     (void)Hello(instances, kA, 40);
     ASSERT_EQ(Hello(instances, kA, 41), Answer::kRefuse);
     EXPECT_EQ(Hello(instances, back, 300, 260), Answer::kAccept);
-    EXPECT_FALSE(instances.rival().has_value());
+    EXPECT_EQ(instances.rival(), nullptr);
   }
 }
 
@@ -117,7 +123,34 @@ TEST(InstancesTest, AThirdOneDoesNotEndTheDisputeOfTwo) {
   (void)Hello(instances, kA, 20);
   (void)Hello(instances, kA, 21);
   EXPECT_EQ(Hello(instances, kC, 30), Answer::kAccept) << "b was restarted";
-  ASSERT_TRUE(instances.rival().has_value());
+  ASSERT_NE(instances.rival(), nullptr);
+  EXPECT_TRUE(instances.rival()->IsSame(kA));
+}
+
+TEST(InstancesTest, OfThreeThatLiveTwoAreLeftWhenTheHolderFallsSilent) {
+  Instances instances;
+  for (const Instance& life : {kA, kB, kC}) (void)Hello(instances, life, 0);
+  for (const double at : {10, 11}) {
+    (void)Hello(instances, kA, at);
+    (void)Hello(instances, kB, at);
+  }
+  EXPECT_EQ(Hello(instances, kB, 60), Answer::kRefuse);
+  EXPECT_EQ(Hello(instances, kA, 80, 75), Answer::kAccept);
+  ASSERT_NE(instances.rival(), nullptr);
+  EXPECT_TRUE(instances.rival()->IsSame(kB));
+}
+
+TEST(InstancesTest, ARestlessCloneDoesNotMakeItsRivalForgotten) {
+  Instances instances;
+  (void)Hello(instances, kA, 0);
+  (void)Hello(instances, kB, 1);
+  (void)Hello(instances, kA, 2);
+  ASSERT_EQ(Hello(instances, kA, 3), Answer::kRefuse);
+  for (int life = 0; life < 10; ++life) {
+    (void)Hello(instances, {"boot", std::to_string(life), "10.0.0.2"},
+                4 + life);
+  }
+  ASSERT_NE(instances.rival(), nullptr);
   EXPECT_TRUE(instances.rival()->IsSame(kA));
 }
 

@@ -296,7 +296,8 @@ Verdict Presence::SilenceVerdict(Instant now) const {
   if (grace_end_ && now >= *grace_end_) {
     return Undetermined("link closed, no goodbye");
   }
-  if (now < heard_from_ + StaleLease()) {
+  // Without a link a lease may last longer only because nobody could come in.
+  if (link_open_ && now < heard_from_ + StaleLease()) {
     return {Domain::kNetwork, Cause::kNetworkOneWay, Confidence::kLikely,
             "heard, but does not hear this gateway"};
   }

@@ -168,6 +168,16 @@ TEST(PresenceTest, ANewLinkThatNeverEchoesIsJudgedByTheLastEcho) {
   EXPECT_EQ(b.presence.verdict()->cause, Cause::kNetworkOneWay);
 }
 
+TEST(PresenceTest, WhoHasNoLinkIsNotHeardOneWay) {
+  Bench b;
+  b.Connect(T(0));
+  b.presence.Heard(T(10));
+  b.presence.LinkLost(T(12), LinkLoss::kPlain);
+  b.presence.Blind(T(10), T(18));  // It could not come back.
+  b.ExpectExactlyAt(T(83), Status::kStale);
+  EXPECT_EQ(b.presence.verdict()->summary, "silent, no link");
+}
+
 TEST(PresenceTest, AGraceNeverProlongsTheLease) {
   Bench b;
   b.Connect(T(0));

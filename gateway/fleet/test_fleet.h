@@ -77,13 +77,6 @@ class FleetTest : public ::testing::Test {
     loop_.RunReady();
     return record.id;
   }
-  std::string ReplacedBy(const AgentId& agent) {
-    EXPECT_EQ(journal_.machines[agent].replaced_by,  // Durable.
-              Of(agent).record.replaced_by);
-    return muster::gateway::ReplacedBy(Of(agent).record)
-        .value_or(AgentId("nobody"))
-        .str();
-  }
   void SubmitCommand(const AgentId& agent, const std::string& id) {
     CommandRecord command;
     command.id = CommandId(id);

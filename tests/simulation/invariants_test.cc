@@ -248,6 +248,18 @@ TEST(InvariantsTest, P9AnOlderEpochWritesNothing) {
   EXPECT_EQ(h.Broken(), "P9");
 }
 
+TEST(InvariantsTest, P9WhatAPutBackGatewayCouldNotStoreOnlyItsAgentKnows) {
+  HistoryOfOne h;
+  h.Accepted(9);
+  h.Is({.what = What::kRolledBack});
+  h.Is({.what = What::kOpened});
+  h.Accepted(5);
+  EXPECT_EQ(h.Broken(), "");
+  h.Is({.what = What::kGreeted, .epoch = 9});
+  h.Accepted(6);
+  EXPECT_EQ(h.Broken(), "P9");
+}
+
 TEST(InvariantsTest, P9EpochsGrow) {
   HistoryOfOne h;
   h.Accepted(1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "fmt/format.h"
@@ -19,26 +20,56 @@ class SingleOwner final : public Invariant {  // P9
   SingleOwner() : Invariant("P9") {}
   bool Wants(What what) const override {
     return what == What::kAccepted || what == What::kStored ||
-           what == What::kGreeted;
+           what == What::kGreeted || what == What::kOpened ||
+           what == What::kRolledBack;
   }
   void On(const Event& e, const Ledger& before) override {
-    const MachineFacts& m = before.machine(e.machine);
-    if (e.machine >= claimed_.size()) claimed_.resize(e.machine + 1);
-    if (e.what == What::kGreeted) claimed_[e.machine] = e.epoch;
-    if (e.what == What::kAccepted && e.epoch <= claimed_[e.machine]) {
-      Fail(e, fmt::format("epoch {:x}, and the agent knows {:x}", e.epoch,
-                          claimed_[e.machine]));
-    }
-    if (e.what == What::kAccepted && e.epoch <= m.epoch) {
-      Fail(e, fmt::format("epoch {} after {}", e.epoch, m.epoch));
-    }
-    if (e.what == What::kStored && e.epoch < m.stored_epoch) {
-      Fail(e, fmt::format("epoch {} written over {}", e.epoch, m.stored_epoch));
+    if (e.machine >= links_.size()) links_.resize(e.machine + 1);
+    Link& link = links_[e.machine];
+    switch (e.what) {
+      case What::kRolledBack:
+        put_back_ = true;
+        return;
+      case What::kOpened:
+        // Epochs may have gone beyond the run, and the disk have been full: who
+        // holds such a link knows of it, and nobody else does.
+        if (put_back_) {
+          for (Link& forgotten : links_) forgotten.given = 0;
+        }
+        return;
+      case What::kGreeted:
+        link.claimed = e.epoch;
+        return;
+      case What::kStored:
+        if (e.epoch < before.machine(e.machine).stored_epoch) {
+          Fail(e, fmt::format("epoch {:x} written over {:x}", e.epoch,
+                              before.machine(e.machine).stored_epoch));
+        }
+        return;
+      default:
+        Given(e, before.machine(e.machine).stored_epoch, link);
     }
   }
 
  private:
-  std::vector<uint64_t> claimed_;  // By the newest hello.
+  struct Link {
+    uint64_t given = 0;    // The newest.
+    uint64_t claimed = 0;  // By the newest hello.
+  };
+
+  void Given(const Event& e, uint64_t stored, Link& link) {
+    for (const auto& [known, by] : {std::pair(link.given, "was given"),
+                                    std::pair(link.claimed, "the agent knows"),
+                                    std::pair(stored, "is stored")}) {
+      if (e.epoch <= known) {
+        Fail(e, fmt::format("epoch {:x}, and {} {:x}", e.epoch, by, known));
+      }
+    }
+    link.given = e.epoch;
+  }
+
+  bool put_back_ = false;
+  std::vector<Link> links_;
 };
 
 class LinkMonotonicity final : public Invariant {  // P10
