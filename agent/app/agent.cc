@@ -115,6 +115,7 @@ absl::Status Agent::OpenCommands() {
 }
 
 void Agent::Goodbye(const Farewell& farewell) {
+  said_goodbye_ |= keeper_.machine().online();
   keeper_.Goodbye(farewell.reason, farewell.back_within);
 }
 
@@ -126,7 +127,18 @@ void Agent::OnOnline(const WentOnline& online) {
        {"endpoint", options_.identity.endpoint},
        {"epoch", online.epoch},
        {"heartbeat_interval", online.heartbeat_interval}});
+  SavePace({online.heartbeat_interval, online.reconnect_max});
   courier_.OnOnline();
+}
+
+// Seldom more than once: the file is small, and its loss costs a slow start.
+void Agent::SavePace(const Pace& pace) {
+  if (pace == pace_) return;
+  pace_ = pace;
+  if (const absl::Status saved = state_.SavePace(pace); !saved.ok()) {
+    Log(kWarning, "the gateway's intervals are not kept for the next start",
+        {{"error", saved}});
+  }
 }
 
 void Agent::OnOffline(const WentOffline& offline) {
@@ -207,19 +219,46 @@ void Agent::OnDeregistered(const std::string& text) {
 
 void Agent::OnStopped() {
   AnswerWaiters({.text = "the agent stops"}, UINT64_MAX);
-  if (end_ == End::kLeft) {
-    runner_.reset();
-    executor_.reset();
-    const absl::Status wiped = state_.Wipe();
-    leave_reply_(
-        {.ok = wiped.ok(),
-         .text = wiped.ok() ? fmt::format(
-                                  "left: {} is deregistered, its state is gone",
-                                  options_.identity.agent_id)
-                            : std::string(ToStd(wiped.message()))});
-  }
-  for (const auto& [reply, answer] : at_end_) reply(answer);
+  if (end_ == End::kLeft) leave_reply_(Left());
+  for (const auto& [reply, farewell] : at_end_) reply(StoppedWith(farewell));
   on_end_(end_);
+}
+
+// The identity goes only if the gateway knows that it does.
+ControlReply Agent::Left() {
+  if (!keeper_.machine().goodbye_heard()) {
+    end_ = End::kAgain;
+    return {.text =
+                "the gateway did not answer: nothing was removed, and the "
+                "agent goes on. Try again, or wipe without telling it: "
+                "muster-agent leave --force"};
+  }
+  runner_.reset();
+  executor_.reset();
+  const absl::Status wiped = state_.Wipe();
+  if (!wiped.ok()) return {.text = std::string(ToStd(wiped.message()))};
+  return {.ok = true,
+          .text = fmt::format("left: {} is deregistered, its state is gone",
+                              options_.identity.agent_id)};
+}
+
+ControlReply Agent::StoppedWith(const Farewell& farewell) const {
+  if (!said_goodbye_) {
+    return {.ok = true,
+            .text = "stopped; not connected, so the gateway was told nothing"};
+  }
+  if (!keeper_.machine().goodbye_heard()) {
+    return {.ok = true,
+            .text =
+                "stopped; the gateway did not answer, and may not have "
+                "heard the goodbye"};
+  }
+  std::string text = "stopped, and said so to the gateway";
+  if (farewell.back_within) {
+    text += fmt::format(": back within {}",
+                        absl::FormatDuration(*farewell.back_within));
+  }
+  return {.ok = true, .text = std::move(text)};
 }
 
 void Agent::Control(const ControlRequest& request, ControlServer::Reply reply) {
@@ -234,7 +273,7 @@ void Agent::Control(const ControlRequest& request, ControlServer::Reply reply) {
     case ControlVerb::kStopForUpgrade:
       return Stop(FarewellForUpgrade(), std::move(reply));
     case ControlVerb::kReplaced:
-      end_ = End::kReplaced;
+      end_ = End::kAgain;
       reply({.ok = true, .text = "starting with the new identity"});
       return Goodbye({});
     case ControlVerb::kLeave:
@@ -298,15 +337,7 @@ void Agent::AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence) {
 }
 
 void Agent::Stop(const Farewell& farewell, ControlServer::Reply reply) {
-  std::string text = "stopped, and said so to the gateway";
-  if (!keeper_.machine().online()) {
-    text = "stopped; not connected, so the gateway was told nothing";
-  } else if (farewell.back_within) {
-    text += fmt::format(": back within {}",
-                        absl::FormatDuration(*farewell.back_within));
-  }
-  at_end_.emplace_back(std::move(reply),
-                       ControlReply{.ok = true, .text = std::move(text)});
+  at_end_.emplace_back(std::move(reply), farewell);
   Goodbye(farewell);
 }
 

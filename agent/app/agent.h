@@ -29,7 +29,7 @@ class Agent final : private LinkKeeper::Delegate {
   enum class End {
     kStopped,       // Asked to, by a signal or an operator.
     kLeft,          // The identity ended at our own wish; the state is wiped.
-    kReplaced,      // Another identity was saved: start with it.
+    kAgain,         // Start with the identity that is saved now.
     kDeregistered,  // The gateway ended the identity.
   };
 
@@ -94,6 +94,10 @@ class Agent final : private LinkKeeper::Delegate {
   void TellFailure(const WentOffline& offline,
                    const std::optional<ProbeResult>& probe);
   void AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence);
+  void SavePace(const Pace& pace);
+  // What is said when the goodbye is over.
+  ControlReply Left();
+  ControlReply StoppedWith(const Farewell& farewell) const;
   // Replies when the goodbye is over.
   void Stop(const Farewell& farewell, ControlServer::Reply reply);
   void Leave(ControlServer::Reply reply);
@@ -110,8 +114,11 @@ class Agent final : private LinkKeeper::Delegate {
   Instant next_dial_;
   uint64_t sequence_ = 0;  // Of the last heartbeat on this link.
   std::vector<Waiter> waiters_;
-  std::vector<std::pair<ControlServer::Reply, ControlReply>> at_end_;
+  // Who asked to stop, and what was to be said.
+  std::vector<std::pair<ControlServer::Reply, Farewell>> at_end_;
   ControlServer::Reply leave_reply_;
+  bool said_goodbye_ = false;  // There was a link to say it on.
+  Pace pace_;
   LinkKeeper keeper_;
   CommandCourier courier_;
   std::unique_ptr<Executor> executor_;

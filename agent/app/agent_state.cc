@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <sstream>
@@ -23,6 +24,7 @@ constexpr int64_t kVersion = 1;
 
 constexpr size_t kIdentityBytesMax = 256 * 1024;
 constexpr size_t kOwnerBytesMax = 4096;
+constexpr absl::Duration kPaceMax = absl::Hours(1);
 
 // `what` begins with the file's path.
 absl::Status Corrupt(std::string_view what) {
@@ -128,6 +130,32 @@ absl::Status AgentState::SaveIdentity(const Identity& identity) const {
   return PromotePendingKey();
 }
 
+absl::Status AgentState::SavePace(const Pace& pace) const {
+  const std::string path = File("pace.toml");
+  const std::string text =
+      fmt::format("heartbeat_interval_ms = {}\nreconnect_max_ms = {}\n",
+                  absl::ToInt64Milliseconds(pace.heartbeat_interval),
+                  absl::ToInt64Milliseconds(pace.reconnect_max));
+  const Fd fd(
+      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoStatus(errno, "opening", path);
+  const ssize_t n = write(fd.get(), text.data(), text.size());
+  if (n == static_cast<ssize_t>(text.size())) return absl::OkStatus();
+  return ErrnoStatus(n < 0 ? errno : ENOSPC, "writing", path);
+}
+
+std::optional<Pace> AgentState::LoadPace() const {
+  const auto table = wire::ReadTomlFile(File("pace.toml"), kOwnerBytesMax);
+  if (!table.ok()) return std::nullopt;
+  const auto interval = (*table)["heartbeat_interval_ms"].value<int64_t>();
+  const auto reconnect = (*table)["reconnect_max_ms"].value<int64_t>();
+  if (!interval || !reconnect || *interval <= 0 || *reconnect < 0) {
+    return std::nullopt;
+  }
+  return Pace{std::min(absl::Milliseconds(*interval), kPaceMax),
+              std::min(absl::Milliseconds(*reconnect), kPaceMax)};
+}
+
 absl::Status AgentState::PromotePendingKey() const {
   const std::string from = File("key.new.pem");
   if (rename(from.c_str(), File("key.pem").c_str()) != 0) {
@@ -175,8 +203,9 @@ absl::Status AgentState::ClaimCommands(const std::string& agent_id) const {
 
 absl::Status AgentState::Wipe() const {
   // The identity first: without it nothing else is believed.
-  for (const char* name : {"identity.toml", "former.toml", "key.pem",
-                           "key.new.pem", "commands", "commands.agent"}) {
+  for (const char* name :
+       {"identity.toml", "former.toml", "key.pem", "key.new.pem", "pace.toml",
+        "commands", "commands.agent"}) {
     RETURN_IF_ERROR(RemoveTree(File(name)));
   }
   return FileExists(folder_) ? SyncFolder(folder_) : absl::OkStatus();

@@ -5,6 +5,7 @@
 //     key.pem         0600  of the identity
 //     identity.toml   0600  what the gateway answered; exists = joined
 //     former.toml     0600  the identity that the gateway deleted, if any
+//     pace.toml       0600  how often the gateway wants to hear of it
 //     agent.sock      0600  control socket of the running agent
 //     agent.lock      0600  locked by the running agent
 //     commands/       0700  agent/exec
@@ -19,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/secret.h"
 
@@ -33,6 +35,14 @@ struct Identity {
   std::string endpoint;  // host:port of the fleet port.
   std::string server;    // The URL that was joined.
   std::map<std::string, std::string> labels;
+};
+
+// What the gateway told last. A start that finds it away paces itself by that.
+struct Pace {
+  absl::Duration heartbeat_interval;
+  absl::Duration reconnect_max;
+
+  friend bool operator==(const Pace&, const Pace&) = default;
 };
 
 // AgentState is the folder. Stateless apart from its path; blocks on the disk.
@@ -57,6 +67,11 @@ class AgentState {
   // The registration with the pending key succeeded: both become the identity.
   // A crash in between is mended by the next LoadIdentity().
   absl::Status SaveIdentity(const Identity& identity) const;
+
+  // Not durable: what a crash takes away the gateway tells again.
+  absl::Status SavePace(const Pace& pace) const;
+  // Absent if there is none that can be read.
+  std::optional<Pace> LoadPace() const;
 
   // The identity is no longer one: kept as the former, so that the next join
   // can name it. The key goes.

@@ -249,6 +249,21 @@ TEST_F(AgentStateTest, ARetiredIdentityIsRememberedAndNoLongerOne) {
   EXPECT_EQ(state_.FormerAgentId(), std::nullopt);
 }
 
+TEST_F(AgentStateTest, ThePaceIsWhatTheGatewayToldLast) {
+  EXPECT_EQ(state_.LoadPace(), std::nullopt);
+  const Pace pace{absl::Seconds(1), absl::Milliseconds(1500)};
+  ASSERT_TRUE(state_.SavePace({absl::Seconds(30), absl::Seconds(30)}).ok());
+  ASSERT_TRUE(state_.SavePace(pace).ok());
+  EXPECT_EQ(state_.LoadPace(), pace);
+  EXPECT_EQ(ModeOf("pace.toml"), 0600u);
+  for (const char* text :
+       {"", "heartbeat_interval_ms = 0\nreconnect_max_ms = 1\n",
+        "heartbeat_interval_ms = \"x\"\nreconnect_max_ms = 1\n", "\xff"}) {
+    ASSERT_TRUE(WriteFileDurably(Path("pace.toml"), text, 0600).ok());
+    EXPECT_EQ(state_.LoadPace(), std::nullopt) << text;
+  }
+}
+
 TEST_F(AgentStateTest, CommandsOfAnotherIdentityAreRemovedTheOwnKept) {
   ASSERT_TRUE(state_.ClaimCommands("a1").ok());
   ASSERT_TRUE(MakeFolder(Path("commands/c1"), 0700).ok());

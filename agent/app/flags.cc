@@ -1,5 +1,6 @@
 #include "agent/app/flags.h"
 
+#include <optional>
 #include <sstream>
 #include <vector>
 
@@ -58,7 +59,8 @@ void AddJoin(CLI::App& app, Flags& flags, std::vector<std::string>& labels,
   join->callback([&flags] { flags.verb = Verb::kJoin; });
 }
 
-void AddStop(CLI::App& app, Flags& flags, std::string& back_within) {
+void AddStop(CLI::App& app, Flags& flags,
+             std::optional<std::string>& back_within) {
   CLI::App* stop =
       app.add_subcommand("stop", "make the running agent say goodbye and stop");
   CLI::Option* back = stop->add_option(
@@ -101,7 +103,8 @@ EarlyExit UsageError(std::string_view text) {
 
 // Empty if all is well.
 std::string Interpret(const std::vector<std::string>& labels,
-                      const std::string& wait, const std::string& back_within,
+                      const std::string& wait,
+                      const std::optional<std::string>& back_within,
                       Flags& flags) {
   for (const std::string& label : labels) {
     const size_t equals = label.find('=');
@@ -119,8 +122,8 @@ std::string Interpret(const std::vector<std::string>& labels,
     }
     flags.wait = *duration;
   }
-  if (!back_within.empty()) {
-    const auto duration = wire::ParseDurationText(back_within);
+  if (back_within) {
+    const auto duration = wire::ParseDurationText(*back_within);
     if (!duration.ok()) {
       return fmt::format("--back-within: {}",
                          ToStd(duration.status().message()));
@@ -143,7 +146,7 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
   Flags flags;
   std::vector<std::string> labels;
   std::string wait;
-  std::string back_within;
+  std::optional<std::string> back_within;
   bool heartbeat_flag = false;
   std::string config_file;
   app.fallthrough();

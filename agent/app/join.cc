@@ -14,6 +14,7 @@
 #include "libprotocol/wire/json_tree.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
 namespace muster::agent {
@@ -143,6 +144,10 @@ absl::StatusOr<Identity> Register(const AgentState& state,
                     .server = options.server,
                     .labels = options.labels};
   RETURN_IF_ERROR(state.SaveIdentity(identity));
+  const absl::Duration interval =
+      wire::FromProto(response.heartbeat_interval());
+  // Only a slower first start is lost without it.
+  (void)state.SavePace({interval, interval});
   return identity;
 }
 

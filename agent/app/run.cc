@@ -211,6 +211,10 @@ absl::StatusOr<Agent::Options> MakeOptions(const AgentConfig& config,
   std::memcpy(&options.random_seed, seed.data(), seed.size());
   options.identity = std::move(identity);
   options.proxy = config.proxy;
+  if (const auto pace = state.LoadPace()) {
+    options.policy.heartbeat_interval = pace->heartbeat_interval;
+    options.policy.reconnect_max = pace->reconnect_max;
+  }
   return options;
 }
 

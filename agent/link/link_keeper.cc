@@ -85,6 +85,7 @@ void LinkKeeper::OnTransferLost(GatewayLink& link) {
 void LinkKeeper::OnDown(GatewayLink& link, const grpc::Status& status) {
   if (&link != link_.get()) return;
   link_ = nullptr;
+  if (status.ok()) return CarryOut(machine_.LinkFinished(Now()));
   CarryOut(machine_.LinkDown(FailureClassName(ClassifyStatus(status)),
                              status.error_message(), Now()));
 }

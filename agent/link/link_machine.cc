@@ -63,7 +63,8 @@ LinkMachine::LinkMachine(LinkPolicy policy, v1::AgentFacts facts,
       instance_(std::move(instance)),
       random_(std::move(random)),
       commands_(std::move(commands)),
-      interval_(policy.heartbeat_interval) {}
+      interval_(policy.heartbeat_interval),
+      reconnect_max_(policy.reconnect_max) {}
 
 LinkActions LinkMachine::Start(Instant now) {
   if (state_ != State::kIdle) return {};
@@ -169,7 +170,7 @@ LinkActions LinkMachine::Welcomed(const v1::Welcome& welcome, Instant now,
   reconnect_max_ = std::clamp(wire::FromProto(welcome.reconnect_max()),
                               absl::ZeroDuration(), kPauseMax);
   LinkActions out;
-  out.emplace_back(WentOnline{epoch_, interval_});
+  out.emplace_back(WentOnline{epoch_, interval_, reconnect_max_});
   SendHeartbeat(now, wall, out);
   return out;
 }
@@ -258,6 +259,11 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
       break;
   }
   return Fail("refused_by_gateway", why, now);
+}
+
+LinkActions LinkMachine::LinkFinished(Instant now) {
+  goodbye_heard_ = state_ == State::kLeaving;
+  return LinkDown("eof", "", now);
 }
 
 LinkActions LinkMachine::LinkDown(std::string_view failure_class,

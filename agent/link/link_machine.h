@@ -26,8 +26,8 @@
 
 namespace muster::agent {
 
-// How long the agent waits for things. Only the heartbeat interval comes from
-// the gateway, with every acknowledgement.
+// How long the agent waits for things. The gateway tells the heartbeat
+// interval, with every acknowledgement, and reconnect_max, with every welcome.
 struct LinkPolicy {
   // Until a gateway has told one.
   absl::Duration heartbeat_interval = absl::Seconds(30);
@@ -39,8 +39,10 @@ struct LinkPolicy {
   // From the dial until the welcome.
   absl::Duration welcome_timeout = absl::Seconds(30);
 
-  // Upper bound of the first pause between two dials; it doubles from there.
+  // Upper bound of the first pause between two dials; it doubles from there, up
+  // to the larger of heartbeat_interval and this.
   absl::Duration reconnect_base = absl::Milliseconds(500);
+  absl::Duration reconnect_max = {};  // Until a gateway has told one.
 
   // Pause after a refusal that time alone does not mend.
   absl::Duration slow_retry = absl::Minutes(5);
@@ -59,6 +61,7 @@ struct CloseLink {};     // The current attempt ends now; LinkDown() follows.
 struct WentOnline {
   uint64_t epoch;
   absl::Duration heartbeat_interval;
+  absl::Duration reconnect_max;
 };
 struct HeartbeatSent {
   uint64_t sequence;
@@ -120,6 +123,9 @@ class LinkMachine {
   LinkActions Message(const v1::GatewayMessage& message, Instant now,
                       absl::Time wall);
 
+  // The gateway has read all that was said, and ended the attempt in order.
+  LinkActions LinkFinished(Instant now);
+
   // The attempt ended. `failure_class` and `detail` say how it looked from
   // here.
   LinkActions LinkDown(std::string_view failure_class, std::string_view detail,
@@ -145,6 +151,8 @@ class LinkMachine {
 
   bool online() const { return state_ == State::kUp; }
   bool stopped() const { return state_ == State::kStopped; }
+  // The gateway has read the goodbye.
+  bool goodbye_heard() const { return goodbye_heard_; }
   uint64_t epoch() const { return epoch_; }
   absl::Duration heartbeat_interval() const { return interval_; }
   std::optional<absl::Duration> round_trip() const { return round_trip_; }
@@ -184,6 +192,7 @@ class LinkMachine {
   State state_ = State::kIdle;
   Instant deadline_ = Instant::Never();  // Of greeting, leaving or the pause.
   bool pause_is_told_ = false;           // The gateway asked for this pause.
+  bool goodbye_heard_ = false;
   int failures_ = 0;  // Dials since the last acknowledgement.
   std::optional<absl::Duration>
       told_pause_;  // By a Disconnect, for the next pause.

@@ -419,6 +419,33 @@ TEST_F(LinkMachineTest, AGoodbyeIsSentWithItsPromiseThenTheLinkEnds) {
   EXPECT_TRUE(machine_.stopped());
 }
 
+TEST_F(LinkMachineTest, AStartPacesItselfByWhatTheGatewayToldBefore) {
+  LinkMachine machine({.heartbeat_interval = absl::Seconds(1)}, {}, {},
+                      [] { return 1.0; }, [] { return CommandsForHello(); });
+  machine.Start(now_);
+  for (int i = 0; i < 20; ++i) {
+    machine.LinkDown("refused", "", now_);
+    EXPECT_LE(machine.wake_at() - now_, absl::Seconds(1));
+    now_ = machine.wake_at();
+    machine.Tick(now_, kWall);
+  }
+}
+
+TEST_F(LinkMachineTest, AGoodbyeIsHeardIfTheGatewayEndsTheLinkInOrder) {
+  BeUp();
+  machine_.Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt, now_);
+  EXPECT_FALSE(machine_.goodbye_heard());
+  EXPECT_NE(Find<Stopped>(machine_.LinkFinished(now_)), nullptr);
+  EXPECT_TRUE(machine_.goodbye_heard());
+}
+
+TEST_F(LinkMachineTest, AGoodbyeOnALinkThatBreaksMayNotHaveBeenHeard) {
+  BeUp();
+  machine_.Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt, now_);
+  machine_.LinkDown("eof", "", now_);
+  EXPECT_FALSE(machine_.goodbye_heard());
+}
+
 TEST_F(LinkMachineTest, AStopPromisesNothing) {
   BeUp();
   const LinkActions out =

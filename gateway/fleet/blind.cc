@@ -1,6 +1,8 @@
 #include "gateway/fleet/blind.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 #include <vector>
 
 namespace muster::gateway {
@@ -45,16 +47,22 @@ std::optional<Doubt> VouchWindow::At(Instant now,
   if (open) gaps.push_back(*open);
   std::sort(gaps.begin(), gaps.end(),
             [](const Gap& a, const Gap& b) { return a.from < b.from; });
-  absl::Duration lost;
+  // How much of it for which reason, and since when.
+  std::map<BlindReason, std::pair<absl::Duration, Instant>> lost;
+  absl::Duration lost_in_all;
   Instant counted = begin;  // Gaps may overlap.
   for (const Gap& gap : gaps) {
     const Instant from = std::max(gap.from, counted);
     if (gap.to <= from) continue;
-    lost += gap.to - from;
+    lost.try_emplace(gap.reason, absl::ZeroDuration(), gap.from)
+        .first->second.first += gap.to - from;
+    lost_in_all += gap.to - from;
     counted = gap.to;
   }
-  if (lost <= kWindow / 2) return std::nullopt;
-  return Doubt{gaps.front().from, gaps.front().reason};
+  if (lost_in_all <= kWindow / 2) return std::nullopt;
+  const auto most = std::ranges::max_element(
+      lost, {}, [](const auto& entry) { return entry.second.first; });
+  return Doubt{most->second.second, most->first};
 }
 
 std::string_view Words(BlindReason reason) {

@@ -101,8 +101,9 @@ class VouchWindow {
 
   void Add(const Gap& gap) { gaps_.push_back(gap); }
 
-  // Set while more than half of the window before `now` lies in gaps. `open`:
-  // one that has not ended.
+  // Set while more than half of the window before `now` lies in gaps: the
+  // reason that took most of it, since its first gap. `open`: one that has not
+  // ended.
   std::optional<Doubt> At(Instant now, const std::optional<Gap>& open);
 
  private:

@@ -95,6 +95,17 @@ TEST(VouchTest, IsLostWhenMoreThanHalfOfTheLastHalfHourLiesInGaps) {
   EXPECT_TRUE(vouch.At(T(1801), Still(1790, 1801)));
 }
 
+TEST(VouchTest, NamesTheReasonThatTookMostAndSinceWhen) {
+  VouchWindow vouch(Seconds(120));
+  vouch.Add(Still(0, 2));
+  vouch.Add({T(100), T(600), BlindReason::kSuspended});
+  vouch.Add({T(700), T(1200), BlindReason::kSuspended});
+  const auto doubt = vouch.At(T(1200), std::nullopt);
+  ASSERT_TRUE(doubt.has_value());
+  EXPECT_EQ(doubt->reason, BlindReason::kSuspended);
+  EXPECT_EQ(doubt->since, T(100));
+}
+
 TEST(VouchTest, AfterAStartItIsLostUntilEverybodyHasBeenJudged) {
   VouchWindow vouch(Seconds(120));
   vouch.Add({T(0), T(1000), BlindReason::kNotRunning});

@@ -77,12 +77,6 @@ Fleet::~Fleet() {
 
 // --- Start -----------------------------------------------------------------
 
-uint64_t Fleet::RunAfter(const std::vector<MachineRecord>& machines) {
-  uint64_t epoch = 0;
-  for (const MachineRecord& m : machines) epoch = std::max(epoch, m.epoch);
-  return (epoch >> kLinkBits) + 1;
-}
-
 void Fleet::Restore(uint64_t run, Remembered remembered) {
   run_ = run;
   to_reopen_ = std::move(remembered.open_incidents);
@@ -213,21 +207,7 @@ std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
   IsStillThere(*machine);
   TakeFacts(*machine, std::move(hello.facts));
   Regroup(*machine);
-  machine->link = &port;
-  machine->link_record = {.agent = agent,
-                          .epoch = record.epoch,
-                          .boot_id = std::move(hello.boot_id),
-                          .process_start_id = std::move(hello.process_start_id),
-                          .address = record.address,
-                          .opened_at = loop_.clock().Wall(),
-                          .closed_at = std::nullopt,
-                          .end = LinkEnd::kOpen};
-  machine->acknowledgement_sent = 1;
-  machine->acknowledgement_echoed = 0;
-  ++open_links_;
-  machine->link_opened_at = now;
-  machine->flapping.LinkOpened(now);
-  FindFlapping(*machine, now);
+  TakeLink(*machine, hello, port, now);
   Adopt(*machine, now);
   machine->presence.LinkOpened(now);
   machine->presence.Told(HeartbeatInterval(*machine));
@@ -245,6 +225,25 @@ std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
   commands_.Dispatch(*machine, now);
   Schedule(*machine);
   return std::nullopt;
+}
+
+void Fleet::TakeLink(Machine& machine, const HelloNotice& hello, LinkPort& port,
+                     Instant now) {
+  machine.link = &port;
+  machine.link_record = {.agent = machine.record.id,
+                         .epoch = machine.record.epoch,
+                         .boot_id = hello.boot_id,
+                         .process_start_id = hello.process_start_id,
+                         .address = machine.record.address,
+                         .opened_at = loop_.clock().Wall(),
+                         .closed_at = std::nullopt,
+                         .end = LinkEnd::kOpen};
+  machine.acknowledgement_sent = 1;
+  machine.acknowledgement_echoed = 0;
+  ++open_links_;
+  machine.link_opened_at = now;
+  machine.flapping.LinkOpened(now);
+  FindFlapping(machine, now);
 }
 
 void Fleet::TakeFacts(Machine& machine, Facts facts) {
@@ -373,7 +372,10 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   }
   CloseLinkRecord(*machine, end);
   LinkLoss loss = LinkLoss::kPlain;
-  if (end == LinkEnd::kClosedByGateway) loss = LinkLoss::kByGateway;
+  if (end == LinkEnd::kClosedByGateway ||
+      now < deafness_.until() + options_.dial_max) {
+    loss = LinkLoss::kNoGrace;
+  }
   if (now <= trust_links_from_ || deafness_.Lasts(now)) {
     loss = LinkLoss::kUntrusted;
   }
@@ -460,12 +462,16 @@ uint64_t Fleet::NextEpoch(const Machine& machine, uint64_t last_epoch) {
 
 void Fleet::Heard(Machine& machine, Instant now) {
   Catch(machine);
+  // "Never" is no matter of age: the first time is written at once.
+  const bool first = !machine.record.last_heard;
   machine.record.last_heard = loop_.clock().Wall();
   machine.heard_at = now;
   machine.presence.Heard(now);
   if (std::exchange(machine.heard_unflushed, true)) return;
   heard_since_flush_.push_back(&machine);
-  if (heard_since_flush_.size() >= kLastHeardBatchMax) FlushLastHeard();
+  if (first || heard_since_flush_.size() >= kLastHeardBatchMax) {
+    FlushLastHeard();
+  }
 }
 
 }  // namespace muster::gateway

@@ -52,6 +52,9 @@ struct FleetOptions {
   // For so long after a connection was closed unheard newcomers count as turned
   // away.
   absl::Duration deaf_after_refusal = absl::Seconds(5);
+  // For so long TCP may keep one outside that found the door full, until its
+  // agent gives up: whoever loses a link then has the lease to be back.
+  absl::Duration dial_max = absl::Seconds(30);
   // How long a replaced machine is offline until it is silenced. By the wall
   // clock, as it is shown: it decides no status.
   absl::Duration silence_replaced_after = absl::Hours(24);
@@ -95,9 +98,6 @@ class Fleet {
   Fleet& operator=(const Fleet&) = delete;
 
   // --- Start --------------------------------------------------------------
-  // The smallest run number whose epochs are larger than all that these
-  // machines have: a restored copy may have been given a smaller one.
-  static uint64_t RunAfter(const std::vector<MachineRecord>& machines);
   // What the store remembers of former lives.
   struct Remembered {
     std::vector<MachineRecord> machines;
@@ -106,7 +106,8 @@ class Fleet {
     std::vector<IncidentRecord> open_incidents = {};
     std::optional<absl::Time> alive_at = {};  // The last sign of life.
   };
-  // Takes it over. Nobody is judged until Open().
+  // Takes it over. `run`: larger than that of every life the store remembers.
+  // Nobody is judged until Open().
   void Restore(uint64_t run, Remembered remembered);
   // Links are accepted from now on: leases begin.
   void Open();
@@ -238,6 +239,9 @@ class Fleet {
   // LinkOpened(), uncounted.
   std::optional<Disconnect> Accept(const AgentId& agent, HelloNotice hello,
                                    LinkPort& port);
+  // The port and the row of its new link.
+  void TakeLink(Machine& machine, const HelloNotice& hello, LinkPort& port,
+                Instant now);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);
   static Disconnect Revoked();
   // Refuses a hello while another live instance holds the link; notes what a
@@ -269,6 +273,7 @@ class Fleet {
   // Holds members of incidents, releases those of none: some in each turn,
   // there may be thousands. True if more wait.
   bool HoldSome();
+  std::string IdOf(const MassSilence::Incident& incident) const;
   IncidentRecord RecordOf(const MassSilence::Incident& incident,
                           Verdict verdict) const;
   void FlushIncidents();

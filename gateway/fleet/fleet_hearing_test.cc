@@ -105,6 +105,25 @@ TEST_F(HearingTest, WhoLosesItsLinkWhileNewcomersAreTurnedAwayHasAWholeLease) {
   EXPECT_EQ(StatusOf(a), Status::kStale);
 }
 
+// TCP knocks again later and later, though the door is free by now.
+TEST_F(HearingTest, WhoLosesItsLinkSoonAfterThatHasTheLeaseAndNotTheGrace) {
+  const AgentId soon = Admit("soon");
+  const AgentId later = Admit("later");
+  FakeLink other;
+  const uint64_t epoch = Connect(soon, link_);
+  const uint64_t later_epoch = Connect(later, other);
+  fleet_->TurnedAway(BlindReason::kAdmission);
+  loop_.Advance(Seconds(35) - kTick);
+  Lose(soon, epoch);
+  loop_.Advance(kTick);
+  Lose(later, later_epoch);
+  loop_.Advance(Seconds(5));
+  EXPECT_EQ(StatusOf(soon), Status::kOnline);
+  EXPECT_EQ(StatusOf(later), Status::kStale);
+  loop_.Advance(Seconds(70));
+  EXPECT_EQ(StatusOf(soon), Status::kStale);
+}
+
 TEST_F(HearingTest, WhoGetsInWhileOthersAreStillTurnedAwayIsExcusedUntilThen) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);

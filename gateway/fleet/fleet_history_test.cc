@@ -93,7 +93,7 @@ TEST_F(HistoryTest, WhatIsDecidedWhileTheStoreWritesIsNotWrittenBeforeThat) {
   Connect(a, link_);
   loop_.RunReady();
   fleet_->Goodbye(a, Of(a).record.epoch, {});
-  journal_.FailNext(1);
+  journal_.FailNext(2);  // That it was heard, and that it is online.
   journal_.Release();
   loop_.RunReady();
   EXPECT_THAT(journal_.transitions[a], IsEmpty()) << "the first was refused";

@@ -130,7 +130,7 @@ void Fleet::Reissued(const AgentId& agent, std::string_view who) {
                    who));
   if (machine->link != nullptr) {
     DropLink(*machine, LinkEnd::kClosedByGateway, Revoked());
-    machine->presence.LinkLost(now, LinkLoss::kByGateway);
+    machine->presence.LinkLost(now, LinkLoss::kNoGrace);
   }
   Schedule(*machine);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -56,6 +55,7 @@ void Fleet::FellSilent(Machine& machine, Instant now) {
 void Fleet::NoLongerSilent(Machine& machine) {
   IncidentChanged(
       mass_silence_.NoLongerSilent(machine.record.id, machine.membership));
+  machine.record.incident.clear();
 }
 
 void Fleet::IncidentChanged(const std::optional<MassSilence::Event>& event) {
@@ -80,29 +80,39 @@ bool Fleet::HoldSome() {
   for (size_t i = 0; i < some; ++i) {
     Machine& machine = *machines_.Find(to_hold_.front());
     to_hold_.pop_front();
-    if (machine.record.deleted_at) continue;
+    MachineRecord& record = machine.record;
+    if (record.deleted_at) continue;
     Catch(machine);
-    const std::string* group = mass_silence_.GroupOf(machine.record.id);
-    if (group == nullptr) {
+    const auto* incident = mass_silence_.IncidentOf(record.id);
+    record.incident = incident == nullptr ? "" : IdOf(*incident);
+    if (!mass_silence_.Holds(record.id)) {
       machine.presence.Release();
     } else {
       machine.presence.Hold(options_.mass_silence.hold_max,
-                            GroupSilent(*group));
-      machine.record.verdict = machine.presence.verdict();
-      journal_.Put({machine.record}, [](const absl::Status&) {
-        // The next write brings it along.
-      });
+                            GroupSilent(incident->group));
+      record.verdict = machine.presence.verdict();
     }
+    std::vector<Change> changes = {record};
+    if (incident != nullptr) {
+      // Whoever names it must find it.
+      changes.emplace_back(RecordOf(*incident, GroupSilent(incident->group)));
+    }
+    journal_.Put(std::move(changes), [](const absl::Status&) {
+      // The next write brings it along.
+    });
     Schedule(machine);
   }
   return !to_hold_.empty();
 }
 
+std::string Fleet::IdOf(const MassSilence::Incident& incident) const {
+  if (!incident.id.empty()) return incident.id;
+  return fmt::format("{:08x}-{:06x}", run_, incident.number);
+}
+
 IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
                                Verdict verdict) const {
-  return {.id = incident.id.empty()
-                    ? fmt::format("{:08x}-{:06x}", run_, incident.number)
-                    : incident.id,
+  return {.id = IdOf(incident),
           .org = incident.org,
           .group = incident.group,
           .opened_at = WallOf(incident.opened),
@@ -112,40 +122,30 @@ IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
 }
 
 void Fleet::ReopenIncidents(Instant now) {
-  absl::flat_hash_map<std::pair<OrgId, std::string>,
-                      std::vector<MassSilence::Member>>
-      away;
+  absl::flat_hash_map<std::string, std::vector<MassSilence::Member>> away;
   machines_.ForEachLiving([&](Machine& machine) {
     const MachineRecord& record = machine.record;
-    if (record.status == Status::kOnline || Silenced(record) ||
-        !record.verdict || record.verdict->cause != Cause::kNetworkGroup) {
+    if (record.incident.empty() || record.status == Status::kOnline ||
+        Silenced(record)) {
       return;
     }
-    for (const MassSilence::Group* group : machine.membership.groups) {
-      if (group == nullptr ||
-          GroupSilent(group->name).summary != record.verdict->summary) {
-        continue;
-      }
-      away[{group->org, group->name}].push_back(
-          {record.id, &machine.membership, record.status == Status::kOffline});
-    }
+    away[record.incident].push_back(
+        {record.id, &machine.membership, record.status == Status::kOffline});
   });
-  for (auto& [group, members] : away) {
-    std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
-      return std::tie(a.offline, a.agent) < std::tie(b.offline, b.agent);
-    });
-  }
-  const std::vector<IncidentRecord> incidents = std::exchange(to_reopen_, {});
-  // The newest first: whoever is still stale is of that.
-  for (auto record = incidents.rbegin(); record != incidents.rend(); ++record) {
+  for (const IncidentRecord& record : std::exchange(to_reopen_, {})) {
     MassSilence::Incident incident;
-    incident.id = record->id;
-    incident.org = record->org;
-    incident.group = record->group;
-    incident.opened = now - (WallOf(now) - record->opened_at);
-    incident.machines = record->machines;
-    IncidentChanged(mass_silence_.Reopen(std::move(incident),
-                                         away[{record->org, record->group}]));
+    incident.id = record.id;
+    incident.org = record.org;
+    incident.group = record.group;
+    incident.opened = now - (WallOf(now) - record.opened_at);
+    incident.machines = record.machines;
+    const auto event =
+        mass_silence_.Reopen(std::move(incident), away[record.id]);
+    if (event.incident.machines > record.machines) {
+      incidents_to_write_.insert_or_assign(
+          event.incident.number, RecordOf(event.incident, record.verdict));
+    }
+    IncidentChanged(event);
   }
 }
 

@@ -51,6 +51,17 @@ class IncidentTest : public FleetTest {
     BeatFrom(6);
     ASSERT_EQ(Offline(), 6u);
   }
+  // After a restart.
+  void Reconnect(size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) {
+      HelloNotice hello = Hello(agents_[i]);
+      hello.address = fmt::format("10.2.3.{}", i + 1);
+      links_[i] = FakeLink();
+      ASSERT_FALSE(fleet_->LinkOpened(agents_[i], hello, links_[i]));
+      echo_[agents_[i]] = links_[i].welcome->acknowledgement;
+      Beat(agents_[i], links_[i].welcome->epoch);
+    }
+  }
   uint32_t Offline() { return fleet_->machines().Counts(kOrg).offline; }
 
   std::vector<AgentId> agents_;
@@ -135,14 +146,46 @@ TEST_F(IncidentTest, IsOverWhenNobodyWaitsForItsMachines) {
   EXPECT_EQ(fleet_->incidents_open(), 0u);
 }
 
-TEST_F(IncidentTest, WhoIsLeftOfItsOtherGroupIsNotTakenInByARestart) {
-  ASSERT_NO_FATAL_FAILURE(SixOfTenFallSilent());
-  for (auto& [id, machine] : journal_.machines) {
-    if (machine.verdict) machine.verdict->summary = "silent with others of b";
-  }
-  Start({});
+TEST_F(IncidentTest, WhoJoinedJustBeforeARestartIsHeldAfterIt) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  loop_.Advance(Seconds(1));
+  BeatFrom(8);
+  loop_.Advance(Seconds(14));  // Six, and nobody more until the end.
   loop_.RunReady();
-  EXPECT_EQ(fleet_->incidents_open(), 0u);
+  BeatFrom(8);
+  loop_.Advance(Seconds(60));
+  loop_.RunReady();
+  ASSERT_EQ(fleet_->machines().Counts(kOrg).stale, 8u);
+  journal_.incidents.begin()->second.machines = 6;  // Two not counted yet.
+  Start({});
+  for (int t = 0; t < 300; t += 25) {
+    EXPECT_EQ(Offline(), 0u) << t;
+    Reconnect(8, 10);
+    loop_.Advance(Seconds(25) - (t == 275 ? kTick : absl::ZeroDuration()));
+  }
+  EXPECT_EQ(Offline(), 0u) << "a lease, and the hold: for all eight";
+  loop_.Advance(kTick);
+  EXPECT_EQ(Offline(), 8u);
+  loop_.Advance(Seconds(5));
+  EXPECT_EQ(journal_.incidents.begin()->second.machines, 8u);
+}
+
+TEST_F(IncidentTest, WhoCameBackAndFellSilentAloneIsNotTakenInByARestart) {
+  ASSERT_NO_FATAL_FAILURE(SixOfTenAreOffline());
+  FakeLink back;
+  const uint64_t epoch = Connect(agents_[0], back);
+  loop_.RunReady();
+  EXPECT_EQ(journal_.machines[agents_[0]].incident, "");
+  EXPECT_NE(journal_.machines[agents_[1]].incident, "");
+  fleet_->LinkClosed(agents_[0], epoch, LinkEnd::kClosedByPeer);
+  loop_.Advance(Seconds(60));
+  ASSERT_EQ(StatusOf(agents_[0]), Status::kStale);
+  Start({});
+  FakeLink other;
+  Connect(agents_[1], other);
+  EXPECT_EQ(fleet_->incidents_open(), 0u) << "four of it are away";
 }
 
 TEST_F(IncidentTest, IsOverIfItsMachinesWereBackWhenTheGatewayEnded) {

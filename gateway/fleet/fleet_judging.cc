@@ -227,7 +227,7 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
   }
   if (machine.health.contains(kFlappingFinding)) FindFlapping(machine, now);
   if (machine.link != nullptr && now >= machine.presence.SilentAt()) {
-    machine.presence.LinkLost(now, LinkLoss::kByGateway);
+    machine.presence.LinkLost(now, LinkLoss::kNoGrace);
     DropLink(machine, LinkEnd::kSilence,
              {DisconnectReason::kSilent, "nothing was heard for too long", {}});
   }

@@ -255,9 +255,9 @@ TEST_F(SettingsTest, AnErrorNamesFieldBoundAndValue) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("stale_after must be larger than 2.2"),
                     HasSubstr("2m12s, got 1m15s")));
-  EXPECT_THAT(
-      std::string(SetOrg(Edit({}, {}, Seconds(76))).message()),
-      AllOf(HasSubstr("blind_gap"), HasSubstr("500ms"), HasSubstr("got 2s")));
+  EXPECT_THAT(std::string(SetOrg(Edit({}, {}, Seconds(76))).message()),
+              AllOf(HasSubstr("offline_after"), HasSubstr("2 × blind_gap"),
+                    HasSubstr("got 1m")));
   EXPECT_EQ(journal_.presence.size(), 0u);
 }
 

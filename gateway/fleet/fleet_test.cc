@@ -150,6 +150,18 @@ TEST_F(FleetTest, AnEpochIsNewerThanAnyTheAgentHasSeen) {
   EXPECT_EQ(absurd.welcome->epoch >> 32, run_) << "nobody could have given it";
 }
 
+TEST_F(FleetTest, WhatOneAgentClaimsDoesNotRaiseTheEpochsOfOthers) {
+  const AgentId liar = Admit("liar");
+  const AgentId other = Admit("other");
+  HelloNotice lie = Hello(liar);
+  lie.last_epoch = (uint64_t{1} << 62) - 2;
+  ASSERT_FALSE(fleet_->LinkOpened(liar, lie, link_));
+  loop_.RunReady();
+  Start({});
+  FakeLink link;
+  EXPECT_EQ(Connect(other, link) >> 32, run_);
+}
+
 TEST_F(FleetTest, AnEchoMustBeNewerThanTheLastAndOfSomethingSaid) {
   const AgentId a = Admit("a");
   ASSERT_FALSE(fleet_->LinkOpened(a, Hello(a), link_).has_value());
@@ -372,6 +384,13 @@ TEST_F(ManyTest, ManyLastHeardAreSeveralBatchesNotOneLongTurn) {
   EXPECT_EQ(journal_.last_heard[machines.back().first], heard);
 }
 
+TEST_F(FleetTest, ThatAMachineWasHeardAtAllIsWrittenAtOnce) {
+  const AgentId a = Admit("a");
+  Connect(a, link_);
+  loop_.RunReady();
+  EXPECT_EQ(journal_.last_heard.count(a), 1u);
+}
+
 TEST_F(ManyTest, LastHeardIsWrittenInBatchesAndAHeartbeatWritesNothing) {
   std::vector<FakeLink> links(10);
   const auto machines = ConnectAll(links);
@@ -559,14 +578,6 @@ TEST_F(FleetTest, LabelsAreSeenOnceTheyAreDurable) {
   loop_.RunReady();
   EXPECT_FALSE(done->ok());
   EXPECT_EQ(Of(a).record.labels, (Labels{{"env", "prod"}}));
-}
-
-TEST_F(FleetTest, ARunIsLargerThanEveryEpochThatIsStored) {
-  MachineRecord a;
-  MachineRecord b;
-  EXPECT_EQ(Fleet::RunAfter({}), 1u);
-  b.epoch = (uint64_t{9} << 32) + 4;
-  EXPECT_EQ(Fleet::RunAfter({a, b, a}), 10u);
 }
 
 }  // namespace

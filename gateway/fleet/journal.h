@@ -54,6 +54,7 @@ inline void TakeStatus(const TransitionRecord& transition,
   stored.status_since = transition.at;
   stored.transition_sequence = transition.sequence;
   stored.verdict = transition.verdict;
+  if (transition.to == Status::kOnline) stored.incident.clear();
 }
 
 // Journal writes in the order of its calls. Called on the fleet loop; never

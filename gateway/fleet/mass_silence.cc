@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "fmt/format.h"
@@ -153,8 +154,6 @@ MassSilence::Event MassSilence::Reopen(Incident incident,
   open->number = number;
   Event event;
   for (const Member& member : away) {
-    if (open->silent.size() + open->offline.size() == open->machines) break;
-    if (incident_of_.contains(member.agent)) continue;
     member.membership->fell_silent = open->opened;
     incident_of_[member.agent] = number;
     (member.offline ? open->offline : open->silent).insert(member.agent);
@@ -170,17 +169,23 @@ MassSilence::Event MassSilence::Reopen(Incident incident,
       open->place = nullptr;
     }
   }
+  // Those that fell silent last may not have been counted yet.
+  open->machines = std::max(open->machines, static_cast<uint32_t>(away.size()));
   event.incident = *open;
   open_[number] = std::move(open);
   if (auto closed = MaybeClose(number)) return *std::move(closed);
   return event;
 }
 
-const std::string* MassSilence::GroupOf(const AgentId& agent) const {
+const MassSilence::Incident* MassSilence::IncidentOf(
+    const AgentId& agent) const {
   const auto it = incident_of_.find(agent);
-  if (it == incident_of_.end()) return nullptr;
-  const Open& open = *open_.at(it->second);
-  return open.place == nullptr ? nullptr : &open.group;
+  return it == incident_of_.end() ? nullptr : open_.at(it->second).get();
+}
+
+bool MassSilence::Holds(const AgentId& agent) const {
+  const auto it = incident_of_.find(agent);
+  return it != incident_of_.end() && open_.at(it->second)->place != nullptr;
 }
 
 void MassSilence::Unlist(const AgentId& agent, const Membership& membership) {

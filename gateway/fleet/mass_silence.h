@@ -80,7 +80,7 @@ class MassSilence {
   struct Event {
     Incident incident;
     // Machines that are held as one of it since this moment, or are not any
-    // more: GroupOf() says which.
+    // more: Holds() says which.
     std::vector<AgentId> machines;
     bool over = false;
   };
@@ -104,12 +104,14 @@ class MassSilence {
     Membership* membership = nullptr;
     bool offline = false;
   };
-  // The incident goes on with those of `away` that belong to none yet, as many
-  // as it had; or it is over.
+  // The incident goes on with those that are `away` since; or it is over.
   Event Reopen(Incident incident, const std::vector<Member>& away);
 
-  // The group of the incident that holds the machine; nullptr: none does.
-  const std::string* GroupOf(const AgentId& agent) const;
+  // The incident in which the machine fell silent; nullptr: none. Valid until
+  // the next call that is not const.
+  const Incident* IncidentOf(const AgentId& agent) const;
+  // It is held for that.
+  bool Holds(const AgentId& agent) const;
 
   // Incidents that are not over.
   size_t open() const { return open_.size(); }

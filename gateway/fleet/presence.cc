@@ -20,8 +20,9 @@ constexpr absl::Duration kBlindGapMin = absl::Milliseconds(100);
 
 absl::Status OutOfBounds(std::string_view field, std::string_view bound,
                          absl::Duration value) {
-  return absl::InvalidArgumentError(
-      fmt::format("{} must be {}, got {}", field, bound, value));
+  return absl::InvalidArgumentError(fmt::format(
+      "{} must be {}, got {}", field, bound,
+      value == absl::InfiniteDuration() ? "never" : fmt::format("{}", value)));
 }
 
 absl::Status TooLong(std::string_view field, absl::Duration value) {
@@ -90,15 +91,17 @@ absl::Status PresencePolicy::Validate() const {
         fmt::format("positive and less than stale_after = {}", stale_after),
         reconnect_grace);
   }
-  const absl::Duration margin = (offline_after - stale_after) / 2;
-  if (blind_gap < kBlindGapMin || blind_gap >= margin) {
-    return OutOfBounds("blind_gap",
-                       fmt::format("at least {} and less than "
-                                   "(offline_after - stale_after) / 2 = {}",
-                                   kBlindGapMin, margin),
-                       blind_gap);
+  if (blind_gap < kBlindGapMin || blind_gap > kLongest) {
+    return OutOfBounds(
+        "blind_gap", fmt::format("{} … {}", kBlindGapMin, kLongest), blind_gap);
   }
-  if (blind_gap > kLongest) return TooLong("blind_gap", blind_gap);
+  const absl::Duration least = stale_after + 2 * blind_gap;
+  if (offline_after <= least) {
+    return OutOfBounds(
+        "offline_after",
+        fmt::format("larger than stale_after + 2 × blind_gap = {}", least),
+        offline_after);
+  }
   if (blind_restart < blind_gap) {
     return OutOfBounds("blind_restart",
                        fmt::format("at least blind_gap = {}", blind_gap),

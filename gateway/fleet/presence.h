@@ -79,8 +79,9 @@ struct GoodbyeNotice {
 enum class LinkLoss : uint8_t {
   // The gateway was accepting links freely: the grace decides.
   kPlain,
-  // The gateway ended it: the lease that runs decides.
-  kByGateway,
+  // The gateway ended it, or had turned newcomers away just before: the lease
+  // that runs decides.
+  kNoGrace,
   // Found lost when the gateway could not be trusted (after a blind interval,
   // at start-up, while newcomers were turned away): a whole lease decides.
   kUntrusted,

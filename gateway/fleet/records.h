@@ -153,6 +153,9 @@ struct MachineRecord {
   // was rolled back.
   uint64_t acknowledged_high = 0;
   std::string address;  // Where the newest link came from.
+  // Of the incident in which it fell silent, and is not back from; empty: none.
+  // Nothing if that incident is closed.
+  std::string incident;
   // A newer identity of this machine; see ReplacedBy() in machines.h.
   std::optional<AgentId> replaced_by;
   // Since when it is left out of lists and counts until it is heard again; see

@@ -107,8 +107,7 @@ absl::Status Gateway::OpenStore() {
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteFleetStore> store,
                    SqliteFleetStore::Open(path));
   ASSIGN_OR_RETURN(std::vector<MachineRecord> machines, store->LoadMachines());
-  ASSIGN_OR_RETURN(const uint64_t run,
-                   store->BeginRun(Fleet::RunAfter(machines), clock_.Wall()));
+  ASSIGN_OR_RETURN(const uint64_t run, store->BeginRun(clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
                    store->LoadOpenCommands());
   ASSIGN_OR_RETURN(std::vector<PresenceRecord> presence, store->LoadPresence());

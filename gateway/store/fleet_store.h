@@ -101,11 +101,11 @@ class FleetStore {
   virtual void Rollback() = 0;
 
   // --- Start --------------------------------------------------------------
-  // Raises the gateway's run number and returns it: at least `at_least`, larger
-  // than every one returned before. Closes links left open by the previous run
-  // (kGatewayStopped at `now`). Its open incidents go on.
-  virtual absl::StatusOr<uint64_t> BeginRun(uint64_t at_least,
-                                            absl::Time now) = 0;
+  // Raises the gateway's run number and returns it: larger than every one
+  // returned before. Closes links left open by the previous run
+  // (kGatewayStopped), at its last sign of life or, if it gave none, at `now`.
+  // Its open incidents go on.
+  virtual absl::StatusOr<uint64_t> BeginRun(absl::Time now) = 0;
   // All machines, tombstones included, in order of id.
   virtual absl::StatusOr<std::vector<MachineRecord>> LoadMachines() = 0;
   // Commands that are not in a terminal state or whose output is incomplete, in

@@ -42,13 +42,13 @@ TEST_P(FleetStoreContract, RollbackDropsEveryCallSinceBegin) {
   Append("c1", Stream::kStdout, 0, "abc");
   ASSERT_TRUE(store_->AddToken(Token("t1")).ok());
   ASSERT_TRUE(store_->Enroll(Request(Token("t1"), "k9", "m9")).ok());
-  EXPECT_EQ(*store_->BeginRun(7, At(9)), 7);
+  EXPECT_EQ(*store_->BeginRun(At(9)), 1);
   store_->Rollback();
   EXPECT_THAT(*store_->LoadMachines(), ElementsAre(before, Machine("m2")));
   EXPECT_THAT(*store_->ListTransitions(AgentId("m1"), 9), IsEmpty());
   EXPECT_THAT(*store_->ListTokens(OrgId("acme")), IsEmpty());
   EXPECT_THAT(List({}), IsEmpty());
-  EXPECT_EQ(*store_->BeginRun(0, At(9)), 1);
+  EXPECT_EQ(*store_->BeginRun(At(9)), 1);
 }
 
 TEST_P(FleetStoreContract, AMethodThatFailsInATransactionUndoesOnlyItself) {
@@ -88,12 +88,10 @@ TEST_P(FleetStoreContract, AnInnerRollbackUndoesOnlyWhatIsInside) {
 // --- Start ------------------------------------------------------------------
 
 TEST_P(FleetStoreContract, EveryRunIsLargerThanAllBefore) {
-  EXPECT_EQ(*store_->BeginRun(0, At(0)), 1);
+  EXPECT_EQ(*store_->BeginRun(At(0)), 1);
   Reopen();
-  EXPECT_EQ(*store_->BeginRun(0, At(0)), 2);
-  EXPECT_EQ(*store_->BeginRun(10, At(0)), 10);
-  Reopen();
-  EXPECT_EQ(*store_->BeginRun(3, At(0)), 11);
+  EXPECT_EQ(*store_->BeginRun(At(0)), 2);
+  EXPECT_EQ(*store_->BeginRun(At(0)), 3);
 }
 
 TEST_P(FleetStoreContract, ANewRunClosesTheLinksThatTheLastOneLeftOpen) {
@@ -103,13 +101,44 @@ TEST_P(FleetStoreContract, ANewRunClosesTheLinksThatTheLastOneLeftOpen) {
   ASSERT_TRUE(store_->PutLink(closed).ok());
   ASSERT_TRUE(store_->PutLink(Link("m1", 2)).ok());
   Reopen();
-  ASSERT_TRUE(store_->BeginRun(0, At(50)).ok());
+  ASSERT_TRUE(store_->BeginRun(At(50)).ok());
   Reopen();
   LinkRecord stopped = Link("m1", 2);
   stopped.closed_at = At(50);
   stopped.end = LinkEnd::kGatewayStopped;
   EXPECT_THAT(*store_->ListLinks(AgentId("m1"), 9),
               ElementsAre(stopped, closed));
+}
+
+TEST_P(FleetStoreContract, LinksOfTheLastRunEndedWhenItLastGaveASignOfLife) {
+  LinkRecord late = Link("m1", 3);
+  late.opened_at = At(22);
+  ASSERT_TRUE(store_->PutLink(Link("m1", 2)).ok());
+  ASSERT_TRUE(store_->PutLink(late).ok());
+  ASSERT_TRUE(store_->BeginRun(At(1)).ok());
+  for (const uint64_t epoch : {4, 5}) {
+    LinkRecord open = Link("m1", epoch);
+    if (epoch == 5) open.opened_at = At(22);  // After the last sign.
+    ASSERT_TRUE(store_->PutLink(open).ok());
+  }
+  ASSERT_TRUE(store_->SignOfLife(At(20)).ok());
+  ASSERT_TRUE(store_->BeginRun(At(5000)).ok());
+  const auto links = store_->ListLinks(AgentId("m1"), 2);
+  ASSERT_TRUE(links.ok());
+  EXPECT_EQ((*links)[0].closed_at, At(22));
+  EXPECT_EQ((*links)[1].closed_at, At(20));
+}
+
+TEST_P(FleetStoreContract, ATransitionToOnlineEndsItsPartInAnIncident) {
+  TransitionRecord online = Transition("m1", 13);
+  TransitionRecord stale = Transition("m2", 13);
+  online.to = Status::kOnline;
+  stale.to = Status::kStale;
+  for (const auto& t : {online, stale}) {
+    ASSERT_TRUE(store_->AddTransition(t).ok());
+  }
+  EXPECT_EQ((*store_->LoadMachines())[0].incident, "");
+  EXPECT_EQ((*store_->LoadMachines())[1].incident, Machine("m2").incident);
 }
 
 TEST_P(FleetStoreContract, OpenCommandsAreThoseWithoutAnEndOrAllTheirOutput) {
@@ -429,12 +458,12 @@ TEST_P(FleetStoreContract, LastHeardIsReplacedAndUnknownMachinesAreSkipped) {
 
 TEST_P(FleetStoreContract, TheLastSignOfLifeIsKept) {
   EXPECT_EQ(*store_->LastSignOfLife(), std::nullopt);
-  ASSERT_TRUE(store_->BeginRun(0, At(1)).ok());
+  ASSERT_TRUE(store_->BeginRun(At(1)).ok());
   EXPECT_EQ(*store_->LastSignOfLife(), std::nullopt);
   ASSERT_TRUE(store_->SignOfLife(At(2)).ok());
   ASSERT_TRUE(store_->SignOfLife(At(7)).ok());
   Reopen();
-  EXPECT_EQ(*store_->BeginRun(0, At(9)), 2u) << "it changes nothing else";
+  EXPECT_EQ(*store_->BeginRun(At(9)), 2u) << "it changes nothing else";
   EXPECT_EQ(*store_->LastSignOfLife(), At(7));
 }
 

@@ -145,7 +145,7 @@ TEST_P(HistoryStoreContract, IncidentsAreReplacedByIdAndOutliveTheRun) {
   Reopen();
   EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, first));
   EXPECT_THAT(*store_->ListIncidents(first.org, 1), ElementsAre(second));
-  ASSERT_TRUE(store_->BeginRun(0, At(99)).ok());
+  ASSERT_TRUE(store_->BeginRun(At(99)).ok());
   EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, first));
   EXPECT_THAT(*store_->LoadOpenIncidents(), ElementsAre(first, foreign));
 }

@@ -50,16 +50,16 @@ void MemoryFleetStore::Rollback() {
 
 // --- Start ------------------------------------------------------------------
 
-absl::StatusOr<uint64_t> MemoryFleetStore::BeginRun(uint64_t at_least,
-                                                    absl::Time now) {
+absl::StatusOr<uint64_t> MemoryFleetStore::BeginRun(absl::Time now) {
   RETURN_IF_ERROR(error());
   const uint64_t last = run_.empty() ? 0 : run_.begin()->second;
-  Put(run_, 0, std::max(last + 1, at_least));
+  Put(run_, 0, last + 1);
+  const absl::Time ended = alive_at_.empty() ? now : alive_at_.begin()->second;
   for (const auto& [key, link] : std::map(links_)) {
     if (link.end != LinkEnd::kOpen) continue;
     LinkRecord closed = link;
     closed.end = LinkEnd::kGatewayStopped;
-    closed.closed_at = now;
+    closed.closed_at = std::max(link.opened_at, ended);
     Put(links_, key, closed);
   }
   return run_.begin()->second;

@@ -33,7 +33,7 @@ class MemoryFleetStore final : public FleetStore {
   absl::Status Commit() override;
   void Rollback() override;
 
-  absl::StatusOr<uint64_t> BeginRun(uint64_t at_least, absl::Time now) override;
+  absl::StatusOr<uint64_t> BeginRun(absl::Time now) override;
   absl::StatusOr<std::vector<MachineRecord>> LoadMachines() override;
   absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
 

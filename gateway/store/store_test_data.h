@@ -34,6 +34,7 @@ inline MachineRecord Machine(const std::string& id) {
   m.dispatch_high = 34;
   m.acknowledged_high = 33;
   m.address = "192.0.2.7:4711";
+  m.incident = "00000003-000001";
   m.replaced_by = AgentId("other");
   m.deleted_at = absl::InfiniteFuture();
   return m;

@@ -101,6 +101,27 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertIsNone(self.wait_status(gateway, agent.agent_id, "offline", 15)
                           .get("promised_back"))
 
+    def test_a_goodbye_that_nobody_heard_is_not_claimed(self):
+        gateway = self.start_gateway()
+        stays, leaves = self.start_agent(gateway), self.start_agent(gateway)
+        gateway.program.freeze()
+        done = stays.verb("stop", "--back-within", "10m")
+        self.assertEqual(
+            (done.returncode, done.stdout),
+            (0, "stopped; the gateway did not answer, and may not have heard the goodbye\n"))
+        self.assertEqual(stays.program.wait(5), 0)
+        left = leaves.verb("leave")
+        self.assertEqual(left.returncode, 1)
+        self.assertIn("the gateway did not answer: nothing was removed", left.stderr)
+        self.assertIsNotNone(leaves.agent_id)
+        # As if it had not heard it: what was on the way dies with it.
+        gateway.program.kill()
+        gateway.start()
+        self.assertTrue(leaves.program.running())
+        muster_e2e.wait_until(lambda: leaves.verb("leave").returncode == 0, 20,
+                              "it goes on, and can leave")
+        self.assertEqual(leaves.program.wait(5), 0)
+
     def test_a_machine_may_sleep_where_others_may_not(self):
         gateway = self.start_gateway()
         laptop = self.start_agent(gateway, "--label", "kind=laptop")

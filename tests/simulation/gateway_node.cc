@@ -82,7 +82,7 @@ void GatewayNode::Start(Nanos opens_after) {
   for (const auto& [id, machine] : image_.machines) {
     machines.push_back(machine);
   }
-  image_.run = std::max(image_.run + 1, Fleet::RunAfter(machines));
+  ++image_.run;
   std::vector<CommandRecord> commands;
   for (const auto& [id, command] : image_.commands) {
     if (!gateway::IsFinished(command)) commands.push_back(command);
@@ -119,6 +119,9 @@ void GatewayNode::Open(uint32_t life) {
                  machine->record.transition_sequence};
     known_[i].held = IsHeld(machine->record);
     Event restored{.what = What::kRestored,
+                   // As stored: it belongs to an incident that is open.
+                   .flag = image_.open_incidents.contains(
+                       image_.machines[IdOf(i)].incident),
                    .to = machine->presence.status(),
                    .machine = i,
                    .number = known_[i].sequence,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "fmt/format.h"
@@ -19,22 +20,34 @@ class MassSilence final : public Invariant {  // P3
   bool Wants(What what) const override {
     return what == What::kDecided || what == What::kHeld ||
            what == What::kTick || what == What::kCrashed ||
-           what == What::kIncident;
+           what == What::kIncident || what == What::kOpened ||
+           what == What::kRestored;
   }
   void On(const Event& e, const Ledger& before) override {
     switch (e.what) {
       case What::kDecided:
+        Look(before.machine(e.machine).group, before);
         if (e.to == Status::kStale) FellSilent(e, before);
+        if (e.to == Status::kOffline) GivenUp(e, before);
         return;
       case What::kHeld:
         Held(e, before);
         return;
       case What::kIncident:
         rows_due_.erase(e.group);
+        if (e.flag) carried_.erase(e.group);
+        return;
+      case What::kRestored:
+        if (e.machine >= carried_in_.size()) carried_in_.resize(e.machine + 1);
+        carried_in_[e.machine] = e.flag;
+        if (e.flag) carried_.insert(e.group);
         return;
       case What::kCrashed:
         due_.clear();
         rows_due_.clear();
+        return;
+      case What::kOpened:
+        carried_.clear();
         return;
       default:
         Tick(e, before);
@@ -108,7 +121,30 @@ class MassSilence final : public Invariant {  // P3
     due_.erase(m.group);
     rows_due_.try_emplace(m.group, e.at);
   }
+  // So few of it are still silent that nothing holds them: for good.
+  void Look(uint64_t group, const Ledger& before) {
+    if (!carried_.contains(group)) return;
+    const Count count = Of(group, 0, 0, before);
+    if (!Many(count.held, count.present, before.promises())) {
+      carried_.erase(group);
+    }
+  }
+  // Its incident goes on over a start, and so does the hold of all of it.
+  void GivenUp(const Event& e, const Ledger& before) {
+    const Promises& p = before.promises();
+    const MachineFacts& m = before.machine(e.machine);
+    if (e.machine >= carried_in_.size() || !carried_in_[e.machine] ||
+        !carried_.contains(m.group) || m.left ||
+        (m.heard.known() && m.heard.at > m.restored.at)) {
+      return;
+    }
+    if (e.at >= m.restored.at + p.offline_after + p.hold_max - p.slack) return;
+    Fail(e, fmt::format("offline {:.0f} s after the start, and its group is "
+                        "held",
+                        static_cast<double>(e.at - m.restored.at) / 1e9));
+  }
   void Tick(const Event& e, const Ledger& before) {
+    for (const uint64_t group : std::set(carried_)) Look(group, before);
     for (const auto& [group, at] : due_) {
       const Count count =
           Of(group, e.at, before.promises().incident_window, before);
@@ -132,6 +168,10 @@ class MassSilence final : public Invariant {  // P3
 
   std::map<uint64_t, Nanos> due_;
   std::map<uint64_t, Nanos> rows_due_;
+  // Groups with an incident of a former life that still holds its machines, and
+  // those machines.
+  std::set<uint64_t> carried_;
+  std::vector<bool> carried_in_;
 };
 
 }  // namespace

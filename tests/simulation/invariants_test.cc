@@ -384,6 +384,35 @@ class HistoryOfAGroup {
     Is(at, machine, {.what = What::kHeld});
   }
   void Tick(double at) { Is(at, 0, {.what = What::kTick}); }
+  // The gateway dies and starts; the store holds an incident that is open, with
+  // the machines from 1 on.
+  void Restart(double at, uint32_t in_incident) {
+    for (uint32_t m = 1; m <= in_incident; ++m) {
+      for (uint64_t n = 1; n <= decided_[m]; ++n) {
+        const bool odd = n % 2 == 1;  // Online, stale, online, …
+        Is(at, m,
+           {.what = What::kStored,
+            .from = odd ? Status::kStale : Status::kOnline,
+            .to = odd ? Status::kOnline : Status::kStale,
+            .number = n});
+      }
+    }
+    Is(at, 0, {.what = What::kCrashed});
+    Is(at, 0, {.what = What::kOpened, .length = 30 * kSecond});
+    for (uint32_t m = 1; m <= in_incident; ++m) {
+      Is(at, m,
+         {.what = What::kRestored,
+          .flag = true,
+          .verdict = true,
+          .to = Status::kStale,
+          .cause = Cause::kNetworkGroup,
+          .confidence = Confidence::kLikely,
+          .number = decided_[m]});
+    }
+  }
+  void Offline(double at, uint32_t machine) {
+    Becomes(at, machine, Status::kStale, Status::kOffline);
+  }
   std::string Broken() const { return simulation::Broken(invariants_); }
 
  private:
@@ -431,6 +460,19 @@ TEST(InvariantsTest, P3AnIncidentMayBeOverBeforeAnybodyAsks) {
   for (uint32_t m = 1; m <= 8; ++m) h.Online(108, m);
   h.Tick(110);
   EXPECT_EQ(h.Broken(), "");
+}
+
+TEST(InvariantsTest, P3WhoWasHeldBeforeAStartIsHeldAfterIt) {
+  HistoryOfAGroup early(16), late(16);
+  for (HistoryOfAGroup* h : {&early, &late}) {
+    for (uint32_t m = 1; m <= 8; ++m) h->Stale(78, m);
+    for (uint32_t m = 1; m <= 8; ++m) h->Held(79, m);
+    h->Restart(82, 8);
+  }
+  early.Offline(82 + 120, 3);
+  EXPECT_EQ(early.Broken(), "P3");
+  late.Offline(82 + 120 + 180, 3);
+  EXPECT_EQ(late.Broken(), "");
 }
 
 TEST(InvariantsTest, P13TwoThatLiveAreNotShownAsHealthy) {

@@ -34,6 +34,8 @@ struct Promises {
   Nanos incident_window = 15 * kSecond;
   // Somebody may wait so long at the door before newcomers count as hindered.
   Nanos unnoticed_wait = kSecond;
+  // TCP may keep one outside for so long that found the door full.
+  Nanos dial_max = 30 * kSecond;
   // What scheduling may cost.
   Nanos slack = 2 * kSecond;
   // How fast links may be accepted: so many at once, and so many a second.

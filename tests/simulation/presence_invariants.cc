@@ -127,7 +127,7 @@ class Completeness final : public Invariant {  // P2
     const Nanos lease = from + std::max(p.stale_after, m.told * 5 / 2);
     const bool plain = m.broke.known() && !m.by_gateway &&
                        m.broke.at > ledger.excused_until() &&
-                       m.broke.at > ledger.deaf_until();
+                       m.broke.at > ledger.deaf_until() + p.dial_max;
     return plain ? std::min(lease, m.broke.at + p.reconnect_grace) : lease;
   }
 };

@@ -155,6 +155,11 @@ std::string AgentsFooter(const v1::StatusCounts& counts, size_t shown,
 
 std::string UnconfirmedWarning(const v1::GatewayStatus& status, absl::Time now,
                                absl::TimeZone zone) {
+  if (status.presence_confirmed() && !status.has_unconfirmed_since()) {
+    // It hears; these it has not heard since it did not.
+    return "warning: with \"?\": not heard since the gateway last could not "
+           "hear; judged when a whole lease has passed";
+  }
   std::string text = "warning: not confirmed";
   if (status.has_unconfirmed_since()) {
     text += " since " +

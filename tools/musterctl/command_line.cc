@@ -136,7 +136,8 @@ void AddAgentsWait(CLI::App* agents, Parse& parse) {
 void AddPast(CLI::App* verb, PastOptions& past) {
   AddDurationTo(verb, "--since", past.since, "only the last so long");
   verb->add_option("--limit", past.limit,
-                   "at most so many lines [50; with --since 10000]")
+                   "at most so many [50; with --since 10000]; lines of the "
+                   "gateway are counted apart")
       ->check(CLI::Range(1, 10'000));
   AddNoHeaders(verb, past.header);
 }

@@ -142,6 +142,12 @@ absl::StatusOr<v1::WatchEventsResponse> NextAnswer(
   }
 }
 
+// The gateway knows exactly; it calls the field by another name.
+bool LooksLikeVersion(const std::string& text) {
+  return text.find('-') != std::string::npos &&
+         text.find_first_not_of("0123456789-") == std::string::npos;
+}
+
 }  // namespace
 
 absl::StatusOr<int> Events(Tool& tool, const EventsOptions& options) {
@@ -149,6 +155,13 @@ absl::StatusOr<int> Events(Tool& tool, const EventsOptions& options) {
     return WithHint(absl::InvalidArgumentError(
                         "events needs -f, or --since with a version"),
                     "musterctl events -f");
+  }
+  if (!options.since.empty() && !LooksLikeVersion(options.since)) {
+    return WithHint(
+        absl::InvalidArgumentError(fmt::format(
+            "--since: must be the version of an event, RUN-NUMBER, got '{}'",
+            options.since)),
+        "musterctl events -f -o wide shows the version of each");
   }
   Shower shower(tool, options);
   Outage outage(tool);

@@ -170,7 +170,8 @@ absl::StatusOr<int> AgentsHistory(Tool& tool,
   // The gateway's own past, as far back as the machine's is shown.
   if (since || !rows.empty()) {
     const absl::Time from = since && !more ? *since : rows.back().at;
-    ASSIGN_OR_RETURN(past.blind, FetchBlindIntervals(tool, from, rows_max));
+    ASSIGN_OR_RETURN(past.blind,
+                     FetchBlindIntervals(tool, from, kRowsSinceMax));
   }
   if (WantsTree(tool)) {
     std::vector<std::string> bodies = {past.transitions.body, past.notes.body};
@@ -195,6 +196,7 @@ absl::StatusOr<int> AgentsHistory(Tool& tool,
                                 tool.format == OutputFormat::kWide)
                        .Render(tool.Style(options.past.header)));
   if (more) SayThatThereIsMore(tool, shown);
+  if (past.blind.more) SayThatThereIsMore(tool, past.blind.rows.size());
   return kExitOk;
 }
 
@@ -231,7 +233,9 @@ absl::StatusOr<int> Incidents(Tool& tool, const PastOptions& options) {
                                   absl::LocalTimeZone(),
                                   tool.format == OutputFormat::kWide)
                        .Render(tool.Style(options.header)));
-  if (incidents.more) SayThatThereIsMore(tool, incidents.rows.size());
+  if (incidents.more || blind.more) {
+    SayThatThereIsMore(tool, incidents.rows.size() + blind.rows.size());
+  }
   return kExitOk;
 }
 

@@ -106,9 +106,9 @@ TEST_F(HistoryTest, ItIsToldNewestFirstWithTheGatewaysOwnDeafnessBetween) {
       ElementsAre("GET /api/resolve?name=web-1",
                   std::string(kHistory) + "transitions?limit=50",
                   std::string(kHistory) + "notes?limit=50",
-                  // As far back as the rest.
+                  // As far back as the rest, all of them.
                   "GET /api/blind-intervals?since=2025-06-15T14%3A56%3A40.000Z"
-                  "&limit=50"));
+                  "&limit=1000"));
 }
 
 TEST_F(HistoryTest, SinceIsCountedBackAndAsksForAllOfThatTime) {

@@ -123,6 +123,13 @@ absl::StatusOr<int> PresenceSet(Tool& tool, const PresenceSetOptions& options) {
         "say for whom: AGENT, --org, or machines by --label, --status and "
         "--hostname; one of the three");
   }
+  const v1::PresenceSettings nothing;
+  if (options.reset.empty() &&
+      options.set.SerializeAsString() == nothing.SerializeAsString()) {
+    return absl::InvalidArgumentError(
+        "nothing to set: give at least one of --heartbeat-interval, "
+        "--stale-after, --offline-after and --reconnect-grace");
+  }
   if (options.org) return SetForOrg(tool, options);
   return many ? SetForMany(tool, options) : SetForOne(tool, options);
 }

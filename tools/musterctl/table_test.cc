@@ -224,6 +224,14 @@ TEST(UnconfirmedWarningTest, AGatewayThatWasAwayHearsNow) {
             "warning: not confirmed: the gateway was not running");
 }
 
+TEST(UnconfirmedWarningTest, AGatewayThatHearsIsNotSaidToBeDeaf) {
+  v1::GatewayStatus status;
+  status.set_presence_confirmed(true);
+  EXPECT_EQ(UnconfirmedWarning(status, kNow, absl::UTCTimeZone()),
+            "warning: with \"?\": not heard since the gateway last could not "
+            "hear; judged when a whole lease has passed");
+}
+
 TEST(UnconfirmedWarningTest, WhoIsConnectedIsHeardWhileOnlyNewcomersWait) {
   v1::GatewayStatus status;
   status.set_unconfirmed_reason(

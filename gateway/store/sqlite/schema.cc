@@ -247,7 +247,19 @@ ALTER TABLE machines ADD COLUMN silenced_at_us INTEGER;
 ALTER TABLE tokens ADD COLUMN agent TEXT REFERENCES machines(id);
 )sql";
 
-constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3}};
+constexpr char kVersion4[] = R"sql(
+-- Of the incident in which it fell silent; empty: none.
+ALTER TABLE machines ADD COLUMN incident TEXT NOT NULL DEFAULT '';
+-- Until now only the words told.
+UPDATE machines SET incident=COALESCE((
+  SELECT MAX(i.id) FROM incidents AS i WHERE i.org=machines.org
+    AND i.closed_at_us IS NULL
+    AND i.verdict_summary=machines.verdict_summary), '')
+  WHERE status<>1 AND verdict_cause=12;
+)sql";
+
+constexpr Migration kMigrations[] = {
+    {kVersion1}, {kVersion2}, {kVersion3}, {kVersion4}};
 
 }  // namespace
 

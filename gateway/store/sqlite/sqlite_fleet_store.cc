@@ -62,21 +62,23 @@ absl::StatusOr<std::unique_ptr<SqliteFleetStore>> SqliteFleetStore::OpenReader(
   return std::unique_ptr<SqliteFleetStore>(new SqliteFleetStore(std::move(db)));
 }
 
-absl::StatusOr<uint64_t> SqliteFleetStore::BeginRun(uint64_t at_least,
-                                                    absl::Time now) {
+absl::StatusOr<uint64_t> SqliteFleetStore::BeginRun(absl::Time now) {
   ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   ASSIGN_OR_RETURN(const int64_t last,
                    db_->QueryInt("SELECT COALESCE(MAX(run), 0) FROM gateway"));
-  const uint64_t run = std::max(static_cast<uint64_t>(last) + 1, at_least);
+  const uint64_t run = static_cast<uint64_t>(last) + 1;
   ASSIGN_OR_RETURN(
       Statement put,
       db_->Prepare("INSERT INTO gateway(only_row, run) VALUES(1, $1) "
                    "ON CONFLICT(only_row) DO UPDATE SET run=excluded.run"));
   RETURN_IF_ERROR(put.Bind(run).Run());
+  ASSIGN_OR_RETURN(const std::optional<absl::Time> alive, LastSignOfLife());
   ASSIGN_OR_RETURN(Statement close,
-                   db_->Prepare("UPDATE links SET closed_at_us=$1, "
-                                "how_ended=$2 WHERE how_ended=0"));
-  RETURN_IF_ERROR(close.Bind(now, LinkEnd::kGatewayStopped).Run());
+                   db_->Prepare("UPDATE links SET closed_at_us="
+                                "MAX(opened_at_us, $1), how_ended=$2 "
+                                "WHERE how_ended=0"));
+  RETURN_IF_ERROR(
+      close.Bind(alive.value_or(now), LinkEnd::kGatewayStopped).Run());
   RETURN_IF_ERROR(txn.Commit());
   return run;
 }

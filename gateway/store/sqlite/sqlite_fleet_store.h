@@ -36,7 +36,7 @@ class SqliteFleetStore final : public FleetStore {
   absl::Status Commit() override { return db_->Commit(); }
   void Rollback() override { db_->Rollback(); }
 
-  absl::StatusOr<uint64_t> BeginRun(uint64_t at_least, absl::Time now) override;
+  absl::StatusOr<uint64_t> BeginRun(absl::Time now) override;
   absl::StatusOr<std::vector<MachineRecord>> LoadMachines() override;
   absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() override;
 

@@ -220,7 +220,7 @@ void ExpectWholeAndOfToday(const std::string& path) {
   ASSERT_TRUE(output.ok()) << output.status();
   ASSERT_THAT(*output, SizeIs(1));
   EXPECT_EQ((*output)[0].data, "x\n");
-  EXPECT_EQ(*store->BeginRun(0, absl::UnixEpoch()), 8u);
+  EXPECT_EQ(*store->BeginRun(absl::UnixEpoch()), 8u);
   EXPECT_TRUE(store->SignOfLife(absl::UnixEpoch()).ok());
 }
 
@@ -237,6 +237,24 @@ TEST(Migrations, ADatabaseOfVersion2KeepsItsDataAndGetsTodaysShape) {
   EXPECT_THAT(*store->ListBlindIntervals(9), SizeIs(1));
   EXPECT_THAT(*store->ListIncidents(OrgId("default"), 9), SizeIs(1));
   EXPECT_THAT(*store->LoadPresence(), SizeIs(0));
+}
+
+TEST(Migrations, ADatabaseOfVersion3KeepsItsDataAndGetsTodaysShape) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(dir, 3));
+  const auto store = OpenStore(dir.File("muster.db"));
+  EXPECT_THAT(*store->LoadPresence(), SizeIs(1));
+  EXPECT_TRUE((*store->LoadMachines())[0].silenced_at.has_value());
+}
+
+TEST(Migrations, WhoWasInAnIncidentByItsWordsIsInItByItsId) {
+  TempDir dir;
+  const auto store = OpenStore(
+      DatabaseOf(dir, 3,
+                 "UPDATE machines SET verdict_cause=12, "
+                 "verdict_summary='silent with others of 192.0.2.0/24';"
+                 "UPDATE incidents SET closed_at_us=NULL;"));
+  EXPECT_EQ((*store->LoadMachines())[0].incident, "00000007-000001");
 }
 
 TEST(Migrations, SoDoesOneThatHeldAPartOfVersion2AndCalledItselfVersion1) {

@@ -28,9 +28,11 @@ absl::Status SqliteFleetStore::AddTransition(const TransitionRecord& t) {
       db_->Prepare("UPDATE machines SET status=$3, status_since_us=$4, "
                    "transition_sequence=$2, verdict_domain=$5, "
                    "verdict_cause=$6, verdict_confidence=$7, "
-                   "verdict_summary=$8 WHERE id=$1"));
+                   "verdict_summary=$8, incident=CASE WHEN $3=$9 THEN '' "
+                   "ELSE incident END WHERE id=$1"));
   RETURN_IF_ERROR(take.Bind(t.agent, t.sequence, t.to, t.at, verdict.domain,
-                            verdict.cause, verdict.confidence, verdict.summary)
+                            verdict.cause, verdict.confidence, verdict.summary,
+                            Status::kOnline)
                       .Run());
   return txn.Commit();
 }

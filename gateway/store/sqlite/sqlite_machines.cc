@@ -40,7 +40,8 @@ absl::Status ReadMachine(const Statement& row, MachineRecord& m) {
            m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
            verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
            m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
-           m.address, m.replaced_by, m.silenced_at, m.deleted_at, m.last_heard);
+           m.address, m.incident, m.replaced_by, m.silenced_at, m.deleted_at,
+           m.last_heard);
   m.verdict = verdict.ToVerdict();
   ASSIGN_OR_RETURN(m.labels, sqlite::LabelsFromJson(labels));
   return absl::OkStatus();
@@ -61,7 +62,7 @@ absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::SelectMachines(
           "registered_at_us, status, status_since_us, verdict_domain, "
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
-          "acknowledged_high, address, replaced_by, silenced_at_us, "
+          "acknowledged_high, address, incident, replaced_by, silenced_at_us, "
           "deleted_at_us, h.at_us "
           "FROM machines AS m LEFT JOIN last_heard AS h ON h.agent=m.id "
           "WHERE {} ORDER BY m.id",
@@ -91,11 +92,12 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "key_pin, registered_at_us, status, status_since_us, verdict_domain, "
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
-          "acknowledged_high, address, replaced_by, silenced_at_us, "
+          "acknowledged_high, address, incident, replaced_by, silenced_at_us, "
           "deleted_at_us) VALUES($1, "
           "$2, $3, $4, $5, $6, "
           "$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-          "$21, $22, $23, $24, $25, $26, $27, $28) ON CONFLICT(id) DO UPDATE "
+          "$21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT(id) DO "
+          "UPDATE "
           "SET "
           "org=excluded.org, hostname=excluded.hostname, "
           "machine_id=excluded.machine_id, os=excluded.os, "
@@ -118,7 +120,7 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "promised_back_us=excluded.promised_back_us, epoch=excluded.epoch, "
           "dispatch_high=excluded.dispatch_high, "
           "acknowledged_high=excluded.acknowledged_high, "
-          "address=excluded.address, "
+          "address=excluded.address, incident=excluded.incident, "
           "replaced_by=excluded.replaced_by, "
           "silenced_at_us=excluded.silenced_at_us, "
           "deleted_at_us=excluded.deleted_at_us "
@@ -128,7 +130,7 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
            m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
            verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
            m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
-           m.address, m.replaced_by, m.silenced_at, m.deleted_at);
+           m.address, m.incident, m.replaced_by, m.silenced_at, m.deleted_at);
   RETURN_IF_ERROR(put.Run());
   return db_->changes() == 1 ? absl::OkStatus() : NewerEpoch(m);
 }
