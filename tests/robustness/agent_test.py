@@ -27,6 +27,24 @@ class AgentTest(harness.TestCase):
         self.assertEqual(self.causes(self.healthy[0]), ["undetermined", "undetermined", None])
         self.expect_others()
 
+    def test_a_suspended_machine_is_stale_then_offline_then_back(self):
+        print("  substitute: the process is stopped, and CLOCK_BOOTTIME leaps")
+
+        def prepare(machine):
+            if machine.number == 1:
+                self.with_host_faults(machine.agent)
+        self.begin(prepare_machine=prepare)
+        agent = self.healthy[0].agent.program
+        self.lose()
+        agent.freeze()
+        self.host_faults(boottime_ahead_s=3600)
+        time.sleep(6)
+        agent.send(signal.SIGCONT)
+        self.ended()
+        self.end()
+        self.assertEqual(self.story(self.healthy[0]), ["stale", "offline", "online"])
+        self.expect_others()
+
     def test_an_agent_that_says_goodbye_is_stale_at_once_and_back_without_being_offline(self):
         self.begin()
         agent = self.healthy[0].agent

@@ -9,10 +9,12 @@
 """
 import contextlib
 import json
+import mmap
 import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from far_country import FarCountry  # noqa: E402
 from recorder import Recorder  # noqa: E402
 from wire import Wire  # noqa: E402
 
+HOST_FAULTS = muster_e2e.BUILD / "tests/robustness/libhost_faults.so"
 CHECK = muster_e2e.BUILD / "tests/robustness/check-history"
 
 # In seconds. `slack` is what two busy cores may cost.
@@ -53,10 +56,11 @@ class TestCase(muster_e2e.TestCase):
     times = SHORT
     lied = False  # A history was refused, and not only because something came late.
 
-    def begin(self, healthy=3, far=0, descriptors=None, prepare=lambda gateway: None):
+    def begin(self, healthy=3, far=0, descriptors=None, prepare=lambda gateway: None,
+              prepare_machine=lambda machine: None):
         """A fleet that is online: `healthy` machines beside the gateway, one more that
-        lose() will kill, and `far` ones behind a router, self.country. `prepare`: the
-        gateway before it is started."""
+        lose() will kill, and `far` ones behind a router, self.country. `prepare` and
+        `prepare_machine`: the gateway, and each machine, before it is started."""
         self.country = FarCountry() if far else None
         if far:
             self.addCleanup(self.country.end)
@@ -73,6 +77,7 @@ class TestCase(muster_e2e.TestCase):
         joined = [self.joined(n + 1, n > healthy) for n in range(healthy + 1 + far)]
         self.healthy, self.lost, self.far = joined[:healthy], joined[healthy], joined[healthy + 1:]
         for machine in joined:
+            prepare_machine(machine)
             machine.agent.start()
         self.recorder.start()
         self.wait_online(self.gateway, len(joined), 30)
@@ -93,6 +98,19 @@ class TestCase(muster_e2e.TestCase):
         return self.recorder.add(agent, address)
 
     # --- Faults -------------------------------------------------------------
+
+    def with_host_faults(self, program):
+        """Makes self.host_faults(boottime_ahead_s, sync_s) work, once it is started."""
+        file = self.folder / "faults"
+        file.write_bytes(bytes(16))
+        with file.open("r+b") as opened:
+            page = mmap.mmap(opened.fileno(), 16)
+        self.addCleanup(page.close)
+
+        def set_faults(boottime_ahead_s=0, sync_s=0.0):
+            page[:] = struct.pack("qq", int(boottime_ahead_s * 1e9), int(sync_s * 1000))
+        self.host_faults = set_faults
+        program.under = ["env", f"LD_PRELOAD={HOST_FAULTS}", f"MUSTER_HOST_FAULTS={file}"]
 
     def lose(self):
         """The machine that is really lost, beside whatever else happens."""

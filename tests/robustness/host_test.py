@@ -1,9 +1,7 @@
 """The gateway's host misbehaves: its clocks, its disk, its descriptors, its backup."""
-import mmap
 import pathlib
 import shutil
 import socket
-import struct
 import time
 import unittest
 
@@ -17,7 +15,6 @@ from muster_e2e import wait_until
 HOUR_S = 3600
 DEAF_AFTER_S = 5  # The last refusal: so long newcomers are excused.
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-HOST_FAULTS = muster_e2e.BUILD / "tests/robustness/libhost_faults.so"
 
 
 class HostTest(harness.TestCase, GroundTest):
@@ -52,19 +49,6 @@ class HostTest(harness.TestCase, GroundTest):
         stale = next(t for t in self.lost.decided.values() if t["to"] == "stale")
         self.assertAlmostEqual(recorder.wall(stale["at"]) - stale["seen"], HOUR_S, delta=5,
                                msg="the gateway did not see its clock step at once")
-
-    def with_host_faults(self, gateway):
-        """Makes self.host_faults(boottime_ahead_s, sync_s) work."""
-        file = self.folder / "faults"
-        file.write_bytes(bytes(16))
-        with file.open("r+b") as opened:
-            page = mmap.mmap(opened.fileno(), 16)
-        self.addCleanup(page.close)
-
-        def set_faults(boottime_ahead_s=0, sync_s=0.0):
-            page[:] = struct.pack("qq", int(boottime_ahead_s * 1e9), int(sync_s * 1000))
-        self.host_faults = set_faults
-        gateway.under = ["env", f"LD_PRELOAD={HOST_FAULTS}", f"MUSTER_HOST_FAULTS={file}"]
 
     def test_a_suspended_gateway_costs_nobody(self):
         print("  substitute: the process is stopped, and CLOCK_BOOTTIME leaps")
