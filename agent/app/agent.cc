@@ -98,7 +98,9 @@ Agent::Agent(EventLoop& loop, AgentState state, Options options,
                           [this](v1::TransferChunk c) {
                             return keeper_.Send(std::move(c));
                           }}),
-      prober_(loop, TargetOf(options_)) {}
+      prober_(loop, TargetOf(options_)),
+      pace_{options_.policy.heartbeat_interval, options_.policy.reconnect_max} {
+}
 
 Agent::~Agent() = default;
 
@@ -115,6 +117,11 @@ absl::Status Agent::OpenCommands() {
 }
 
 void Agent::Goodbye(const Farewell& farewell) {
+  stop_asked_ = true;
+  SayGoodbye(farewell);
+}
+
+void Agent::SayGoodbye(const Farewell& farewell) {
   said_goodbye_ |= keeper_.machine().online();
   keeper_.Goodbye(farewell.reason, farewell.back_within);
 }
@@ -127,18 +134,24 @@ void Agent::OnOnline(const WentOnline& online) {
        {"endpoint", options_.identity.endpoint},
        {"epoch", online.epoch},
        {"heartbeat_interval", online.heartbeat_interval}});
-  SavePace({online.heartbeat_interval, online.reconnect_max});
+  KeepPace({online.heartbeat_interval, online.reconnect_max});
   courier_.OnOnline();
 }
 
-// Seldom more than once: the file is small, and its loss costs a slow start.
-void Agent::SavePace(const Pace& pace) {
-  if (pace == pace_) return;
-  pace_ = pace;
-  if (const absl::Status saved = state_.SavePace(pace); !saved.ok()) {
-    Log(kWarning, "the gateway's intervals are not kept for the next start",
-        {{"error", saved}});
+// A fleet that grows changes it a little all the time.
+void Agent::KeepPace(const Pace& pace) {
+  if (absl::AbsDuration(pace.heartbeat_interval - pace_.heartbeat_interval) <
+          pace_.heartbeat_interval / 10 &&
+      pace.reconnect_max == pace_.reconnect_max) {
+    return;
   }
+  pace_ = pace;
+  executor_->PostToDisk([state = state_, pace] {
+    if (const absl::Status saved = state.SavePace(pace); !saved.ok()) {
+      Log(kWarning, "the gateway's intervals are not kept for the next start",
+          {{"error", saved}});
+    }
+  });
 }
 
 void Agent::OnOffline(const WentOffline& offline) {
@@ -189,6 +202,7 @@ void Agent::OnHeartbeatSent(const HeartbeatSent& heartbeat) {
 }
 
 void Agent::OnHeartbeatAcknowledged(const HeartbeatAcknowledged& heartbeat) {
+  KeepPace({keeper_.machine().heartbeat_interval(), pace_.reconnect_max});
   Log(kDebug, "heartbeat_acknowledged",
       {{"agent_id", options_.identity.agent_id},
        {"sequence", heartbeat.sequence},
@@ -220,6 +234,7 @@ void Agent::OnDeregistered(const std::string& text) {
 void Agent::OnStopped() {
   AnswerWaiters({.text = "the agent stops"}, UINT64_MAX);
   if (end_ == End::kLeft) leave_reply_(Left());
+  if (end_ == End::kAgain && stop_asked_) end_ = End::kStopped;
   for (const auto& [reply, farewell] : at_end_) reply(StoppedWith(farewell));
   on_end_(end_);
 }
@@ -228,10 +243,10 @@ void Agent::OnStopped() {
 ControlReply Agent::Left() {
   if (!keeper_.machine().goodbye_heard()) {
     end_ = End::kAgain;
-    return {.text =
-                "the gateway did not answer: nothing was removed, and the "
-                "agent goes on. Try again, or wipe without telling it: "
-                "muster-agent leave --force"};
+    return {
+        .text =
+            "the gateway did not answer: nothing was removed. Try again, or "
+            "wipe without telling it: muster-agent leave --force"};
   }
   runner_.reset();
   executor_.reset();
@@ -275,7 +290,7 @@ void Agent::Control(const ControlRequest& request, ControlServer::Reply reply) {
     case ControlVerb::kReplaced:
       end_ = End::kAgain;
       reply({.ok = true, .text = "starting with the new identity"});
-      return Goodbye({});
+      return SayGoodbye({});
     case ControlVerb::kLeave:
       return Leave(std::move(reply));
   }
@@ -351,7 +366,7 @@ void Agent::Leave(ControlServer::Reply reply) {
   }
   end_ = End::kLeft;
   leave_reply_ = std::move(reply);
-  Goodbye({v1::GOODBYE_REASON_LEAVE});
+  SayGoodbye({v1::GOODBYE_REASON_LEAVE});
 }
 
 }  // namespace muster::agent

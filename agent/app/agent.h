@@ -94,7 +94,9 @@ class Agent final : private LinkKeeper::Delegate {
   void TellFailure(const WentOffline& offline,
                    const std::optional<ProbeResult>& probe);
   void AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence);
-  void SavePace(const Pace& pace);
+  // Remembers it for the next start, unless it is nearly what is remembered.
+  void KeepPace(const Pace& pace);
+  void SayGoodbye(const Farewell& farewell);
   // What is said when the goodbye is over.
   ControlReply Left();
   ControlReply StoppedWith(const Farewell& farewell) const;
@@ -117,13 +119,14 @@ class Agent final : private LinkKeeper::Delegate {
   // Who asked to stop, and what was to be said.
   std::vector<std::pair<ControlServer::Reply, Farewell>> at_end_;
   ControlServer::Reply leave_reply_;
+  bool stop_asked_ = false;    // By a signal, or by an operator.
   bool said_goodbye_ = false;  // There was a link to say it on.
-  Pace pace_;
   LinkKeeper keeper_;
   CommandCourier courier_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<CommandRunner> runner_;
-  Prober prober_;  // Last: its thread posts to what is above.
+  Prober prober_;  // Its thread posts to what is above.
+  Pace pace_;      // As it is remembered.
 };
 
 }  // namespace muster::agent

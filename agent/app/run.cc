@@ -154,7 +154,10 @@ absl::StatusOr<Agent::End> Life::Live(Agent::Options options) {
     loop_.Post([this] { agent_->Goodbye({}); });
   }
   WaitForEnd(routes);
-  NotifyService("STOPPING=1");
+  // Otherwise this process goes on, and its supervisor need not know.
+  if (end_ == Agent::End::kStopped || end_ == Agent::End::kLeft) {
+    NotifyService("STOPPING=1");
+  }
   loop_.Post([this] { agent_.reset(); });
   if (!control.ok()) return control.status();
   control->reset();

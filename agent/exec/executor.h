@@ -13,8 +13,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -135,6 +137,12 @@ class Executor {
 
   // What OnUpdate() said last; nullopt: nothing yet, or not open.
   std::optional<Update> LastUpdate(const CommandId& command_id) const;
+
+  // Runs `task` on the thread that writes to the disk, after what it has to do
+  // already; before the executor is gone, or not at all.
+  void PostToDisk(absl::AnyInvocable<void()> task) {
+    disk_.Post(std::move(task));
+  }
 
   // Highest dispatch_seq durably seen.
   uint64_t seen_high() const { return seen_high_; }

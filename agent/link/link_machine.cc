@@ -112,6 +112,12 @@ v1::AgentMessage LinkMachine::Hello(Instant now) const {
 
 LinkActions LinkMachine::Message(const v1::GatewayMessage& message, Instant now,
                                  absl::Time wall) {
+  if (state_ == State::kLeaving && message.has_disconnect()) {
+    // It ends the link for a reason of its own; what it has not read by now it
+    // does not read any more. To a leave this is the answer.
+    cut_off_ |=
+        message.disconnect().reason() != v1::DISCONNECT_REASON_DEREGISTERED;
+  }
   if (state_ == State::kLeaving || state_ == State::kStopped ||
       state_ == State::kIdle || state_ == State::kWaiting) {
     return {};
@@ -262,7 +268,7 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
 }
 
 LinkActions LinkMachine::LinkFinished(Instant now) {
-  goodbye_heard_ = state_ == State::kLeaving;
+  goodbye_heard_ = state_ == State::kLeaving && !cut_off_;
   return LinkDown("eof", "", now);
 }
 

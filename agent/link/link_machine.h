@@ -123,7 +123,8 @@ class LinkMachine {
   LinkActions Message(const v1::GatewayMessage& message, Instant now,
                       absl::Time wall);
 
-  // The gateway has read all that was said, and ended the attempt in order.
+  // The gateway ended the attempt in order: it has read all that was said,
+  // unless it sent a Disconnect first.
   LinkActions LinkFinished(Instant now);
 
   // The attempt ended. `failure_class` and `detail` say how it looked from
@@ -193,7 +194,8 @@ class LinkMachine {
   Instant deadline_ = Instant::Never();  // Of greeting, leaving or the pause.
   bool pause_is_told_ = false;           // The gateway asked for this pause.
   bool goodbye_heard_ = false;
-  int failures_ = 0;  // Dials since the last acknowledgement.
+  bool cut_off_ = false;  // While leaving.
+  int failures_ = 0;      // Dials since the last acknowledgement.
   std::optional<absl::Duration>
       told_pause_;  // By a Disconnect, for the next pause.
   absl::Duration interval_;

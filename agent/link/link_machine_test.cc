@@ -420,8 +420,9 @@ TEST_F(LinkMachineTest, AGoodbyeIsSentWithItsPromiseThenTheLinkEnds) {
 }
 
 TEST_F(LinkMachineTest, AStartPacesItselfByWhatTheGatewayToldBefore) {
-  LinkMachine machine({.heartbeat_interval = absl::Seconds(1)}, {}, {},
-                      [] { return 1.0; }, [] { return CommandsForHello(); });
+  LinkMachine machine(
+      {.heartbeat_interval = absl::Seconds(1)}, {}, {}, [] { return 1.0; },
+      [] { return CommandsForHello(); });
   machine.Start(now_);
   for (int i = 0; i < 20; ++i) {
     machine.LinkDown("refused", "", now_);
@@ -436,6 +437,22 @@ TEST_F(LinkMachineTest, AGoodbyeIsHeardIfTheGatewayEndsTheLinkInOrder) {
   machine_.Goodbye(v1::GOODBYE_REASON_STOP, std::nullopt, now_);
   EXPECT_FALSE(machine_.goodbye_heard());
   EXPECT_NE(Find<Stopped>(machine_.LinkFinished(now_)), nullptr);
+  EXPECT_TRUE(machine_.goodbye_heard());
+}
+
+TEST_F(LinkMachineTest, AGoodbyeMayBeTooLateForAGatewayThatEndsTheLink) {
+  BeUp();
+  machine_.Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt, now_);
+  Disconnect(v1::DISCONNECT_REASON_DRAINING);
+  machine_.LinkFinished(now_);
+  EXPECT_FALSE(machine_.goodbye_heard());
+}
+
+TEST_F(LinkMachineTest, ALeaveIsAnsweredByADeregistration) {
+  BeUp();
+  machine_.Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt, now_);
+  Disconnect(v1::DISCONNECT_REASON_DEREGISTERED);
+  machine_.LinkFinished(now_);
   EXPECT_TRUE(machine_.goodbye_heard());
 }
 

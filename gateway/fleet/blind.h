@@ -70,6 +70,10 @@ class Deafness {
   void TurnedAway(Instant now, Instant until, BlindReason reason);
 
   bool Lasts(Instant now) const { return since_ && now < until_; }
+  // It lasts, or lasted less than `before` ago.
+  bool Lately(Instant now, absl::Duration before) const {
+    return until_ != Instant() && now < until_ + before;
+  }
   Instant until() const { return until_; }
   // The gap so far, if it lasts.
   std::optional<Gap> SoFar(Instant now) const;

@@ -373,7 +373,7 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   CloseLinkRecord(*machine, end);
   LinkLoss loss = LinkLoss::kPlain;
   if (end == LinkEnd::kClosedByGateway ||
-      now < deafness_.until() + options_.dial_max) {
+      deafness_.Lately(now, options_.dial_max)) {
     loss = LinkLoss::kNoGrace;
   }
   if (now <= trust_links_from_ || deafness_.Lasts(now)) {

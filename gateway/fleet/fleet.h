@@ -341,7 +341,8 @@ class Fleet {
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
-  std::deque<AgentId> to_hold_;  // Or to release.
+  std::deque<AgentId> to_hold_;         // Or to release.
+  std::vector<AgentId> to_hold_again_;  // The store had refused it.
   absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
   std::vector<IncidentRecord> to_reopen_;  // Until Open().
   std::optional<absl::Time> alive_before_;

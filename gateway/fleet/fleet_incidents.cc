@@ -1,6 +1,7 @@
 // Many fell silent at once: one incident, and time to find out.
 
 #include <algorithm>
+#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +77,9 @@ void Fleet::IncidentChanged(const std::optional<MassSilence::Event>& event) {
 }
 
 bool Fleet::HoldSome() {
+  std::vector<Change> changes;
+  std::vector<AgentId> agents;
+  absl::btree_map<uint64_t, IncidentRecord> incidents;
   const size_t some = std::min(to_hold_.size(), options_.judged_per_turn_max);
   for (size_t i = 0; i < some; ++i) {
     Machine& machine = *machines_.Find(to_hold_.front());
@@ -92,15 +96,24 @@ bool Fleet::HoldSome() {
                             GroupSilent(incident->group));
       record.verdict = machine.presence.verdict();
     }
-    std::vector<Change> changes = {record};
     if (incident != nullptr) {
       // Whoever names it must find it.
-      changes.emplace_back(RecordOf(*incident, GroupSilent(incident->group)));
+      incidents.insert_or_assign(
+          incident->number, RecordOf(*incident, GroupSilent(incident->group)));
     }
-    journal_.Put(std::move(changes), [](const absl::Status&) {
-      // The next write brings it along.
-    });
+    agents.push_back(record.id);
+    changes.emplace_back(record);
     Schedule(machine);
+  }
+  for (auto& [number, incident] : incidents) {
+    changes.emplace_back(std::move(incident));
+  }
+  if (!changes.empty()) {
+    journal_.Put(std::move(changes), [this, agents](const absl::Status& put) {
+      if (put.ok()) return;
+      // With the next flush.
+      to_hold_again_.insert(to_hold_again_.end(), agents.begin(), agents.end());
+    });
   }
   return !to_hold_.empty();
 }
@@ -124,15 +137,19 @@ IncidentRecord Fleet::RecordOf(const MassSilence::Incident& incident,
 void Fleet::ReopenIncidents(Instant now) {
   absl::flat_hash_map<std::string, std::vector<MassSilence::Member>> away;
   machines_.ForEachLiving([&](Machine& machine) {
-    const MachineRecord& record = machine.record;
-    if (record.incident.empty() || record.status == Status::kOnline ||
-        Silenced(record)) {
+    MachineRecord& record = machine.record;
+    if (record.incident.empty()) return;
+    if (record.status == Status::kOnline || Silenced(record)) {
+      // Its transition was not stored in time, or nobody waits for it.
+      record.incident.clear();
       return;
     }
     away[record.incident].push_back(
         {record.id, &machine.membership, record.status == Status::kOffline});
   });
-  for (const IncidentRecord& record : std::exchange(to_reopen_, {})) {
+  const std::vector<IncidentRecord> incidents = std::exchange(to_reopen_, {});
+  // The newest of a group first: that one holds.
+  for (const IncidentRecord& record : std::ranges::reverse_view(incidents)) {
     MassSilence::Incident incident;
     incident.id = record.id;
     incident.org = record.org;
@@ -150,6 +167,12 @@ void Fleet::ReopenIncidents(Instant now) {
 }
 
 void Fleet::FlushIncidents() {
+  if (!to_hold_again_.empty()) {
+    to_hold_.insert(to_hold_.end(), to_hold_again_.begin(),
+                    to_hold_again_.end());
+    to_hold_again_.clear();
+    Arm(/*more_due=*/true);
+  }
   for (auto& [number, record] : std::exchange(incidents_to_write_, {})) {
     const OrgId org = record.org;
     Tell({.org = org, .what = std::move(record)});

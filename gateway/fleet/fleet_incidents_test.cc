@@ -172,6 +172,32 @@ TEST_F(IncidentTest, WhoJoinedJustBeforeARestartIsHeldAfterIt) {
   EXPECT_EQ(journal_.incidents.begin()->second.machines, 8u);
 }
 
+TEST_F(IncidentTest, WhatTheStoreRefusedOfItIsWrittenAgain) {
+  ConnectMany(10);
+  loop_.Advance(Seconds(60));
+  BeatFrom(6);
+  journal_.FailNext(1000);
+  loop_.Advance(Seconds(20));
+  ASSERT_EQ(fleet_->incidents_open(), 1u);
+  ASSERT_EQ(journal_.machines[agents_[0]].incident, "");
+  journal_.FailNext(0);
+  loop_.Advance(Seconds(6));
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_NE(journal_.machines[agents_[i]].incident, "") << i;
+  }
+}
+
+TEST_F(IncidentTest, WhoseSilenceWasNotStoredInTimeIsNotOfTheIncident) {
+  ASSERT_NO_FATAL_FAILURE(SixOfTenFallSilent());
+  MachineRecord& stored = journal_.machines[agents_[0]];
+  stored.status = Status::kOnline;  // Its transition was still on the way.
+  stored.verdict.reset();
+  Start({});
+  loop_.RunReady();
+  EXPECT_EQ(Of(agents_[0]).record.incident, "");
+  EXPECT_NE(Of(agents_[1]).record.incident, "");
+}
+
 TEST_F(IncidentTest, WhoCameBackAndFellSilentAloneIsNotTakenInByARestart) {
   ASSERT_NO_FATAL_FAILURE(SixOfTenAreOffline());
   FakeLink back;

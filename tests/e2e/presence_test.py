@@ -112,7 +112,7 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertEqual(stays.program.wait(5), 0)
         left = leaves.verb("leave")
         self.assertEqual(left.returncode, 1)
-        self.assertIn("the gateway did not answer: nothing was removed", left.stderr)
+        self.assertIn("the gateway did not answer: nothing was removed.", left.stderr)
         self.assertIsNotNone(leaves.agent_id)
         # As if it had not heard it: what was on the way dies with it.
         gateway.program.kill()

@@ -36,6 +36,16 @@ void Describe(Event& event, const std::optional<Verdict>& verdict) {
   }
 }
 
+// It is stored as a part of an incident that is open, the only one of its
+// group.
+bool IsOfTheOpenIncident(const DiskImage& image, const MachineRecord& machine) {
+  const auto found = image.open_incidents.find(machine.incident);
+  return found != image.open_incidents.end() &&
+         std::ranges::count(
+             image.open_incidents, found->second.group,
+             [](const auto& entry) { return entry.second.group; }) == 1;
+}
+
 bool IsHeld(const MachineRecord& record) {
   return record.status == Status::kStale && record.verdict &&
          record.verdict->cause == Cause::kNetworkGroup;
@@ -118,14 +128,13 @@ void GatewayNode::Open(uint32_t life) {
     known_[i] = {machine, machine->record.status,
                  machine->record.transition_sequence};
     known_[i].held = IsHeld(machine->record);
-    Event restored{.what = What::kRestored,
-                   // As stored: it belongs to an incident that is open.
-                   .flag = image_.open_incidents.contains(
-                       image_.machines[IdOf(i)].incident),
-                   .to = machine->presence.status(),
-                   .machine = i,
-                   .number = known_[i].sequence,
-                   .group = GroupIn(machine->record.address)};
+    Event restored{
+        .what = What::kRestored,
+        .flag = IsOfTheOpenIncident(image_, image_.machines[IdOf(i)]),
+        .to = machine->presence.status(),
+        .machine = i,
+        .number = known_[i].sequence,
+        .group = GroupIn(machine->record.address)};
     if (const auto promise = machine->presence.promise_end()) {
       restored.length = ToNanos(*promise - loop_->Now());
     }

@@ -196,7 +196,11 @@ absl::StatusOr<int> AgentsHistory(Tool& tool,
                                 tool.format == OutputFormat::kWide)
                        .Render(tool.Style(options.past.header)));
   if (more) SayThatThereIsMore(tool, shown);
-  if (past.blind.more) SayThatThereIsMore(tool, past.blind.rows.size());
+  if (past.blind.more) {
+    tool.console.Err(fmt::format(
+        "\nonly the {} newest lines of the gateway shown; --since for less.\n",
+        past.blind.rows.size()));
+  }
   return kExitOk;
 }
 

@@ -254,6 +254,7 @@ ALTER TABLE machines ADD COLUMN incident TEXT NOT NULL DEFAULT '';
 UPDATE machines SET incident=COALESCE((
   SELECT MAX(i.id) FROM incidents AS i WHERE i.org=machines.org
     AND i.closed_at_us IS NULL
+    AND machines.status_since_us>=i.opened_at_us-15000000  -- The window.
     AND i.verdict_summary=machines.verdict_summary), '')
   WHERE status<>1 AND verdict_cause=12;
 )sql";
