@@ -41,8 +41,8 @@ MUTATIONS = [
              "ours, by review: a gateway that was being stopped called machines lost that it had turned away itself",
              faults="gateway-crash,goodbye"),
     Mutation("vouches-for-what-it-could-not-hear", JUDGING,
-             "  if (record.status == Status::kOnline) return wall - (silent - lease);\n",
-             "",
+             "if (record.status == Status::kOnline && over >= lease) {",
+             "if (false) {",
              "ours, by review: a gateway that stopped for 50 s every minute showed a machine as online, confirmed, "
              "15 minutes after it had died"),
     Mutation("own-pause-is-their-silence", JUDGING,
