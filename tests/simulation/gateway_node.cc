@@ -128,17 +128,16 @@ void GatewayNode::Open(uint32_t life) {
     known_[i] = {machine, machine->record.status,
                  machine->record.transition_sequence};
     known_[i].held = IsHeld(machine->record);
-    Event restored{
-        .what = What::kRestored,
-        .flag = IsOfTheOpenIncident(image_, image_.machines[IdOf(i)]),
-        .to = machine->presence.status(),
-        .machine = i,
-        .number = known_[i].sequence,
-        .group = GroupIn(machine->record.address)};
+    Event restored{.what = What::kRestored,
+                   .to = machine->presence.status(),
+                   .machine = i,
+                   .number = known_[i].sequence,
+                   .group = GroupIn(machine->record.address)};
     if (const auto promise = machine->presence.promise_end()) {
       restored.length = ToNanos(*promise - loop_->Now());
     }
     Describe(restored, machine->record.verdict);
+    restored.flag = IsOfTheOpenIncident(image_, image_.machines[IdOf(i)]);
     world_.recorder.Record(restored);
   }
   AfterTask();
