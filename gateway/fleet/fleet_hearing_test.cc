@@ -90,19 +90,32 @@ TEST_F(HearingTest, AMachineThatIsHeardInTheMidstOfAGapIsNotJudgedByIt) {
   EXPECT_EQ(StatusOf(a), Status::kStale);
 }
 
-TEST_F(HearingTest, WhoLosesItsLinkWhileNewcomersAreTurnedAwayHasAWholeLease) {
+TEST_F(HearingTest, WhoLosesItsLinkWhileNewcomersAreTurnedAwayHasItsLease) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
-  loop_.Advance(Seconds(60));
+  loop_.Advance(Seconds(30));
   fleet_->TurnedAway(BlindReason::kDescriptors);
   Lose(a, epoch);
-  loop_.Advance(Seconds(75));
-  EXPECT_EQ(StatusOf(a), Status::kOnline);
   // Deaf for 5 s, which moves the lease by 5 s.
-  loop_.Advance(Seconds(5) - kTick);
+  loop_.Advance(Seconds(50) - kTick);
   EXPECT_EQ(StatusOf(a), Status::kOnline);
   loop_.Advance(kTick);
   EXPECT_EQ(StatusOf(a), Status::kStale);
+}
+
+// The link of who has long been silent says nothing new when it is found lost.
+TEST_F(HearingTest, AShortPauseGivesNobodyALeaseAnew) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.Advance(Seconds(110));
+  ASSERT_EQ(StatusOf(a), Status::kStale);
+  loop_.SuspendFor(Seconds(8));
+  loop_.RunReady();
+  Lose(a, epoch);
+  loop_.Advance(Seconds(9));
+  EXPECT_EQ(StatusOf(a), Status::kStale);
+  loop_.Advance(Seconds(2));
+  EXPECT_EQ(StatusOf(a), Status::kOffline);
 }
 
 // TCP knocks again later and later, though the door is free by now.

@@ -81,6 +81,9 @@ class TestCase(muster_e2e.TestCase):
             machine.agent.start()
         self.recorder.start()
         self.wait_online(self.gateway, len(joined), 30)
+        for machine in joined:  # Its log tells of the heartbeat that made it online.
+            muster_e2e.wait_until(lambda m=machine: any(m.log_lines("heartbeat_acknowledged")), 10,
+                                  "its first heartbeat is acknowledged")
         self.begun = self.recorder.now_wall()
         self.ended()
 

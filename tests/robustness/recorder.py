@@ -286,8 +286,9 @@ class Recorder:
         `handled`: when the gateway dealt with them."""
         found, epoch, acknowledged, connected = {}, 0, 0, 0
         connection, taken = None, 0
-        for at, message, fields in machine.log_lines("connected", "heartbeat_sent",
-                                                     "heartbeat_acknowledged"):
+        lines = list(machine.log_lines("connected", "heartbeat_sent", "heartbeat_acknowledged"))
+        sent = [at for at, message, _ in lines if message == "heartbeat_sent"]
+        for at, message, fields in lines:
             if message == "connected":
                 epoch, acknowledged, connected = int(fields["epoch"]), 0, at
                 connection, taken = self._connection(machine, at), 0
@@ -295,8 +296,10 @@ class Recorder:
                 acknowledged = int(fields["sequence"])
             elif connection:
                 of = epoch, int(fields["sequence"])
+                next_sent = next((later for later in sent if later > at), None)
                 taken, arrived = find_message(connection.messages, taken,
-                                              max(at - LOG_LATE_S, connected), handled.get(of))
+                                              max(at - LOG_LATE_S, connected), handled.get(of),
+                                              next_sent)
                 # A pause shorter than the blind gap is nobody's fault.
                 moment = self.promises["blind_gap"]
                 if arrived and of in handled and handled[of] - arrived <= moment:
@@ -312,16 +315,21 @@ class Recorder:
         return max(self.wire.connections[machine.address], key=newest, default=None)
 
 
-def find_message(messages, taken, since, until):
+def find_message(messages, taken, since, until, next_sent):
     """The first heartbeat after `taken` that was whole at or after `since`: what is taken
     then, and when it was whole; None if none came. One that was dealt with, at `until`, did
-    come: then it is, failing that, the last one before, as the log was later still."""
+    come: then it is, failing that, the last one before, as the log was later still. A record
+    that may be something else is this one only if it came at once, and nothing else came
+    before `next_sent`, when the next one was sent."""
     def came(surely):
         return [(i + 1, at) for i, (at, length) in enumerate(messages)
                 if i >= taken and like_a_heartbeat(length, surely)
                 and (until is None or at <= until + CUT_OFF_S)]
     sure = came(True)
     first = next((message for message in sure if message[1] >= since), None)
+    if next_sent is not None and (first is None or first[1] >= next_sent):
+        at_once = [m for m in came(False) if since <= m[1] <= since + 2 * LOG_LATE_S]
+        first = next(iter(at_once), first)
     if first or until is None:
         return first or (taken, None)
     return (sure or came(False) or [(taken, None)])[-1]
