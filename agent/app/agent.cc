@@ -207,15 +207,12 @@ void Agent::OnHeartbeatAcknowledged(const HeartbeatAcknowledged& heartbeat) {
       {{"agent_id", options_.identity.agent_id},
        {"sequence", heartbeat.sequence},
        {"round_trip", heartbeat.round_trip}});
-  AnswerWaiters(
-      {.ok = true,
-       .text = fmt::format(
-           "heartbeat {} acknowledged in {}; the gateway shows {} online",
-           heartbeat.sequence,
-           absl::FormatDuration(
-               absl::Trunc(heartbeat.round_trip, absl::Microseconds(10))),
-           options_.facts.hostname())},
-      heartbeat.sequence);
+  AnswerWaiters({.ok = true,
+                 .text = fmt::format(
+                     "heartbeat {} acknowledged in {}", heartbeat.sequence,
+                     absl::FormatDuration(absl::Trunc(
+                         heartbeat.round_trip, absl::Microseconds(10))))},
+                heartbeat.sequence);
 }
 
 void Agent::OnDeregistered(const std::string& text) {
@@ -233,7 +230,11 @@ void Agent::OnDeregistered(const std::string& text) {
 
 void Agent::OnStopped() {
   AnswerWaiters({.text = "the agent stops"}, UINT64_MAX);
-  if (end_ == End::kLeft) leave_reply_(Left());
+  if (leave_reply_) {
+    leave_reply_(end_ == End::kLeft
+                     ? Left()
+                     : ControlReply{.text = "this machine has joined anew"});
+  }
   if (end_ == End::kAgain && stop_asked_) end_ = End::kStopped;
   for (const auto& [reply, farewell] : at_end_) reply(StoppedWith(farewell));
   on_end_(end_);
@@ -245,8 +246,10 @@ ControlReply Agent::Left() {
     end_ = End::kAgain;
     return {
         .text =
-            "the gateway did not answer: nothing was removed. Try again, or "
-            "wipe without telling it: muster-agent leave --force"};
+            "the gateway did not confirm it: nothing was removed here, but it "
+            "may delete this machine all the same; muster-agent status will "
+            "say. Try again, or wipe without its word: muster-agent leave "
+            "--force"};
   }
   runner_.reset();
   executor_.reset();
@@ -352,11 +355,15 @@ void Agent::AnswerWaiters(const ControlReply& reply, uint64_t up_to_sequence) {
 }
 
 void Agent::Stop(const Farewell& farewell, ControlServer::Reply reply) {
-  at_end_.emplace_back(std::move(reply), farewell);
-  Goodbye(farewell);
+  // One goodbye is enough: a second one would cut the first one off.
+  at_end_.emplace_back(std::move(reply),
+                       at_end_.empty() ? farewell : at_end_.front().second);
+  stop_asked_ = true;
+  if (!said_goodbye_) Goodbye(farewell);
 }
 
 void Agent::Leave(ControlServer::Reply reply) {
+  if (said_goodbye_) return reply({.text = "this agent is ending already"});
   if (!keeper_.machine().online()) {
     return reply(
         {.text = "not connected: the gateway would not hear that this machine "

@@ -115,8 +115,9 @@ LinkActions LinkMachine::Message(const v1::GatewayMessage& message, Instant now,
   if (state_ == State::kLeaving && message.has_disconnect()) {
     // It ends the link for a reason of its own; what it has not read by now it
     // does not read any more. To a leave this is the answer.
-    cut_off_ |=
-        message.disconnect().reason() != v1::DISCONNECT_REASON_DEREGISTERED;
+    deregistered_ =
+        message.disconnect().reason() == v1::DISCONNECT_REASON_DEREGISTERED;
+    cut_off_ |= !deregistered_;
   }
   if (state_ == State::kLeaving || state_ == State::kStopped ||
       state_ == State::kIdle || state_ == State::kWaiting) {
@@ -268,7 +269,8 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
 }
 
 LinkActions LinkMachine::LinkFinished(Instant now) {
-  goodbye_heard_ = state_ == State::kLeaving && !cut_off_;
+  goodbye_heard_ = state_ == State::kLeaving &&
+                   (leaves_for_good_ ? deregistered_ : !cut_off_);
   return LinkDown("eof", "", now);
 }
 
@@ -379,7 +381,11 @@ LinkActions LinkMachine::Goodbye(v1::GoodbyeReason reason,
     *message.mutable_goodbye()->mutable_back_within() =
         wire::ToProto(*back_within);
   }
-  return {SendMessage{std::move(message)}, FinishWrites{}};
+  leaves_for_good_ = reason == v1::GOODBYE_REASON_LEAVE;
+  LinkActions out{SendMessage{std::move(message)}};
+  // A leave is answered when it is stored; the link waits for that.
+  if (!leaves_for_good_) out.emplace_back(FinishWrites{});
+  return out;
 }
 
 Instant LinkMachine::wake_at() const {

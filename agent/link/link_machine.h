@@ -152,7 +152,8 @@ class LinkMachine {
 
   bool online() const { return state_ == State::kUp; }
   bool stopped() const { return state_ == State::kStopped; }
-  // The gateway has read the goodbye.
+  // The gateway has read the goodbye; and deleted the machine, durably, if it
+  // is one for good.
   bool goodbye_heard() const { return goodbye_heard_; }
   uint64_t epoch() const { return epoch_; }
   absl::Duration heartbeat_interval() const { return interval_; }
@@ -194,8 +195,10 @@ class LinkMachine {
   Instant deadline_ = Instant::Never();  // Of greeting, leaving or the pause.
   bool pause_is_told_ = false;           // The gateway asked for this pause.
   bool goodbye_heard_ = false;
-  bool cut_off_ = false;  // While leaving.
-  int failures_ = 0;      // Dials since the last acknowledgement.
+  bool leaves_for_good_ = false;
+  bool deregistered_ = false;  // While leaving.
+  bool cut_off_ = false;       // Likewise, for another reason.
+  int failures_ = 0;           // Dials since the last acknowledgement.
   std::optional<absl::Duration>
       told_pause_;  // By a Disconnect, for the next pause.
   absl::Duration interval_;

@@ -448,9 +448,18 @@ TEST_F(LinkMachineTest, AGoodbyeMayBeTooLateForAGatewayThatEndsTheLink) {
   EXPECT_FALSE(machine_.goodbye_heard());
 }
 
-TEST_F(LinkMachineTest, ALeaveIsAnsweredByADeregistration) {
+TEST_F(LinkMachineTest, ALinkThatEndsIsNoAnswerToALeave) {
   BeUp();
   machine_.Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt, now_);
+  machine_.LinkFinished(now_);
+  EXPECT_FALSE(machine_.goodbye_heard());
+}
+
+TEST_F(LinkMachineTest, ALeaveIsAnsweredByADeregistration) {
+  BeUp();
+  const LinkActions out =
+      machine_.Goodbye(v1::GOODBYE_REASON_LEAVE, std::nullopt, now_);
+  EXPECT_EQ(Find<FinishWrites>(out), nullptr) << "it waits for the answer";
   Disconnect(v1::DISCONNECT_REASON_DEREGISTERED);
   machine_.LinkFinished(now_);
   EXPECT_TRUE(machine_.goodbye_heard());

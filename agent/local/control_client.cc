@@ -19,7 +19,9 @@ absl::StatusOr<ControlReply> AskAgent(const std::string& path,
   if (connect(fd.get(), address.get(), address.size()) != 0) {
     if (errno == ENOENT || errno == ECONNREFUSED) {
       return absl::UnavailableError(
-          fmt::format("no agent is running here (nobody listens on {})", path));
+          fmt::format("no agent is running here, or it has not joined (nobody "
+                      "listens on {})",
+                      path));
     }
     return ErrnoStatus(errno, "connecting to", path);
   }

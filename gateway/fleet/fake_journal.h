@@ -179,7 +179,9 @@ class FakeJournal final : public Journal {
     }
   }
   void Keep(const NoteRecord& n) { notes[n.agent].push_back(n); }
-  void Keep(const IncidentRecord& i) { incidents[i.id] = i; }
+  void Keep(const IncidentRecord& i) {
+    TakeIncident(i, incidents.try_emplace(i.id, i).first->second);
+  }
   void Keep(const BlindRecord& b) { blind.push_back(b); }
   void Keep(const TransitionRecord& t) {
     transitions[t.agent].push_back(t);

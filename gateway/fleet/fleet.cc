@@ -15,12 +15,6 @@ namespace {
 constexpr int kLinkBits = 32;
 constexpr uint64_t kEpochEnd = uint64_t{1} << 62;
 
-Disconnect Deregistered() {
-  return {DisconnectReason::kDeregistered,
-          "this machine was deleted; join again with a new token",
-          absl::ZeroDuration()};
-}
-
 // More at once would keep the loop for longer than a turn may take: 2 ms.
 constexpr size_t kLastHeardBatchMax = 512;
 
@@ -54,6 +48,12 @@ Disconnect Fleet::Revoked() {
           "agents reissue` prints; on any other: muster-agent leave --force, "
           "and join with a token of its own",
           absl::Minutes(5)};
+}
+
+Disconnect Fleet::Deregistered() {
+  return {DisconnectReason::kDeregistered,
+          "this machine was deleted; join again with a new token",
+          absl::ZeroDuration()};
 }
 
 Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
@@ -336,8 +336,10 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
   const Instant now = loop_.clock().Now();
   Pass(now);
   Heard(*machine, now);
+  MaybeEndContest(*machine, now);
   machine->record.promised_back.reset();
-  if (notice.back_within > absl::ZeroDuration()) {
+  if (notice.back_within > absl::ZeroDuration() &&
+      !machine->presence.contested()) {
     machine->record.promised_back =
         loop_.clock().Wall() + std::min(notice.back_within, kPromiseMax);
   }
@@ -346,8 +348,9 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
   } else {
     NoLongerSilent(*machine);
     machine->record.verdict = machine->presence.verdict();
-    journal_.Put({machine->record}, [](const absl::Status&) {
-      // The next write brings it along.
+    journal_.Put({machine->record}, [this, agent](const absl::Status& put) {
+      // No other write may come for as long as the promise lasts.
+      if (!put.ok()) to_hold_again_.push_back(agent);
     });
   }
   Schedule(*machine);
@@ -356,12 +359,22 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
 void Fleet::Leave(const AgentId& agent, uint64_t epoch) {
   Machine* machine = Current(agent, epoch);
   if (machine == nullptr) return;
-  Bury(*machine, [](const absl::Status&) {});
+  Bury(*machine, [this, machine, epoch](const absl::Status& stored) {
+    if (machine->link == nullptr || machine->record.epoch != epoch) return;
+    // It wipes its identity when it is told so: not before nothing can bring
+    // the machine back.
+    DropLink(*machine, LinkEnd::kGoodbye,
+             stored.ok()
+                 ? Deregistered()
+                 : Disconnect{DisconnectReason::kOverloaded,
+                              "that this machine leaves is not stored yet",
+                              {}});
+  });
 }
 
 void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   --open_links_;
-  Machine* machine = Current(agent, epoch);
+  Machine* machine = Linked(agent, epoch);
   if (machine == nullptr) return;
   const Instant now = loop_.clock().Now();
   Pass(now);
@@ -371,11 +384,12 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
     end = LinkEnd::kGoodbye;
   }
   CloseLinkRecord(*machine, end);
+  if (machine->record.deleted_at) return;
   const bool our_fault = end == LinkEnd::kClosedByGateway ||
                          now <= trust_links_from_ ||
                          deafness_.Lately(now, options_.dial_max);
-  machine->presence.LinkLost(
-      now, our_fault ? LinkLoss::kNoGrace : LinkLoss::kPlain);
+  machine->presence.LinkLost(now,
+                             our_fault ? LinkLoss::kNoGrace : LinkLoss::kPlain);
   Schedule(*machine);
 }
 
@@ -440,11 +454,15 @@ void Fleet::CloseLinkRecord(Machine& machine, LinkEnd end) {
        {"end", NameOf(end)}});
 }
 
-Machine* Fleet::Current(const AgentId& agent, uint64_t epoch) {
+Machine* Fleet::Linked(const AgentId& agent, uint64_t epoch) {
   Machine* machine = machines_.Find(agent);
-  if (machine == nullptr || machine->record.deleted_at) return nullptr;
-  if (machine->link == nullptr) return nullptr;
+  if (machine == nullptr || machine->link == nullptr) return nullptr;
   return machine->record.epoch == epoch ? machine : nullptr;
+}
+
+Machine* Fleet::Current(const AgentId& agent, uint64_t epoch) {
+  Machine* machine = Linked(agent, epoch);
+  return machine == nullptr || machine->record.deleted_at ? nullptr : machine;
 }
 
 uint64_t Fleet::NextEpoch(const Machine& machine, uint64_t last_epoch) {

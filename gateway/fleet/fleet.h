@@ -129,7 +129,8 @@ class Fleet {
   void TakeOutput(const AgentId& agent, OutputRecord output,
                   absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
   void Goodbye(const AgentId& agent, uint64_t epoch, GoodbyeNotice notice);
-  // The agent gives up its identity: like Delete(), by its own wish.
+  // The agent gives up its identity: like Delete(), by its own wish. It is
+  // answered by kDeregistered once that is durable.
   void Leave(const AgentId& agent, uint64_t epoch);
   // Exactly once for every accepted link.
   void LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end);
@@ -235,6 +236,8 @@ class Fleet {
   absl::Time WallOf(Instant then) const;
   // So that the whole fleet does not speak too often.
   absl::Duration Scaled(absl::Duration interval) const;
+  // The machine whose newest link that is, and is open; a living one.
+  Machine* Linked(const AgentId& agent, uint64_t epoch);
   Machine* Current(const AgentId& agent, uint64_t epoch);
   // LinkOpened(), uncounted.
   std::optional<Disconnect> Accept(const AgentId& agent, HelloNotice hello,
@@ -244,6 +247,7 @@ class Fleet {
                 Instant now);
   std::optional<Disconnect> Refuse(Machine& machine, Instant now);
   static Disconnect Revoked();
+  static Disconnect Deregistered();
   // Refuses a hello while another live instance holds the link; notes what a
   // new instance means.
   std::optional<Disconnect> CheckInstance(Machine& machine,
@@ -341,8 +345,9 @@ class Fleet {
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
-  std::deque<AgentId> to_hold_;         // Or to release.
+  std::deque<AgentId> to_hold_;         // Or to release, or only to write.
   std::vector<AgentId> to_hold_again_;  // The store had refused it.
+  bool hold_singly_ = false;  // To find the one that it will never take.
   absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
   std::vector<IncidentRecord> to_reopen_;  // Until Open().
   std::optional<absl::Time> alive_before_;
@@ -360,8 +365,7 @@ class Fleet {
   absl::Duration suspended_;  // What the clock said at the last turn.
   uint64_t false_offlines_ = 0;
   size_t marked_offline_ = 0;  // Since the last line in the log about them.
-  // Links lost until this instant get a whole lease: we may have missed their
-  // last words.
+  // Links lost until this instant have no grace: we may have been the reason.
   Instant trust_links_from_;
   // Says to a posted turn whether there is still a fleet.
   struct Alive {};

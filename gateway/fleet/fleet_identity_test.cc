@@ -88,6 +88,21 @@ TEST_F(IdentityTest, TwoLiveInstancesAreStaleBothNamedAndTakeNoCommands) {
   EXPECT_THAT(journal_.notes[a].back().text, HasSubstr("p2"));
 }
 
+TEST_F(IdentityTest, AGoodbyeOfOneOfTwoIsNotBelievedForBoth) {
+  const AgentId a = Admit("a");
+  Duplicate(a);
+  loop_.Advance(Seconds(5));
+  fleet_->Goodbye(
+      a, Of(a).record.epoch,
+      {.summary = "agent was stopped", .back_within = absl::Minutes(10)});
+  fleet_->LinkClosed(a, Of(a).record.epoch, LinkEnd::kGoodbye);
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kDuplicateIdentity);
+  EXPECT_FALSE(Of(a).record.promised_back.has_value());
+  loop_.Advance(Seconds(15));
+  EXPECT_EQ(StatusOf(a), Status::kStale) << "the other one may live";
+  EXPECT_EQ(Of(a).record.verdict->cause, Cause::kDuplicateIdentity);
+}
+
 TEST_F(IdentityTest, ItIsOverWhenOneHasBeenSilentForALease) {
   const AgentId a = Admit("a");
   Duplicate(a);

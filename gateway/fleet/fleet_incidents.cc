@@ -1,7 +1,6 @@
 // Many fell silent at once: one incident, and time to find out.
 
 #include <algorithm>
-#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,7 +79,8 @@ bool Fleet::HoldSome() {
   std::vector<Change> changes;
   std::vector<AgentId> agents;
   absl::btree_map<uint64_t, IncidentRecord> incidents;
-  const size_t some = std::min(to_hold_.size(), options_.judged_per_turn_max);
+  const size_t some = std::min(
+      to_hold_.size(), hold_singly_ ? size_t{1} : options_.judged_per_turn_max);
   for (size_t i = 0; i < some; ++i) {
     Machine& machine = *machines_.Find(to_hold_.front());
     to_hold_.pop_front();
@@ -90,6 +90,7 @@ bool Fleet::HoldSome() {
     const auto* incident = mass_silence_.IncidentOf(record.id);
     record.incident = incident == nullptr ? "" : IdOf(*incident);
     if (!mass_silence_.Holds(record.id)) {
+      if (machine.presence.held()) machine.released = loop_.clock().Now();
       machine.presence.Release();
     } else {
       machine.presence.Hold(options_.mass_silence.hold_max,
@@ -111,10 +112,17 @@ bool Fleet::HoldSome() {
   if (!changes.empty()) {
     journal_.Put(std::move(changes), [this, agents](const absl::Status& put) {
       if (put.ok()) return;
+      if (!MayPass(put) && agents.size() == 1) {
+        Log(kError, "incident of a machine lost: the store does not take it",
+            {{"agent_id", agents[0].str()}, {"error", put}});
+        return;
+      }
+      hold_singly_ |= !MayPass(put);
       // With the next flush.
       to_hold_again_.insert(to_hold_again_.end(), agents.begin(), agents.end());
     });
   }
+  if (some > 0 && to_hold_.empty()) hold_singly_ = false;
   return !to_hold_.empty();
 }
 
@@ -149,7 +157,8 @@ void Fleet::ReopenIncidents(Instant now) {
   });
   const std::vector<IncidentRecord> incidents = std::exchange(to_reopen_, {});
   // The newest of a group first: that one holds.
-  for (const IncidentRecord& record : std::ranges::reverse_view(incidents)) {
+  for (auto it = incidents.rbegin(); it != incidents.rend(); ++it) {
+    const IncidentRecord& record = *it;
     MassSilence::Incident incident;
     incident.id = record.id;
     incident.org = record.org;

@@ -269,6 +269,8 @@ TEST_F(IncidentTest, WhenMostAreBackTheRestIsJudgedAsIfAlone) {
   Connect(agents_[2], other);
   loop_.Advance(kTick);
   EXPECT_EQ(Offline(), 4u) << "too few for an incident: honest times again";
+  EXPECT_EQ(fleet_->counters().transition_late.counts().back(), 0u)
+      << "they were held, the detector was in time";
   EXPECT_EQ(StatusOf(agents_[1]), Status::kOnline);
 }
 

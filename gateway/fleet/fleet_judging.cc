@@ -213,7 +213,8 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
   }
   Instant due = machine.presence.NextDeadline();
   while (const auto change = machine.presence.Tick(now)) {
-    Record(machine, *change, loop_.clock().Now() - due);
+    Record(machine, *change,
+           loop_.clock().Now() - std::max(due, machine.released));
     due = machine.presence.NextDeadline();
     if (change->to == Status::kStale &&
         change->verdict->cause == Cause::kUndetermined) {

@@ -40,6 +40,9 @@ void Fleet::Delete(const OrgId& org, const AgentId& agent,
     return;
   }
   Bury(*machine, std::move(done));
+  if (machine->link != nullptr) {
+    DropLink(*machine, LinkEnd::kClosedByGateway, Deregistered());
+  }
 }
 
 void Fleet::SetLabels(const OrgId& org, const AgentId& agent, Labels labels,
@@ -78,12 +81,6 @@ void Fleet::Bury(Machine& machine,
        {"hostname", machine.record.facts.hostname}});
   SaveTombstone(machine, std::move(done));
   commands_.GiveUpAll(machine, loop_.clock().Now());
-  if (machine.link != nullptr) {
-    DropLink(machine, LinkEnd::kClosedByGateway,
-             {DisconnectReason::kDeregistered,
-              "this machine was deleted; join again with a new token",
-              {}});
-  }
 }
 
 void Fleet::SaveTombstone(Machine& machine,

@@ -320,12 +320,48 @@ TEST_F(FleetTest, ADeletionThatTheStoreRefusedIsWrittenAgain) {
   EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
 }
 
-TEST_F(FleetTest, AMachineThatLeavesIsDeregistered) {
+TEST_F(FleetTest, AMachineThatLeavesIsToldSoWhenItIsStored) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
+  journal_.Hold();
   fleet_->Leave(a, epoch);
-  EXPECT_EQ(link_.closed->reason, DisconnectReason::kDeregistered);
+  loop_.RunReady();
   EXPECT_EQ(fleet_->machines().FindLiving(kOrg, a), nullptr);
+  EXPECT_FALSE(link_.closed.has_value());
+  journal_.Release();
+  loop_.RunReady();
+  ASSERT_TRUE(link_.closed.has_value());
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kDeregistered);
+  EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
+}
+
+TEST_F(FleetTest, AMachineWhoseLeaveIsNotStoredKeepsItsIdentityUntilItIs) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  loop_.RunReady();
+  journal_.FailNext(2);  // The event, the tombstone.
+  fleet_->Leave(a, epoch);
+  loop_.RunReady();
+  ASSERT_TRUE(link_.closed.has_value());
+  EXPECT_EQ(link_.closed->reason, DisconnectReason::kOverloaded);
+  loop_.Advance(Seconds(2));
+  EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
+  FakeLink again;
+  EXPECT_EQ(fleet_->LinkOpened(a, {}, again)->reason,
+            DisconnectReason::kDeregistered);
+}
+
+TEST_F(FleetTest, AMachineMayBreakOffBeforeItsLeaveIsStored) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  journal_.Hold();
+  fleet_->Leave(a, epoch);
+  fleet_->LinkClosed(a, epoch, LinkEnd::kGoodbye);
+  EXPECT_EQ(fleet_->open_links(), 0u);
+  journal_.Release();
+  loop_.Advance(Seconds(300));
+  EXPECT_FALSE(link_.closed.has_value());
+  EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
 }
 
 TEST_F(FleetTest, AnUnknownIdIsRefused) {

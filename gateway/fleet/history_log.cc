@@ -25,10 +25,6 @@ const AgentId* AgentOf(const Change& change) {
       change);
 }
 
-bool MayPass(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
-}
-
 }  // namespace
 
 void HistoryLog::Add(Change happened) {

@@ -3,6 +3,7 @@
 #ifndef MUSTER_GATEWAY_FLEET_JOURNAL_H_
 #define MUSTER_GATEWAY_FLEET_JOURNAL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <variant>
@@ -48,6 +49,17 @@ inline void KeepStatus(const MachineRecord& stored, MachineRecord& record) {
   record.status_since = stored.status_since;
   record.transition_sequence = stored.transition_sequence;
 }
+// What it does with an incident: a count never falls, and what is over stays
+// so, as two writers tell of it, each in its own time.
+inline void TakeIncident(const IncidentRecord& incident,
+                         IncidentRecord& stored) {
+  const uint32_t machines = std::max(stored.machines, incident.machines);
+  const auto closed_at =
+      incident.closed_at ? incident.closed_at : stored.closed_at;
+  stored = incident;
+  stored.machines = machines;
+  stored.closed_at = closed_at;
+}
 inline void TakeStatus(const TransitionRecord& transition,
                        MachineRecord& stored) {
   stored.status = transition.to;
@@ -55,6 +67,11 @@ inline void TakeStatus(const TransitionRecord& transition,
   stored.transition_sequence = transition.sequence;
   stored.verdict = transition.verdict;
   if (transition.to == Status::kOnline) stored.incident.clear();
+}
+
+// The same write may succeed later.
+inline bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
 }
 
 // Journal writes in the order of its calls. Called on the fleet loop; never

@@ -54,6 +54,9 @@ struct Machine {
   std::optional<absl::Duration> round_trip = {};
   std::optional<absl::Duration> clock_skew = {};  // Machine minus gateway.
 
+  // It was held until then: what is due since earlier is late from then on.
+  Instant released = {};
+
   // Of the newest transition that the store has confirmed; record counts on
   // meanwhile.
   uint64_t durable_sequence = 0;

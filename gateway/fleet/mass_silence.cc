@@ -112,7 +112,10 @@ std::optional<MassSilence::Event> MassSilence::Join(Open& open,
                                                     const AgentId& agent) {
   open.silent.insert(agent);
   incident_of_[agent] = open.number;
-  ++open.machines;
+  open.ever.insert(agent);
+  // Of a former life only the number is known.
+  open.machines =
+      std::max(open.machines, static_cast<uint32_t>(open.ever.size()));
   return Event{open, {agent}};
 }
 
@@ -156,6 +159,7 @@ MassSilence::Event MassSilence::Reopen(Incident incident,
   for (const Member& member : away) {
     member.membership->fell_silent = open->opened;
     incident_of_[member.agent] = number;
+    open->ever.insert(member.agent);
     (member.offline ? open->offline : open->silent).insert(member.agent);
     if (!member.offline) event.machines.push_back(member.agent);
     for (Group* group : member.membership->groups) {

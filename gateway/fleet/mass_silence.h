@@ -121,6 +121,8 @@ class MassSilence {
     Group* place = nullptr;  // nullptr: it holds nobody, and nobody joins.
     absl::btree_set<AgentId> silent;
     absl::btree_set<AgentId> offline;
+    // Whoever fell silent in it, back or not: each counts once.
+    absl::btree_set<AgentId> ever;
   };
   using Key = std::pair<OrgId, std::string>;
 

@@ -168,6 +168,35 @@ TEST_F(MassSilenceTest, AnIncidentIsOverWhenTooFewAreStillSilent) {
   EXPECT_EQ(next->incident.number, 2u);
 }
 
+TEST_F(MassSilenceTest, WhoComesAndGoesInItCountsOnce) {
+  Add("a", 10, 3);
+  for (int i = 0; i < 6; ++i) (void)Fall(fmt::format("a{:02}", i), T(0));
+  for (int n = 1; n < 4; ++n) {
+    (void)Return("a05");
+    const auto event = Fall("a05", T(20 * n));
+    ASSERT_TRUE(event.has_value());
+    EXPECT_EQ(event->incident.machines, 6u);
+  }
+  EXPECT_EQ(Fall("a06", T(90))->incident.machines, 7u);
+}
+
+// Who was in it and came back before the restart is known by number only.
+TEST_F(MassSilenceTest, WhoJoinsOneOfAFormerLifeMayHaveBeenCountedThere) {
+  Add("a", 10, 3);
+  std::vector<MassSilence::Member> away;
+  for (int i = 0; i < 6; ++i) {
+    const AgentId id(fmt::format("a{:02}", i));
+    away.push_back({id, &members_.at(id), false});
+  }
+  MassSilence::Incident former;
+  former.org = org_;
+  former.group = "10.2.3.0/24";
+  former.machines = 7;
+  EXPECT_EQ(mass_.Reopen(former, away).incident.machines, 7u);
+  EXPECT_EQ(Fall("a06", T(0))->incident.machines, 7u);
+  EXPECT_EQ(Fall("a07", T(0))->incident.machines, 8u);
+}
+
 TEST_F(MassSilenceTest, AMachineMayMoveOrGoInTheMidstOfIt) {
   Add("a", 5, 3);
   for (int i = 0; i < 5; ++i) (void)Fall(fmt::format("a{:02}", i), T(0));

@@ -181,6 +181,7 @@ std::optional<StatusChange> Presence::Echoed(Instant now) {
 
 std::optional<StatusChange> Presence::Goodbye(Instant now,
                                               GoodbyeNotice notice) {
+  if (contested_) return std::nullopt;  // Of two lives, one says goodbye.
   promise_end_ = now + std::clamp(notice.back_within, policy_->reconnect_grace,
                                   kPromiseMax);
   grace_end_.reset();

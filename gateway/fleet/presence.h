@@ -130,6 +130,7 @@ class Presence {
   [[nodiscard]] std::optional<StatusChange> Echoed(Instant now);
 
   // Returns nothing if the machine was not online; its verdict may change.
+  // Nothing happens while it is contested: the other one may live.
   [[nodiscard]] std::optional<StatusChange> Goodbye(Instant now,
                                                     GoodbyeNotice notice);
 
@@ -152,6 +153,7 @@ class Presence {
   // stale for silence; nothing happens to one of which more is known.
   void Hold(absl::Duration hold, Verdict verdict);
   void Release() { hold_ = absl::ZeroDuration(); }
+  bool held() const { return hold_ > absl::ZeroDuration(); }
 
   // Two live instances use this identity: at most stale until Settle(),
   // whatever is echoed.

@@ -176,7 +176,7 @@ class FleetStore {
   // By their end, then by arrival.
   virtual absl::StatusOr<std::vector<BlindRecord>> ListBlindIntervals(
       const HistoryRange& range) = 0;
-  // Inserts or replaces by id.
+  // Inserts, or changes by TakeIncident() in fleet/journal.h.
   virtual absl::Status PutIncident(const IncidentRecord&) = 0;
   // By their beginning, then by id.
   virtual absl::StatusOr<std::vector<IncidentRecord>> ListIncidents(

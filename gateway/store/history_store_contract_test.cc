@@ -148,6 +148,11 @@ TEST_P(HistoryStoreContract, IncidentsAreReplacedByIdAndOutliveTheRun) {
   ASSERT_TRUE(store_->BeginRun(At(99)).ok());
   EXPECT_THAT(*store_->ListIncidents(first.org, 9), ElementsAre(second, first));
   EXPECT_THAT(*store_->LoadOpenIncidents(), ElementsAre(first, foreign));
+  IncidentRecord late = second;  // Written by one who did not know more.
+  late.machines = 5;
+  late.closed_at.reset();
+  ASSERT_TRUE(store_->PutIncident(late).ok());
+  EXPECT_THAT(*store_->ListIncidents(first.org, 1), ElementsAre(second));
 }
 
 TEST_P(HistoryStoreContract, AHistoryIsReadFromTheRowOnWhereAPageEnded) {
@@ -218,6 +223,7 @@ TEST_P(HistoryStoreContract, AHistoryIsOfTheTimeBetweenItsBounds) {
   EXPECT_EQ(seen(21, 30), std::pair(size_t{0}, size_t{0}));
   // What has not ended lasts.
   link.closed_at.reset();
+  incident.id += "again";
   incident.closed_at.reset();
   ASSERT_TRUE(store_->PutLink(link).ok());
   ASSERT_TRUE(store_->PutIncident(incident).ok());

@@ -142,7 +142,12 @@ absl::StatusOr<std::vector<BlindRecord>> MemoryFleetStore::ListBlindIntervals(
 
 absl::Status MemoryFleetStore::PutIncident(const IncidentRecord& incident) {
   RETURN_IF_ERROR(error());
-  Put(incidents_, incident.id, incident);
+  IncidentRecord stored = incident;
+  if (const auto it = incidents_.find(incident.id); it != incidents_.end()) {
+    stored = it->second;
+    TakeIncident(incident, stored);
+  }
+  Put(incidents_, incident.id, std::move(stored));
   return absl::OkStatus();
 }
 

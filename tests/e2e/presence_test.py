@@ -1,6 +1,9 @@
 """What silence alone does not mean: two that use one identity, and a whole group at once."""
+import contextlib
 import datetime
 import shutil
+import signal
+import sqlite3
 import time
 
 import muster_e2e
@@ -112,7 +115,8 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertEqual(stays.program.wait(5), 0)
         left = leaves.verb("leave")
         self.assertEqual(left.returncode, 1)
-        self.assertIn("the gateway did not answer: nothing was removed.", left.stderr)
+        self.assertIn("the gateway did not confirm it: nothing was removed here, but it may "
+                      "delete this machine all the same", left.stderr)
         self.assertIsNotNone(leaves.agent_id)
         # As if it had not heard it: what was on the way dies with it.
         gateway.program.kill()
@@ -121,6 +125,28 @@ class PresenceTest(muster_e2e.TestCase):
         muster_e2e.wait_until(lambda: leaves.verb("leave").returncode == 0, 20,
                               "it goes on, and can leave")
         self.assertEqual(leaves.program.wait(5), 0)
+
+    def test_a_leave_that_was_heard_later_leaves_nothing_behind(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        gateway.program.freeze()
+        self.assertEqual(agent.verb("leave").returncode, 1)
+        gateway.program.send(signal.SIGCONT)
+        muster_e2e.wait_until(lambda: gateway.get("/api/agents")["agents"] == [], 20,
+                              "the gateway deletes it")
+        muster_e2e.wait_until(lambda: "class=deregistered" in agent.text(), 20,
+                              "the agent hears of it")
+
+    def test_a_leave_is_done_when_nothing_can_bring_the_machine_back(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        with contextlib.closing(sqlite3.connect(gateway.data_dir / "muster.db")) as store:
+            store.execute("BEGIN IMMEDIATE")
+            left = agent.verb("leave")
+        self.assertEqual(left.returncode, 1)
+        self.assertIn("did not confirm it", left.stderr)
+        self.assertIsNotNone(agent.agent_id)
+        agent.stop()
 
     def test_a_machine_may_sleep_where_others_may_not(self):
         gateway = self.start_gateway()

@@ -156,8 +156,7 @@ class RunbookTest(muster_e2e.TestCase):
                       ["heartbeat-now"]):
             said = agent.verb(*words)
             self.assertEqual(said.returncode, 0, said.stderr)
-            self.assertRegex(said.stdout, r"^heartbeat \d+ acknowledged in \S+; "
-                                          r"the gateway shows \S+ online\n$")
+            self.assertRegex(said.stdout, r"^heartbeat \d+ acknowledged in \S+\n$")
         # The gateway was away: the agent waits before it dials again, unless asked.
         gateway.kill()
         wait_until(lambda: "msg=heartbeat_failed" in agent.text(), 10, "the link is lost")

@@ -181,7 +181,8 @@ void ModelJournal::Keep(const gateway::Change& change) {
     if (i->closed_at) {
       image_.open_incidents.erase(i->id);
     } else {
-      image_.open_incidents.insert_or_assign(i->id, *i);
+      gateway::TakeIncident(
+          *i, image_.open_incidents.try_emplace(i->id, *i).first->second);
     }
   } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
     gateway::CommandRecord& kept = image_.commands[c->id];

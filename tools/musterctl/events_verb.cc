@@ -144,8 +144,14 @@ absl::StatusOr<v1::WatchEventsResponse> NextAnswer(
 
 // The gateway knows exactly; it calls the field by another name.
 bool LooksLikeVersion(const std::string& text) {
-  return text.find('-') != std::string::npos &&
-         text.find_first_not_of("0123456789-") == std::string::npos;
+  const size_t dash = text.find('-');
+  const auto number = [](std::string_view part) {
+    // A run and a number have 64 bits: at most 19 digits are sure to fit.
+    return !part.empty() && part.size() <= 19 &&
+           part.find_first_not_of("0123456789") == part.npos;
+  };
+  return dash != text.npos && number(std::string_view(text).substr(0, dash)) &&
+         number(std::string_view(text).substr(dash + 1));
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ class Outage {
   // Says for how long nobody answered, if so, and then `what_of_it`.
   void Answered(std::string_view what_of_it);
 
+  // Nobody has answered since: ask for an answer at once, or its end is told as
+  // late as there is something to say.
+  bool lasts() const { return since_.has_value(); }
+
  private:
   Tool& tool_;
   std::optional<Instant> since_;

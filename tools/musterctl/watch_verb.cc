@@ -107,8 +107,10 @@ class Watcher {
 absl::StatusOr<v1::WatchHeartbeatsResponse> NextAnswer(
     Tool& tool, const v1::WatchHeartbeatsRequest& request, Outage& outage) {
   while (true) {
+    v1::WatchHeartbeatsRequest asked = request;
+    if (outage.lasts()) asked.clear_wait();
     auto answer = tool.api.Call<v1::WatchHeartbeatsResponse>(
-        "WatchHeartbeats", request, {.wait = kPoll});
+        "WatchHeartbeats", asked, {.wait = kPoll});
     if (answer.ok()) {
       outage.Answered("; heartbeats meanwhile may be missing");
       return std::move(answer->message);
