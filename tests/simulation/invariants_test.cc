@@ -212,6 +212,35 @@ TEST(InvariantsTest, P7SilenceProvesNothing) {
   EXPECT_EQ(h.Broken(), "P7");
 }
 
+TEST(InvariantsTest, P7WhoHasALinkHasBeenConnected) {
+  HistoryOfOne h;
+  h.At(85).Worse(Cause::kNeverConnected, Confidence::kProven);
+  EXPECT_EQ(h.Broken(), "P7");
+}
+
+TEST(InvariantsTest, P7OfALifeThatStoredNothingTheNextKnowsNothing) {
+  for (const bool stored : {false, true}) {
+    HistoryOfOne h;
+    if (stored) h.At(20).Stored(1, Status::kStale, Status::kOnline);
+    h.At(30).Is({.what = What::kCrashed});
+    h.At(31).Is({.what = What::kOpened});
+    h.Is({.what = What::kRestored,
+          .verdict = true,
+          .to = Status::kStale,
+          .cause = Cause::kNeverConnected,
+          .number = stored});
+    h.At(200).Is({.what = What::kDecided,
+                  .flag = true,
+                  .verdict = true,
+                  .from = Status::kStale,
+                  .to = Status::kOffline,
+                  .cause = Cause::kNeverConnected,
+                  .confidence = Confidence::kProven,
+                  .number = 1 + uint64_t{stored}});
+    EXPECT_EQ(h.Broken().find("P7") != std::string::npos, stored) << h.Broken();
+  }
+}
+
 TEST(InvariantsTest, P7OneWayMeansHeard) {
   HistoryOfOne h;
   h.At(90).Worse(Cause::kNetworkOneWay, Confidence::kLikely);

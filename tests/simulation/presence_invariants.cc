@@ -277,7 +277,11 @@ class CauseSoundness final : public Invariant {  // P7
         }
         return;
       case Cause::kNeverConnected:
-        if (m.epoch != 0) Fail(e, "never connected, though it has been");
+        // A life of which nothing could be stored is forgotten by the next.
+        if (m.epoch != 0 && (m.stored_sequence > 0 || !m.restored.known() ||
+                             m.linked.at > m.restored.at)) {
+          Fail(e, "never connected, though it has been");
+        }
         return;
       case Cause::kNetworkOneWay:
         // Time adds nothing to what is known; what was so then need not be now.
