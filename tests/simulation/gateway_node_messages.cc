@@ -171,12 +171,18 @@ void GatewayNode::Handle(const Arrival& arrival) {
       return;
     case Say::kGoodbye: {
       port->SetEnd(LinkEnd::kGoodbye);
-      world_.recorder.Record({.what = What::kGoodbye,
-                              .cause = static_cast<Cause>(message.code),
-                              .machine = agent,
-                              .epoch = *port->epoch(),
-                              .length = message.length});
+      const Event taken{.what = What::kGoodbye,
+                        .cause = static_cast<Cause>(message.code),
+                        .machine = agent,
+                        .epoch = *port->epoch(),
+                        .length = message.length};
+      const gateway::Presence& presence =
+          fleet_->machines().Find(IdOf(agent))->presence;
+      // What it decides comes after; but of two that live, one says goodbye.
+      const bool contested = presence.contested();
+      if (!contested) world_.recorder.Record(taken);
       fleet_->Goodbye(IdOf(agent), *port->epoch(), ToNotice(message));
+      if (contested && !presence.contested()) world_.recorder.Record(taken);
       Look(agent);
       return;
     }

@@ -95,7 +95,7 @@ enum class What : uint8_t {
   kHandled,
   // A message of a link that is not the newest changed what is stored.
   kOldLinkCounted,
-  // A goodbye was taken: `cause`, and `length`: back within.
+  // A goodbye was taken, and believed: `cause`, and `length`: back within.
   kGoodbye,
   // Status changed in memory: `from`, `to`, `number`: its sequence, and the
   // verdict. `flag`: the verdict has a summary of 1 … 48 characters.
