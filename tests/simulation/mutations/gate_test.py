@@ -4,12 +4,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import gate  # noqa: E402
-from mutations import Mutation  # noqa: E402
+from mutations import MUTATIONS, Mutation  # noqa: E402
 
 SURVIVOR = Mutation("no-rule", "rules.cc", "a", "b", "nobody")
 DIES = Mutation("no-rest", "rules.cc", "a", "b", "nobody", dies_of=signal.SIGABRT)
@@ -52,6 +53,14 @@ class VerdictTest(unittest.TestCase):
     def test_an_end_that_nothing_explains_is_said_as_it_is(self):
         self.assertEqual(gate.verdict(SURVIVOR, lives(2), 2.0),
                          (False, [], "ended with 2, 2 s"))
+
+
+class MutationsTest(unittest.TestCase):
+    def test_each_still_finds_its_piece_of_the_rules(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for mutation in MUTATIONS:
+                with self.subTest(mutation.name):
+                    gate.mutate(mutation, pathlib.Path(folder))
 
 
 if __name__ == "__main__":

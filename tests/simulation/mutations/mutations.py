@@ -71,7 +71,7 @@ MUTATIONS = [
              "Presence p(policy, Status::kOffline, now);\n  p.verdict_ = std::move(verdict);",
              "MeshCentral, Tactical RMM and others show every device offline after a server restart"),
     Mutation("old-link-ends-the-new-one", FLEET,
-             "Machine* machine = Current(agent, epoch);\n  if (machine == nullptr) return;\n"
+             "Machine* machine = Linked(agent, epoch);\n  if (machine == nullptr) return;\n"
              "  const Instant now = loop_.clock().Now();\n  Pass(now);\n  Catch(*machine);\n  machine->link = nullptr;",
              "Machine* machine = machines_.Find(agent);\n  if (machine == nullptr || machine->link == nullptr) return;\n"
              "  const Instant now = loop_.clock().Now();\n  Pass(now);\n  Catch(*machine);\n  machine->link = nullptr;",
@@ -237,9 +237,9 @@ MUTATIONS = [
              "(void)conflict;",
              "own: whoever submits must hear that nothing was written", faults="store-full,commands"),
     Mutation("judged-by-the-agents-clock", FLEET,
-             "machine->presence.LinkLost(now, loss);",
+             "machine->presence.LinkLost(now,\n",
              "machine->presence.LinkLost(now + std::min(absl::Seconds(1), absl::AbsDuration(machine->clock_skew.value_or("
-             "absl::ZeroDuration()))), loss);",
+             "absl::ZeroDuration()))),\n",
              "own: what people do to clocks must decide nothing", faults="reset,wall-steps,agent-crash"),
     Mutation("an-address-decides", FLEET,
              "++links_this_run_",
