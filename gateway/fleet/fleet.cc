@@ -385,11 +385,15 @@ void Fleet::LinkClosed(const AgentId& agent, uint64_t epoch, LinkEnd end) {
   }
   CloseLinkRecord(*machine, end);
   if (machine->record.deleted_at) return;
-  const bool our_fault = end == LinkEnd::kClosedByGateway ||
-                         now <= trust_links_from_ ||
-                         deafness_.Lately(now, options_.dial_max);
-  machine->presence.LinkLost(now,
-                             our_fault ? LinkLoss::kNoGrace : LinkLoss::kPlain);
+  LinkLoss loss = LinkLoss::kPlain;
+  if (end == LinkEnd::kClosedByGateway ||
+      deafness_.Lately(now, options_.dial_max)) {
+    loss = LinkLoss::kNoGrace;
+  }
+  if (now <= trust_links_from_ || deafness_.Lasts(now)) {
+    loss = LinkLoss::kUntrusted;
+  }
+  machine->presence.LinkLost(now, loss);
   Schedule(*machine);
 }
 

@@ -365,7 +365,8 @@ class Fleet {
   absl::Duration suspended_;  // What the clock said at the last turn.
   uint64_t false_offlines_ = 0;
   size_t marked_offline_ = 0;  // Since the last line in the log about them.
-  // Links lost until this instant have no grace: we may have been the reason.
+  // Links lost until this instant get a whole lease: we may have missed their
+  // last words.
   Instant trust_links_from_;
   // Says to a posted turn whether there is still a fleet.
   struct Alive {};

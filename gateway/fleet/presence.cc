@@ -154,6 +154,10 @@ void Presence::LinkLost(Instant now, LinkLoss loss) {
   if (!link_open_) return;
   link_open_ = false;
   if (promise_end_) return;  // It said goodbye first.
+  if (loss == LinkLoss::kUntrusted) {
+    heard_from_ = std::max(heard_from_, now);
+    echoed_from_ = std::max(echoed_from_, now);
+  }
   if (loss == LinkLoss::kPlain) grace_end_ = now + policy_->reconnect_grace;
 }
 

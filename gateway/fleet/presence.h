@@ -79,9 +79,12 @@ struct GoodbyeNotice {
 enum class LinkLoss : uint8_t {
   // The gateway was accepting links freely: the grace decides.
   kPlain,
-  // The gateway ended it, or was itself in trouble just before (it stood still,
-  // started, or turned newcomers away): only the lease that runs decides.
+  // The gateway ended it, or had turned newcomers away just before: the lease
+  // that runs decides.
   kNoGrace,
+  // Found lost when the gateway could not be trusted (after a blind interval,
+  // at start-up, while newcomers were turned away): a whole lease decides.
+  kUntrusted,
 };
 
 // What Presence returns when the status changes.

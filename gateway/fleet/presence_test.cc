@@ -185,21 +185,30 @@ TEST(PresenceTest, AGraceNeverProlongsTheLease) {
   b.ExpectExactlyAt(T(75), Status::kStale);
 }
 
-TEST(PresenceTest, ALinkLostByTheGatewaysFaultIsJudgedByTheRunningLease) {
+TEST(PresenceTest, ALinkFoundLostAfterBlindnessGetsAWholeLease) {
+  Bench b;
+  b.Connect(T(0));
+  b.presence.LinkLost(T(50), LinkLoss::kUntrusted);
+  b.ExpectExactlyAt(T(125), Status::kStale);
+  EXPECT_EQ(b.presence.verdict()->summary, "silent, no link");
+  b.ExpectExactlyAt(T(170), Status::kOffline);
+}
+
+TEST(PresenceTest, ALinkThatTheGatewayEndedIsJudgedByTheRunningLease) {
   Bench b;
   b.Connect(T(0));
   b.presence.LinkLost(T(50), LinkLoss::kNoGrace);
   b.ExpectExactlyAt(T(75), Status::kStale);
-  EXPECT_EQ(b.presence.verdict()->summary, "silent, no link");
   b.ExpectExactlyAt(T(120), Status::kOffline);
 }
 
 TEST(PresenceTest, TheEndOfALinkThatIsNotOpenChangesNothing) {
   Bench b;
   b.Connect(T(0));
-  b.presence.LinkLost(T(50), LinkLoss::kNoGrace);
+  b.presence.LinkLost(T(50), LinkLoss::kUntrusted);
   b.presence.LinkLost(T(60), LinkLoss::kPlain);
-  EXPECT_EQ(b.presence.NextDeadline(), T(75));
+  b.presence.LinkLost(T(61), LinkLoss::kUntrusted);
+  EXPECT_EQ(b.presence.NextDeadline(), T(125));
 }
 
 struct GoodbyeCase {
@@ -333,7 +342,7 @@ TEST(PresenceTest, WhatWasStillUnderWayTakesNothingFromWhoMustComeBackLater) {
   b.Connect(T(0));
   b.presence.Postpone(T(300));
   (void)b.Beat(T(10));
-  b.presence.LinkLost(T(20), LinkLoss::kNoGrace);
+  b.presence.LinkLost(T(20), LinkLoss::kUntrusted);
   b.ExpectExactlyAt(T(375), Status::kStale);
 }
 

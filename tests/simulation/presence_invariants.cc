@@ -158,10 +158,12 @@ class BoundedHold final : public Invariant {  // P3
       const MachineFacts& m = before.machine(i);
       if (!m.judged() || m.status != Status::kStale || m.left) continue;
       const Moment& heard = m.heard.known() ? m.heard : m.born;
-      // Every restart of a lease is one hold, and they are counted in time.
+      // Every restart of a lease is one hold, and they are counted in time. The
+      // end of a link may be one: its last words may be lost with it.
       const Nanos listened = before.ListenedMin(heard, e.at);
       const Nanos bound = before.OfflineLease(m) + p.hold_max + 2 * p.slack;
       if (listened <= bound ||
+          (m.broke.known() && before.ListenedMin(m.broke, e.at) <= bound) ||
           before.ListenedMin(before.deaf_end(), e.at) <= bound ||
           before.ListenedMin(before.perhaps_restarted(), e.at) <= bound) {
         continue;

@@ -237,9 +237,9 @@ MUTATIONS = [
              "(void)conflict;",
              "own: whoever submits must hear that nothing was written", faults="store-full,commands"),
     Mutation("judged-by-the-agents-clock", FLEET,
-             "machine->presence.LinkLost(now,\n",
+             "machine->presence.LinkLost(now, loss);",
              "machine->presence.LinkLost(now + std::min(absl::Seconds(1), absl::AbsDuration(machine->clock_skew.value_or("
-             "absl::ZeroDuration()))),\n",
+             "absl::ZeroDuration()))), loss);",
              "own: what people do to clocks must decide nothing", faults="reset,wall-steps,agent-crash"),
     Mutation("an-address-decides", FLEET,
              "++links_this_run_",
