@@ -350,7 +350,7 @@ void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
     machine->record.verdict = machine->presence.verdict();
     journal_.Put({machine->record}, [this, agent](const absl::Status& put) {
       // No other write may come for as long as the promise lasts.
-      if (!put.ok()) to_hold_again_.push_back(agent);
+      if (!put.ok()) to_hold_again_.insert(agent);
     });
   }
   Schedule(*machine);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "gateway/fleet/admission.h"
 #include "gateway/fleet/blind.h"
 #include "gateway/fleet/command_desk.h"
@@ -236,7 +237,8 @@ class Fleet {
   absl::Time WallOf(Instant then) const;
   // So that the whole fleet does not speak too often.
   absl::Duration Scaled(absl::Duration interval) const;
-  // The machine whose newest link that is, and is open; a living one.
+  // The machine whose newest link that is, and is open. Current(): a living
+  // one.
   Machine* Linked(const AgentId& agent, uint64_t epoch);
   Machine* Current(const AgentId& agent, uint64_t epoch);
   // LinkOpened(), uncounted.
@@ -345,8 +347,9 @@ class Fleet {
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
-  std::deque<AgentId> to_hold_;         // Or to release, or only to write.
-  std::vector<AgentId> to_hold_again_;  // The store had refused it.
+  std::deque<AgentId> to_hold_;  // Or to release, or only to write.
+  // The store had refused it. Each once, however often its agent asks for it.
+  absl::btree_set<AgentId> to_hold_again_;
   bool hold_singly_ = false;  // To find the one that it will never take.
   absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
   std::vector<IncidentRecord> to_reopen_;  // Until Open().

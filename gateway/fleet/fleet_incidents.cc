@@ -119,7 +119,7 @@ bool Fleet::HoldSome() {
       }
       hold_singly_ |= !MayPass(put);
       // With the next flush.
-      to_hold_again_.insert(to_hold_again_.end(), agents.begin(), agents.end());
+      to_hold_again_.insert(agents.begin(), agents.end());
     });
   }
   if (some > 0 && to_hold_.empty()) hold_singly_ = false;

@@ -320,6 +320,21 @@ TEST_F(FleetTest, ADeletionThatTheStoreRefusedIsWrittenAgain) {
   EXPECT_TRUE(journal_.machines[a].deleted_at.has_value());
 }
 
+TEST_F(FleetTest, HoweverOftenAGoodbyeIsRefusedByTheStoreItIsWrittenAgainOnce) {
+  const AgentId a = Admit("a");
+  const uint64_t epoch = Connect(a, link_);
+  journal_.FailNext(100'000);
+  for (int i = 0; i < 1000; ++i) {  // 64 are written at once.
+    fleet_->Goodbye(a, epoch, {.back_within = absl::Minutes(10)});
+  }
+  loop_.RunReady();
+  journal_.FailNext(0);
+  const int before = journal_.puts;
+  loop_.Advance(Seconds(6));
+  EXPECT_TRUE(journal_.machines[a].promised_back.has_value());
+  EXPECT_LT(journal_.puts - before, 10);
+}
+
 TEST_F(FleetTest, AMachineThatLeavesIsToldSoWhenItIsStored) {
   const AgentId a = Admit("a");
   const uint64_t epoch = Connect(a, link_);
