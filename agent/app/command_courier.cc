@@ -66,6 +66,16 @@ absl::StatusOr<Order> FromProto(const v1::CommandOrder& order) {
   out.timeout = wire::FromProto(order.timeout());
   out.kill_grace = wire::FromProto(order.kill_grace());
   out.output_bytes_max = order.output_bytes_max();
+  const v1::Surroundings& surroundings = order.surroundings();
+  out.surroundings = {.user = surroundings.user(),
+                      .folder = surroundings.working_directory(),
+                      .environment = {},
+                      .umask = std::nullopt,
+                      .input = surroundings.input()};
+  for (const auto& [name, value] : surroundings.environment()) {
+    out.surroundings.environment.push_back(name + "=" + value);
+  }
+  if (surroundings.has_umask()) out.surroundings.umask = surroundings.umask();
   return out;
 }
 

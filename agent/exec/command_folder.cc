@@ -87,6 +87,29 @@ absl::StatusOr<Record> ReadRecord(const std::string& path, size_t bytes_max) {
   return Record::Parse(*text);
 }
 
+void Add(Record& r, const Surroundings& surroundings) {
+  r.Add("user", surroundings.user);
+  r.Add("folder", surroundings.folder);
+  for (const std::string& entry : surroundings.environment) r.Add("env", entry);
+  if (surroundings.umask) r.Add("umask", *surroundings.umask);
+  r.Add("input", surroundings.input);
+}
+
+// A record of an agent that did not know them has none.
+absl::StatusOr<Surroundings> ReadSurroundings(const Record& r) {
+  Surroundings surroundings;
+  if (!r.Has("user")) return surroundings;
+  ASSIGN_OR_RETURN(surroundings.user, r.Text("user"));
+  ASSIGN_OR_RETURN(surroundings.folder, r.Text("folder"));
+  surroundings.environment = r.All("env");
+  if (r.Has("umask")) {
+    ASSIGN_OR_RETURN(const int64_t umask, r.Int("umask", 0, 0777));
+    surroundings.umask = static_cast<mode_t>(umask);
+  }
+  ASSIGN_OR_RETURN(surroundings.input, r.Text("input"));
+  return surroundings;
+}
+
 std::string Encode(const Spec& spec) {
   Record r;
   r.Add("command_id", spec.command_id.str());
@@ -97,6 +120,7 @@ std::string Encode(const Spec& spec) {
   r.Add("timeout_ms", absl::ToInt64Milliseconds(spec.timeout));
   r.Add("kill_grace_ms", absl::ToInt64Milliseconds(spec.kill_grace));
   r.Add("output_bytes_max", static_cast<int64_t>(spec.output_bytes_max));
+  Add(r, spec.surroundings);
   r.Add("boot_id", spec.boot_id);
   return r.Encode();
 }
@@ -204,6 +228,7 @@ absl::StatusOr<Spec> CommandFolder::ReadSpec() const {
   spec.kill_grace = absl::Milliseconds(grace_ms);
   ASSIGN_OR_RETURN(spec.output_bytes_max,
                    r.Int("output_bytes_max", 0, kIntMax));
+  ASSIGN_OR_RETURN(spec.surroundings, ReadSurroundings(r));
   ASSIGN_OR_RETURN(spec.boot_id, r.Text("boot_id"));
   return spec;
 }

@@ -67,6 +67,18 @@ std::string_view Name(CommandState state);
 // Terminal states never change again.
 bool IsTerminal(CommandState state);
 
+// In which surroundings; what is empty or absent is this machine's choice.
+struct Surroundings {
+  std::string user = {};    // Empty: whom the agent runs as.
+  std::string folder = {};  // To run in; empty: the user's home.
+  // NAME=VALUE, added to the clean environment.
+  std::vector<std::string> environment = {};
+  std::optional<mode_t> umask = {};
+  std::string input = {};  // For stdin, then its end; empty: /dev/null.
+
+  friend bool operator==(const Surroundings&, const Surroundings&) = default;
+};
+
 // What to run. Plain data; the agent has validated it.
 struct Spec {
   CommandId command_id;
@@ -77,6 +89,7 @@ struct Spec {
   absl::Duration timeout;
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
+  Surroundings surroundings;
   std::string boot_id;            // Of the boot in which it was accepted.
 };
 

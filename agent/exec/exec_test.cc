@@ -21,9 +21,11 @@
 namespace muster::agent {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr char kId[] = "0190a0b0-0000-7000-8000-000000000001";
 
@@ -41,6 +43,11 @@ Spec SampleSpec() {
   spec.timeout = absl::Seconds(90);
   spec.kill_grace = absl::Milliseconds(1500);
   spec.output_bytes_max = 1 << 20;
+  spec.surroundings = {.user = "nobody",
+                       .folder = "/srv/a b",
+                       .environment = {"A=1", "B=two\nlines=\xff"},
+                       .umask = 027,
+                       .input = std::string("in\0put\n", 7)};
   spec.boot_id = "boot-1";
   return spec;
 }
@@ -95,7 +102,25 @@ TEST(CommandFolder, BringsBackTheSpec) {
   EXPECT_EQ(read->argv, spec.argv);
   EXPECT_EQ(read->dispatch_seq, 7u);
   EXPECT_EQ(read->kill_grace, spec.kill_grace);
+  EXPECT_EQ(read->surroundings, spec.surroundings);
   EXPECT_TRUE(absl::IsAlreadyExists(folder.Create(spec)));
+}
+
+TEST(CommandFolder, ReadsASpecOfAnAgentThatKnewNoSurroundings) {
+  TempDir dir;
+  const CommandFolder folder(dir.File(kId));
+  ASSERT_TRUE(folder.Create(SampleSpec()).ok());
+  std::string older;
+  for (const std::string_view line :
+       {"command_id=0190a0b0-0000-7000-8000-000000000001", "dispatch_seq=7",
+        "shell=sh", "command=true", "timeout_ms=1", "kill_grace_ms=1",
+        "output_bytes_max=1", "boot_id=b", "end"}) {
+    older += std::string(line) + "\n";
+  }
+  Put(folder.File("spec"), older);
+  const auto read = folder.ReadSpec();
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->surroundings, Surroundings());
 }
 
 TEST(CommandFolder, StartsOnlyOnce) {
@@ -211,6 +236,7 @@ TEST(Cgroup, IsFoundByTheMountTableWhereverItIsMounted) {
 
 TEST(Launch, GivesACleanEnvironment) {
   Spec spec = SampleSpec();
+  spec.surroundings = {};
   const auto launch = PlanLaunch(spec);
   ASSERT_TRUE(launch.ok());
   std::vector<std::string> names;
@@ -221,10 +247,22 @@ TEST(Launch, GivesACleanEnvironment) {
                                  "LANG", "MUSTER_COMMAND_ID"));
 }
 
+TEST(Launch, AVariableThatIsGivenTakesThePlaceOfOurs) {
+  Spec spec = SampleSpec();
+  spec.surroundings = {.environment = {"LANG=de", "LANGUAGE=de", "EMPTY="}};
+  const auto launch = PlanLaunch(spec);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_THAT(launch->env, Not(Contains("LANG=C.UTF-8")));
+  for (const char* given : {"LANG=de", "LANGUAGE=de", "EMPTY="}) {
+    EXPECT_THAT(launch->env, Contains(given));
+  }
+}
+
 TEST(Launch, PassesTextAsArgumentUpToTheBoundAndByDescriptorAbove) {
   Spec spec = SampleSpec();
   spec.shell = Shell::kSh;
   spec.command = std::string(kTextAsArgumentMax, ':');
+  spec.surroundings = {};
   auto launch = PlanLaunch(spec);
   ASSERT_TRUE(launch.ok());
   EXPECT_THAT(launch->argv, ElementsAre("sh", "-c", "--", spec.command));

@@ -39,6 +39,24 @@ std::string_view TextProblem(const std::string& text) {
   return text.size() > kCommandBytesMax ? "command_too_large" : "";
 }
 
+std::string_view SurroundingsProblem(const Surroundings& surroundings) {
+  size_t bytes = surroundings.input.size();
+  for (const std::string& entry : surroundings.environment) {
+    const size_t equals = entry.find('=');
+    if (equals == 0 || equals == entry.npos || HasNul(entry)) {
+      return "environment_invalid";
+    }
+    bytes += entry.size();
+  }
+  if (bytes > 2 * kCommandBytesMax) return "command_too_large";
+  if (HasNul(surroundings.user)) return "user_unknown";
+  if (!surroundings.folder.empty() &&
+      (surroundings.folder.front() != '/' || HasNul(surroundings.folder))) {
+    return "working_directory_missing";
+  }
+  return "";
+}
+
 Update UpdateFrom(const CommandId& command_id, const CommandStore::View& view) {
   Update update;
   update.command_id = command_id;
@@ -136,6 +154,7 @@ Spec Executor::SpecOf(Order order) const {
       order.output_bytes_max == 0
           ? options_.output_bytes_max
           : std::min(order.output_bytes_max, options_.output_bytes_max);
+  spec.surroundings = std::move(order.surroundings);
   spec.boot_id = options_.boot_id;
   return spec;
 }
@@ -146,6 +165,9 @@ std::string_view Executor::RejectionOf(const Spec& spec) const {
                                        ? ArgvProblem(spec.argv)
                                        : TextProblem(spec.command);
   if (!problem.empty()) return problem;
+  if (const auto bad = SurroundingsProblem(spec.surroundings); !bad.empty()) {
+    return bad;
+  }
   if (spec.timeout < absl::Milliseconds(1) || spec.timeout > kTimeoutMax) {
     return "timeout_out_of_range";
   }
@@ -190,6 +212,7 @@ absl::Status Executor::Accept(Order order) {
     spec.argv.clear();
     spec.timeout = options_.timeout_default;
     spec.kill_grace = options_.kill_grace_default;
+    spec.surroundings = {};
   }
   ordered_high_ = spec.dispatch_seq;
   // Whatever the shim does before it is watched goes unannounced: look once.

@@ -39,6 +39,7 @@ struct Order {
   absl::Duration timeout;
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
+  Surroundings surroundings;
 };
 
 // The machine's word on a command. What it says is durable on this machine.

@@ -614,5 +614,58 @@ TEST_F(FullDiskTest, RejectsWhenTheDiskFillsBetweenSpecAndStarted) {
   EXPECT_FALSE(FileExists(dir_.File("ran")));
 }
 
+TEST_F(ExecutorTest, RunsInTheSurroundingsThatItIsGiven) {
+  Order order = NewOrder("pwd; umask; echo $HOME $NAME $PATH; cat");
+  order.surroundings = {.user = "",
+                        .folder = dir_.path(),
+                        .environment = {"NAME=a b", "PATH=/bin"},
+                        .umask = 077,
+                        .input = std::string("one\0two", 7)};
+  const CommandId id = Start(order);
+  ASSERT_EQ(End(id).state, CommandState::kSucceeded) << Last(id).reason;
+  EXPECT_THAT(Output(id), StartsWith(dir_.path() + "\n0077\n"));
+  EXPECT_THAT(Output(id), HasSubstr(" a b /bin\n"));
+  EXPECT_THAT(Output(id), ::testing::EndsWith(std::string("one\0two", 7)));
+}
+
+TEST_F(ExecutorTest, BecomesTheUserThatItIsGiven) {
+  if (getuid() != 0) GTEST_SKIP() << "needs root";
+  Order order = NewOrder(
+      "id -un; id -G; echo $USER $HOME; echo again >/dev/stdout; ls /root");
+  order.surroundings.user = "nobody";
+  const CommandId id = Start(order);
+  EXPECT_EQ(End(id).state, CommandState::kFailed) << "not root's folder";
+  EXPECT_EQ(Output(id), "nobody\n65534\nnobody /nonexistent\nagain\n");
+  EXPECT_THAT(Output(id, Stream::kStderr), HasSubstr("Permission denied"));
+}
+
+TEST_F(ExecutorTest, ACommandOfAnotherUserDiesWithItsShim) {
+  if (getuid() != 0) GTEST_SKIP() << "needs root";
+  Order order = NewOrder("echo $$; exec sleep 3600");
+  order.surroundings.user = "nobody";
+  const CommandId id = Start(order);
+  ASSERT_TRUE(Eventually([&] { return !Output(id).empty(); }));
+  const pid_t command = std::stoi(Output(id));
+  Kill(ShimOf(id));
+  EXPECT_TRUE(Eventually([&] { return kill(command, 0) != 0; }));
+}
+
+TEST_F(ExecutorTest, SaysWhyItCannotBeRunThere) {
+  const auto rejected = [&](Surroundings surroundings) {
+    Order order = NewOrder("true");
+    order.surroundings = std::move(surroundings);
+    const CommandId id = Start(order);
+    const Update end = End(id);
+    EXPECT_EQ(end.state, CommandState::kRejected);
+    EXPECT_FALSE(end.started_at.has_value());
+    return end.reason;
+  };
+  EXPECT_EQ(rejected({.user = "no-such-user"}), "user_unknown");
+  EXPECT_EQ(rejected({.folder = dir_.File("absent")}),
+            "working_directory_missing");
+  EXPECT_EQ(rejected({.folder = "relative"}), "working_directory_missing");
+  EXPECT_EQ(rejected({.environment = {"NO_VALUE"}}), "environment_invalid");
+}
+
 }  // namespace
 }  // namespace muster::agent

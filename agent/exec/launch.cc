@@ -1,6 +1,7 @@
 #include "agent/exec/launch.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <pwd.h>
 #include <signal.h>
@@ -29,25 +30,61 @@ struct Account {
   std::string name = "root";
   std::string home = "/";
   std::string shell = "/bin/sh";
+  uid_t uid = 0;
+  gid_t gid = 0;
 };
 
-// From /etc/passwd itself: name services are unfit for a static program, and
-// may wait for a network that is down.
-Account OwnAccount() {
-  Account account;
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen("/etc/passwd", "re"),
-                                                   &fclose);
+using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+
+File Open(const char* path) { return File(fopen(path, "re"), &fclose); }
+
+// The first account that `is_wanted`. From /etc/passwd itself: name services are
+// unfit for a static program, and may wait for a network that is down.
+template <typename Predicate>
+std::optional<Account> FindAccount(Predicate is_wanted) {
+  const File file = Open("/etc/passwd");
   while (passwd* entry = file ? fgetpwent(file.get()) : nullptr) {
-    if (entry->pw_uid != getuid()) continue;
-    account.name = entry->pw_name;
+    if (!is_wanted(*entry)) continue;
+    Account account{.name = entry->pw_name,
+                    .uid = entry->pw_uid,
+                    .gid = entry->pw_gid};
     if (*entry->pw_dir != '\0') account.home = entry->pw_dir;
     if (*entry->pw_shell != '\0') account.shell = entry->pw_shell;
-    break;
+    return account;
   }
-  return account;
+  return std::nullopt;
 }
 
-absl::StatusOr<Fd> TextInMemory(std::string_view text) {
+std::vector<gid_t> GroupsOf(const Account& account) {
+  std::vector<gid_t> groups = {account.gid};
+  const File file = Open("/etc/group");
+  while (group* entry = file ? fgetgrent(file.get()) : nullptr) {
+    for (char** member = entry->gr_mem; *member != nullptr; ++member) {
+      if (account.name == *member) groups.push_back(entry->gr_gid);
+    }
+  }
+  return groups;
+}
+
+// Whom the command runs as: `user`, or whom this process runs as.
+absl::StatusOr<Account> AccountFor(const std::string& user) {
+  if (user.empty()) {
+    const uid_t own = getuid();
+    return FindAccount([own](const passwd& entry) {
+             return entry.pw_uid == own;
+           }).value_or(Account{.uid = own, .gid = getgid()});
+  }
+  const auto account = FindAccount(
+      [&](const passwd& entry) { return user == entry.pw_name; });
+  if (!account) return absl::FailedPreconditionError("user_unknown");
+  if (account->uid != getuid() && getuid() != 0) {
+    return absl::FailedPreconditionError("user_not_permitted");
+  }
+  return *account;
+}
+
+// A file without a name that holds `text`; not rewound.
+absl::StatusOr<Fd> InMemory(std::string_view text) {
   Fd fd(memfd_create("command", MFD_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, "creating", "memfd");
   while (!text.empty()) {
@@ -116,30 +153,77 @@ void ResetSignals() {
   _exit(error == ENOENT ? 127 : 126);
 }
 
+// False, with errno, if it could not.
+bool Become(const Identity& identity, int out, int err) {
+  // Or /dev/stdout could not be opened.
+  for (const int fd : {out, err}) {
+    if (fchown(fd, identity.uid, identity.gid) != 0) return false;
+  }
+  return setgroups(identity.groups.size(), identity.groups.data()) == 0 &&
+         setgid(identity.gid) == 0 && setuid(identity.uid) == 0;
+}
+
 // The child's side of Child::Fork().
 [[noreturn]] void Execute(const Launch& launch, int gate, int out, int err) {
   setsid();
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // A lost shim must not leave it running.
+  const int refused =
+      launch.identity && !Become(*launch.identity, out, err) ? errno : 0;
+  // A lost shim must not leave it running. After Become(), which undoes it.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
   if (read(gate, &go, 1) != 1) _exit(125);
 
   // Above every number that dup2() is about to overwrite.
   const int text =
       launch.text.valid() ? fcntl(launch.text.get(), F_DUPFD, 16) : -1;
-  const int null = open("/dev/null", O_RDONLY);
-  dup2(null, 0);
+  dup2(launch.input.valid() ? launch.input.get()
+                            : open("/dev/null", O_RDONLY),
+       0);
   dup2(out, 1);
   dup2(err, 2);
   if (text >= 0) dup2(text, kTextFd);
   close_range(text >= 0 ? kTextFd + 1 : kTextFd, ~0U, 0);
 
-  umask(022);
-  if (chdir(launch.folder.c_str()) != 0 && chdir("/") != 0) Fail(launch, errno);
+  if (refused != 0) Fail(launch, refused);
+  umask(launch.umask);
+  if (chdir(launch.folder.c_str()) != 0 &&
+      (!launch.folder_is_home || chdir("/") != 0)) {
+    Fail(launch, errno);
+  }
   const std::vector<char*> argv = Pointers(launch.argv);
   const std::vector<char*> env = Pointers(launch.env);
   ResetSignals();
   execve(launch.program.c_str(), argv.data(), env.data());
   Fail(launch, errno);
+}
+
+absl::Status PlanProgram(const Spec& spec, Launch& launch) {
+  if (spec.shell == Shell::kExec) {
+    launch.argv = spec.argv;
+    launch.program = FindProgram(spec.argv.front(), kCommandPath);
+    return absl::OkStatus();
+  }
+  launch.program = FindProgram(Name(spec.shell), kCommandPath);
+  if (launch.program.empty()) {
+    return absl::FailedPreconditionError("shell_unavailable");
+  }
+  const bool by_descriptor = spec.command.size() > kTextAsArgumentMax;
+  if (by_descriptor) {
+    ASSIGN_OR_RETURN(launch.text, InMemory(spec.command));
+  }
+  launch.argv = ArgumentsFor(spec.shell, spec.command, by_descriptor);
+  return absl::OkStatus();
+}
+
+absl::Status PlanFolder(const std::string& folder, const Account& account,
+                        Launch& launch) {
+  launch.folder_is_home = folder.empty();
+  launch.folder = folder.empty() ? account.home : folder;
+  struct stat st;
+  if (folder.empty() || (stat(folder.c_str(), &st) == 0 && S_ISDIR(st.st_mode))) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError("working_directory_missing");
 }
 
 }  // namespace
@@ -161,24 +245,19 @@ std::string FindProgram(std::string_view name, std::string_view path) {
 }
 
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
+  const Surroundings& surroundings = spec.surroundings;
+  ASSIGN_OR_RETURN(const Account account, AccountFor(surroundings.user));
   Launch launch;
-  if (spec.shell == Shell::kExec) {
-    launch.argv = spec.argv;
-    launch.program = FindProgram(spec.argv.front(), kCommandPath);
-  } else {
-    launch.program = FindProgram(Name(spec.shell), kCommandPath);
-    if (launch.program.empty()) {
-      return absl::NotFoundError(
-          fmt::format("{} is not installed", Name(spec.shell)));
-    }
-    const bool by_descriptor = spec.command.size() > kTextAsArgumentMax;
-    if (by_descriptor) {
-      ASSIGN_OR_RETURN(launch.text, TextInMemory(spec.command));
-    }
-    launch.argv = ArgumentsFor(spec.shell, spec.command, by_descriptor);
+  RETURN_IF_ERROR(PlanProgram(spec, launch));
+  RETURN_IF_ERROR(PlanFolder(surroundings.folder, account, launch));
+  launch.umask = surroundings.umask.value_or(022);
+  if (account.uid != getuid()) {
+    launch.identity = {account.uid, account.gid, GroupsOf(account)};
   }
-  const Account account = OwnAccount();
-  launch.folder = account.home;
+  if (!surroundings.input.empty()) {
+    ASSIGN_OR_RETURN(launch.input, InMemory(surroundings.input));
+    lseek(launch.input.get(), 0, SEEK_SET);
+  }
   launch.env = {fmt::format("PATH={}", kCommandPath),
                 "HOME=" + account.home,
                 "USER=" + account.name,
@@ -186,6 +265,13 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
                 "SHELL=" + account.shell,
                 "LANG=C.UTF-8",
                 "MUSTER_COMMAND_ID=" + spec.command_id.str()};
+  for (const std::string& entry : surroundings.environment) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    std::erase_if(launch.env, [&](const std::string& known) {
+      return known.starts_with(name);
+    });
+    launch.env.push_back(entry);
+  }
   return launch;
 }
 

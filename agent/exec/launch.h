@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,17 +24,31 @@ inline constexpr size_t kTextAsArgumentMax = 100 * 1024;
 inline constexpr std::string_view kCommandPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+// Of another user.
+struct Identity {
+  uid_t uid;
+  gid_t gid;
+  std::vector<gid_t> groups;
+};
+
 // Launch is everything execve(2) needs.
 struct Launch {
   std::string program;  // Absolute, or empty if there is no such program.
   std::vector<std::string> argv;
   std::vector<std::string> env;
-  std::string folder;  // The working folder.
-  Fd text;             // Open on the text as descriptor 3; invalid: not needed.
+  std::string folder;   // The working folder, …
+  bool folder_is_home;  // … of the user: "/" will do as well.
+  mode_t umask;
+  Fd text;   // Open on the text as descriptor 3; invalid: not needed.
+  Fd input;  // Open on what stdin gives; invalid: nothing.
+  // Whom to become; absent: nobody else.
+  std::optional<Identity> identity;
 };
 
-// NotFound if the shell is not installed. A missing program of kExec is no
-// error here: the attempt to run it is what fails, with code 127, as in a
+// Why this machine cannot run it at all is FailedPrecondition with the reason
+// of the rejection as its message: shell_unavailable, user_unknown,
+// user_not_permitted, working_directory_missing. A missing program of kExec is
+// no error here: the attempt to run it is what fails, with code 127, as in a
 // shell.
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec);
 
@@ -45,8 +60,8 @@ std::string FindProgram(std::string_view name, std::string_view path);
 // having executed.
 class Child {
  public:
-  // Forks; the child leads a session of its own, reads /dev/null and writes to
-  // `out` and `err`. For processes with one thread.
+  // Forks; the child leads a session of its own and writes to `out` and `err`.
+  // For processes with one thread.
   static absl::StatusOr<Child> Fork(const Launch& launch, int out, int err);
 
   pid_t pid() const { return pid_; }

@@ -12,6 +12,7 @@
 
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 
 namespace muster::agent {
@@ -74,20 +75,23 @@ absl::Status Shim::Start() {
     exit_.state = CommandState::kCancelled;
     return absl::OkStatus();
   }
-  const absl::Status prepared = Prepare(spec_);
-  if (absl::IsNotFound(prepared)) return Reject("shell_unavailable");
+  const absl::StatusOr<Launch> launch = PlanLaunch(spec_);
+  if (absl::IsFailedPrecondition(launch.status())) {
+    return Reject(ToStd(launch.status().message()));
+  }
+  const absl::Status prepared =
+      launch.ok() ? Prepare(*launch) : launch.status();
   if (!prepared.ok()) return Reject(StorageReason(prepared));
   const absl::Status claimed = Claim();
   if (claimed.ok() || absl::IsAlreadyExists(claimed)) return claimed;
   return Reject(StorageReason(claimed));
 }
 
-absl::Status Shim::Prepare(const Spec& spec) {
-  ASSIGN_OR_RETURN(const Launch launch, PlanLaunch(spec));
+absl::Status Shim::Prepare(const Launch& launch) {
   ASSIGN_OR_RETURN(out_,
-                   Spool::Open(folder_.File("out"), spec.output_bytes_max));
+                   Spool::Open(folder_.File("out"), spec_.output_bytes_max));
   ASSIGN_OR_RETURN(err_,
-                   Spool::Open(folder_.File("err"), spec.output_bytes_max));
+                   Spool::Open(folder_.File("err"), spec_.output_bytes_max));
   sigset_t wanted;
   sigemptyset(&wanted);
   for (const int signal : {SIGCHLD, SIGUSR1}) sigaddset(&wanted, signal);
@@ -98,7 +102,7 @@ absl::Status Shim::Prepare(const Spec& spec) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 
   ASSIGN_OR_RETURN(child_, Child::Fork(launch, out_->writer(), err_->writer()));
-  cgroup_ = Cgroup::Make(spec.command_id.str(), child_->pid());
+  cgroup_ = Cgroup::Make(spec_.command_id.str(), child_->pid());
   return absl::OkStatus();
 }
 

@@ -46,7 +46,7 @@ class Shim {
   // Everything up to exec. Ok: the command runs, or `exit_` says that nothing
   // was started. AlreadyExists: the agent has decided otherwise.
   absl::Status Start();
-  absl::Status Prepare(const Spec& spec);
+  absl::Status Prepare(const Launch& launch);
   absl::Status Claim();
   absl::Status Reject(std::string_view reason);
 

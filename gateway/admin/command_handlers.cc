@@ -36,7 +36,10 @@ CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
                      defaults.delivery_timeout),
       .kill_grace = DurationOr(request.has_kill_grace(), request.kill_grace(),
                                defaults.kill_grace),
-      .output_bytes_max = defaults.output_bytes_max};
+      .output_bytes_max = request.has_output_bytes_max()
+                              ? request.output_bytes_max()
+                              : defaults.output_bytes_max,
+      .surroundings = ToSurroundings(request.surroundings())};
   return spec;
 }
 
@@ -94,6 +97,8 @@ void CommandHandlers::Submit(const Caller& caller,
   command.spec = ToSpec(request, defaults_);
   command.issued_by = caller.principal;
   command.idempotency_key = request.idempotency_key();
+  command.labels = {request.labels().begin(), request.labels().end()};
+  command.purpose = request.purpose();
   command.created_at = loop_.clock().Wall();
   fleet_.commands().Submit(std::move(command),
                            [this, reply = std::move(reply)](

@@ -8,7 +8,7 @@
 namespace muster::gateway {
 namespace {
 
-void CopyLabels(const Labels& from,
+void CopyMap(const Labels& from,
                 google::protobuf::Map<std::string, std::string>& to) {
   for (const auto& [key, value] : from) to[key] = value;
 }
@@ -153,7 +153,7 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
   }
   out.set_confirmed(confirmed);
   CopyVerdict(record.verdict, out);
-  CopyLabels(record.labels, *out.mutable_labels());
+  CopyMap(record.labels, *out.mutable_labels());
   for (const auto& [finding, text] : machine.health) {
     (*out.mutable_health())[finding] = text;
   }
@@ -189,6 +189,27 @@ v1::StatusCounts ToProto(const StatusCounts& counts) {
   return out;
 }
 
+Surroundings ToSurroundings(const v1::Surroundings& surroundings) {
+  Surroundings out{.user = surroundings.user(),
+                   .working_directory = surroundings.working_directory(),
+                   .environment = {surroundings.environment().begin(),
+                                   surroundings.environment().end()},
+                   .umask = std::nullopt,
+                   .input = surroundings.input()};
+  if (surroundings.has_umask()) out.umask = surroundings.umask();
+  return out;
+}
+
+v1::Surroundings ToProto(const Surroundings& surroundings) {
+  v1::Surroundings out;
+  out.set_user(surroundings.user);
+  out.set_working_directory(surroundings.working_directory);
+  CopyMap(surroundings.environment, *out.mutable_environment());
+  if (surroundings.umask) out.set_umask(*surroundings.umask);
+  out.set_input(surroundings.input);
+  return out;
+}
+
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   v1::Command out;
   out.set_command_id(command.id.str());
@@ -216,6 +237,16 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   out.set_stderr_bytes(command.stderr_bytes);
   out.set_output_complete(OutputComplete(command));
   out.set_output_dropped_bytes(command.output_dropped_bytes);
+  *out.mutable_surroundings() = ToProto(command.spec.surroundings);
+  for (auto& [name, value] :
+       *out.mutable_surroundings()->mutable_environment()) {
+    value.clear();
+  }
+  out.mutable_surroundings()->clear_input();
+  out.set_input_bytes(command.spec.surroundings.input.size());
+  out.set_output_bytes_max(command.spec.output_bytes_max);
+  CopyMap(command.labels, *out.mutable_labels());
+  out.set_purpose(command.purpose);
   return out;
 }
 
@@ -229,6 +260,7 @@ v1::CommandOrder ToOrder(const CommandRecord& command) {
   *out.mutable_timeout() = wire::ToProto(command.spec.timeout);
   *out.mutable_kill_grace() = wire::ToProto(command.spec.kill_grace);
   out.set_output_bytes_max(command.spec.output_bytes_max);
+  *out.mutable_surroundings() = ToProto(command.spec.surroundings);
   return out;
 }
 
@@ -250,7 +282,7 @@ v1::Token ToProto(const TokenRecord& token, absl::Time now) {
   *out.mutable_created_at() = wire::ToProto(token.created_at);
   *out.mutable_expires_at() = wire::ToProto(token.expires_at);
   out.set_created_by(token.created_by);
-  CopyLabels(token.labels, *out.mutable_labels());
+  CopyMap(token.labels, *out.mutable_labels());
   if (token.agent) out.set_agent_id(token.agent->str());
   return out;
 }

@@ -36,13 +36,16 @@ std::optional<Status> ToStatus(v1::Status status);
 // Kept to the microsecond; the longest Duration is without end.
 PresenceSettings ToSettings(const v1::PresenceSettings& settings);
 
+Surroundings ToSurroundings(const v1::Surroundings& surroundings);
+v1::Surroundings ToProto(const Surroundings& surroundings);
+
 Facts ToFacts(const v1::AgentFacts& facts);
 v1::AgentFacts ToProto(const Facts& facts);
 
 // `confirmed`: the gateway can vouch for its status now.
 v1::Agent ToProto(const Machine& machine, bool confirmed);
 v1::StatusCounts ToProto(const StatusCounts& counts);
-// `hostname` is the machine's present name.
+// `hostname` is the machine's present name. What may be secret is left out.
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
 v1::CommandOrder ToOrder(const CommandRecord& command);
 v1::OutputChunk ToProto(const OutputRecord& output);

@@ -290,6 +290,17 @@ enum class Shell : uint8_t {
 
 enum class Stream : uint8_t { kStdout = 1, kStderr = 2 };
 
+// In which surroundings; what is empty or absent is the machine's choice.
+struct Surroundings {
+  std::string user = {};
+  std::string working_directory = {};
+  std::map<std::string, std::string> environment = {};
+  std::optional<uint32_t> umask = {};
+  std::string input = {};  // For stdin.
+
+  friend bool operator==(const Surroundings&, const Surroundings&) = default;
+};
+
 // What to execute and under which limits. Never changes after submission.
 struct CommandSpec {
   Shell shell = Shell::kBash;
@@ -299,6 +310,7 @@ struct CommandSpec {
   absl::Duration delivery_timeout;
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
+  Surroundings surroundings = {};
 
   friend bool operator==(const CommandSpec&, const CommandSpec&) = default;
 };
@@ -310,6 +322,8 @@ struct CommandRecord {
   CommandSpec spec;
   std::string issued_by;
   std::string idempotency_key;  // Empty: none was given.
+  Labels labels;
+  std::string purpose;  // As the caller gave it.
   absl::Time created_at;
 
   CommandState state = CommandState::kQueued;

@@ -218,6 +218,12 @@ TEST_F(BackupTest, ABackupOfANewerGatewayIsRefused) {
 TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
   Backup();
   // What the last migrations made was not there before them.
+  for (const char* column : {"run_as", "working_directory", "environment",
+                             "umask", "input"}) {
+    Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
+  }
+  Change("ALTER TABLE commands DROP COLUMN labels");
+  Change("ALTER TABLE commands DROP COLUMN purpose");
   Change("ALTER TABLE machines DROP COLUMN incident");
   Change("DROP TABLE presence_settings");
   Change("ALTER TABLE machines DROP COLUMN silenced_at_us");

@@ -86,7 +86,10 @@ MachineRecord NewMachine(const EnrollmentRequest& request,
 
 absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
                                           const CommandRecord& asked) {
-  if (stored.agent == asked.agent && stored.spec == asked.spec) return stored;
+  if (stored.agent == asked.agent && stored.spec == asked.spec &&
+      stored.labels == asked.labels && stored.purpose == asked.purpose) {
+    return stored;
+  }
   return absl::AlreadyExistsError(
       fmt::format("idempotency_key '{}' was already used for command {}, which "
                   "is a different request",

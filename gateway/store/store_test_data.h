@@ -79,7 +79,14 @@ inline CommandRecord Command(const std::string& id,
             absl::Hours(1),
             absl::Seconds(30),
             absl::Seconds(10),
-            uint64_t{10} << 20};
+            uint64_t{10} << 20,
+            {.user = "deploy",
+             .working_directory = "/srv/zwölf",
+             .environment = {{"LANG", "de_AT.UTF-8"}, {"EMPTY", ""}},
+             .umask = 027,
+             .input = std::string("\0line\xff\n", 7)}};
+  c.labels = {{"change", "4711"}};
+  c.purpose = "disk full";
   c.issued_by = "admin";
   c.created_at = At(1);
   return c;

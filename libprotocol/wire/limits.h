@@ -54,6 +54,20 @@ inline constexpr size_t kArgvMax = 1024;
 
 inline constexpr size_t kIdempotencyKeyBytesMax = 128;
 
+// Surroundings. LOGIN_NAME_MAX of useradd(8); PATH_MAX; an environment that no
+// program has to search long; input that is more is a file.
+inline constexpr size_t kUserBytesMax = 32;
+inline constexpr size_t kPathBytesMax = 4096;
+inline constexpr size_t kEnvironmentMax = 64;
+inline constexpr size_t kEnvironmentBytesMax = 32 << 10;
+inline constexpr size_t kInputBytesMax = 256 << 10;
+
+// A sentence for the log.
+inline constexpr size_t kPurposeBytesMax = 200;
+
+// What a machine spools of one stream of one command.
+inline constexpr size_t kCommandOutputBytesMax = 64 << 20;
+
 inline constexpr absl::Duration kCommandTimeoutMin = absl::Seconds(1);
 inline constexpr absl::Duration kCommandTimeoutMax = absl::Hours(7 * 24);
 inline constexpr absl::Duration kKillGraceMax = absl::Minutes(10);

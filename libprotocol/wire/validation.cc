@@ -110,6 +110,62 @@ absl::Status ValidateArgv(const v1::SubmitCommandRequest& request) {
   return absl::OkStatus();
 }
 
+bool IsNameCharacter(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+absl::Status ValidateEnvironment(std::string_view field,
+                                 const LabelMap& environment) {
+  if (environment.size() > kEnvironmentMax) {
+    return Invalid("{}: at most {} names, got {}", field, kEnvironmentMax,
+                   environment.size());
+  }
+  size_t bytes = 0;
+  for (const auto& [name, value] : environment) {
+    if (name.empty() || !std::ranges::all_of(name, IsNameCharacter) ||
+        absl::ascii_isdigit(static_cast<unsigned char>(name.front()))) {
+      return Invalid(
+          "{}: a name must be letters, digits and _, no digit first, got {}",
+          field, Shown(name));
+    }
+    if (name.starts_with("MUSTER_")) {
+      return Invalid("{}: a name must not begin with MUSTER_, got {}", field,
+                     Shown(name));
+    }
+    if (const size_t nul = value.find('\0'); nul != value.npos) {
+      return Invalid("{}.{}: must not contain NUL, got one at byte {}", field,
+                     name, nul);
+    }
+    bytes += name.size() + value.size() + 2;  // As execve(2) counts them.
+  }
+  if (bytes <= kEnvironmentBytesMax) return absl::OkStatus();
+  return Invalid("{}: must be at most {} bytes in all, got {}", field,
+                 kEnvironmentBytesMax, bytes);
+}
+
+absl::Status ValidateSurroundings(const v1::Surroundings& surroundings) {
+  RETURN_IF_ERROR(ValidateText("surroundings.user", surroundings.user(),
+                               kUserBytesMax));
+  const std::string& folder = surroundings.working_directory();
+  RETURN_IF_ERROR(ValidateText("surroundings.working_directory", folder,
+                               kPathBytesMax));
+  if (!folder.empty() && folder.front() != '/') {
+    return Invalid("surroundings.working_directory: must be absolute, got {}",
+                   Shown(folder));
+  }
+  RETURN_IF_ERROR(ValidateEnvironment("surroundings.environment",
+                                      surroundings.environment()));
+  if (surroundings.umask() > 0777) {
+    return Invalid("surroundings.umask: must be 0 to {} (octal 0777), got {}",
+                   0777, surroundings.umask());
+  }
+  if (surroundings.input().size() > kInputBytesMax) {
+    return Invalid("surroundings.input: must be at most {} bytes, got {}",
+                   kInputBytesMax, surroundings.input().size());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool IsHostnameCharacter(char c) {
@@ -267,6 +323,15 @@ absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
     RETURN_IF_ERROR(ValidateDuration("kill_grace", request.kill_grace(),
                                      absl::ZeroDuration(), kKillGraceMax));
   }
+  if (request.has_output_bytes_max() &&
+      (request.output_bytes_max() == 0 ||
+       request.output_bytes_max() > kCommandOutputBytesMax)) {
+    return Invalid("output_bytes_max: must be 1 to {}, got {}",
+                   kCommandOutputBytesMax, request.output_bytes_max());
+  }
+  RETURN_IF_ERROR(ValidateSurroundings(request.surroundings()));
+  RETURN_IF_ERROR(ValidateLabels("labels", request.labels()));
+  RETURN_IF_ERROR(ValidateText("purpose", request.purpose(), kPurposeBytesMax));
   return ValidateText("idempotency_key", request.idempotency_key(),
                       kIdempotencyKeyBytesMax);
 }

@@ -54,6 +54,55 @@ TEST(ValidateCommandTest, TheTextHasBothBoundsAndNoNul) {
   EXPECT_EQ(check("line\nline\t\x1b[0m"), "");
 }
 
+TEST(ValidateCommandTest, SurroundingsNameTheirFieldBoundAndValue) {
+  const auto check = [](auto change) {
+    v1::SubmitCommandRequest request = Script("x");
+    change(*request.mutable_surroundings());
+    return Text(ValidateSubmitCommand(request));
+  };
+  const auto env = [&](const std::string& name, const std::string& value) {
+    return check([&](v1::Surroundings& s) {
+      (*s.mutable_environment())[name] = value;
+    });
+  };
+  EXPECT_EQ(check([](v1::Surroundings& s) { s.set_user("deploy"); }), "");
+  EXPECT_EQ(check([](v1::Surroundings& s) {
+              s.set_user(std::string(33, 'u'));
+            }),
+            "surroundings.user: must be at most 32 bytes, got 33");
+  EXPECT_EQ(check([](v1::Surroundings& s) { s.set_working_directory("srv"); }),
+            "surroundings.working_directory: must be absolute, got \"srv\"");
+  EXPECT_EQ(check([](v1::Surroundings& s) { s.set_umask(0777); }), "");
+  EXPECT_EQ(check([](v1::Surroundings& s) { s.set_umask(01000); }),
+            "surroundings.umask: must be 0 to 511 (octal 0777), got 512");
+  EXPECT_EQ(check([](v1::Surroundings& s) {
+              s.set_input(std::string(262145, '\0'));
+            }),
+            "surroundings.input: must be at most 262144 bytes, got 262145");
+  EXPECT_EQ(env("PATH_2", "/opt/bin:\n"), "");
+  EXPECT_EQ(env("2PATH", ""),
+            "surroundings.environment: a name must be letters, digits and _, "
+            "no digit first, got \"2PATH\"");
+  EXPECT_EQ(env("MUSTER_COMMAND_ID", "x"),
+            "surroundings.environment: a name must not begin with MUSTER_, got "
+            "\"MUSTER_COMMAND_ID\"");
+  EXPECT_EQ(env("A", std::string("s\0t", 3)),
+            "surroundings.environment.A: must not contain NUL, got one at byte "
+            "1");
+  EXPECT_EQ(env("A", std::string(32768, 's')),
+            "surroundings.environment: must be at most 32768 bytes in all, got "
+            "32771");
+}
+
+TEST(ValidateCommandTest, HowMuchOutputIsKeptHasBothBounds) {
+  v1::SubmitCommandRequest request = Script("x");
+  request.set_output_bytes_max(64 << 20);
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)), "");
+  request.set_output_bytes_max(0);
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)),
+            "output_bytes_max: must be 1 to 67108864, got 0");
+}
+
 TEST(ValidateCommandTest, ArgvBelongsToExecAndExecToArgv) {
   v1::SubmitCommandRequest both = Script("ls");
   both.add_argv("x");

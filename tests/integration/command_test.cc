@@ -71,6 +71,46 @@ TEST(CommandTest, EveryCommandRunsOnceHoweverOftenTheLinkIsCut) {
   EXPECT_THAT(times, testing::Each(1));
 }
 
+TEST(CommandTest, RunsInTheSurroundingsThatItIsGivenAndRepeatsNoSecret) {
+  MiniFleet fleet;
+  const Scratch scratch;
+  ASSERT_TRUE(fleet.WaitForStatus(0, v1::STATUS_ONLINE));
+  v1::SubmitCommandRequest request =
+      Request(fleet, 0, "pwd; umask; echo $SECRET; cat");
+  request.set_shell_type(v1::SHELL_TYPE_SH);
+  v1::Surroundings& surroundings = *request.mutable_surroundings();
+  surroundings.set_working_directory(scratch.dir.path());
+  (*surroundings.mutable_environment())["SECRET"] = "s3cret";
+  surroundings.set_umask(027);
+  surroundings.set_input(std::string("\0\xff", 2));
+  (*request.mutable_labels())["change"] = "4711";
+  request.set_purpose("disk full");
+  const auto command = fleet.Submit(request);
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->surroundings().environment().at("SECRET"), "");
+  EXPECT_EQ(command->surroundings().input(), "");
+  EXPECT_EQ(command->input_bytes(), 2u);
+  EXPECT_EQ(command->labels().at("change"), "4711");
+  EXPECT_EQ(command->purpose(), "disk full");
+  const auto ran = fleet.Finish(command->command_id());
+  ASSERT_TRUE(ran.ok()) << ran.status();
+  EXPECT_EQ(ran->out, scratch.dir.path() + "\n0027\ns3cret\n" +
+                          std::string("\0\xff", 2));
+}
+
+TEST(CommandTest, WhatTheMachineCannotDoIsRejectedWithTheReason) {
+  MiniFleet fleet;
+  ASSERT_TRUE(fleet.WaitForStatus(0, v1::STATUS_ONLINE));
+  v1::SubmitCommandRequest request = Request(fleet, 0, "true");
+  request.mutable_surroundings()->set_user("no-such-user");
+  const auto command = fleet.Submit(request);
+  ASSERT_TRUE(command.ok()) << command.status();
+  const auto ran = fleet.Finish(command->command_id());
+  ASSERT_TRUE(ran.ok()) << ran.status();
+  EXPECT_EQ(ran->command.state(), v1::COMMAND_STATE_REJECTED);
+  EXPECT_EQ(ran->command.reason(), "user_unknown");
+}
+
 TEST(CommandTest, AnAgentThatCrashesLosesNoResultAndRepeatsNothing) {
   MiniFleet fleet;
   const Scratch scratch;

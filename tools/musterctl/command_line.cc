@@ -19,7 +19,6 @@
 #include "tools/musterctl/help_text.h"
 #include "tools/musterctl/history_verbs.h"
 #include "tools/musterctl/login_verbs.h"
-#include "tools/musterctl/run_verb.h"
 #include "tools/musterctl/status_verbs.h"
 #include "tools/musterctl/watch_verb.h"
 
@@ -38,16 +37,6 @@ void AddDurationTo(CLI::App* app, const std::string& flag, T& out,
         out = *d;
       },
       help, "DURATION");
-}
-
-template <typename Enum>
-CLI::Option* AddEnum(CLI::App* app, const std::string& flag,
-                     const google::protobuf::EnumDescriptor* type, Enum& out,
-                     const std::string& help) {
-  return AddWords(
-             app, flag, type, [&out](int n) { out = static_cast<Enum>(n); },
-             help)
-      ->expected(1);
 }
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
@@ -207,31 +196,6 @@ void AddAgents(CLI::App& app, Parse& parse) {
   AddAgentsHistory(agents, parse);
   AddAgentsWatch(agents, parse);
   AddEndings(agents, parse);
-}
-
-void AddRun(CLI::App& app, Parse& parse) {
-  CLI::App* run = AddLongVerb(
-      &app, "run",
-      "run a command on one machine, live: run AGENT [flags] -- CMD…",
-      kRunFooter);
-  auto options = std::make_shared<RunOptions>();
-  run->add_option("AGENT", options->agent)->required();
-  AddEnum(run, "--shell", v1::ShellType_descriptor(), options->shell,
-          "who interprets the text [bash]");
-  run->add_option("--script", options->script,
-                  "send this file's text instead; - is stdin")
-      ->type_name("FILE");
-  AddDurationTo(run, "--timeout", options->timeout,
-                "stop the command after this [1h]");
-  AddEnum(run, "--if-offline", v1::IfOffline_descriptor(), options->if_offline,
-          "what to do if the machine is not online [fail]");
-  AddDurationTo(run, "--delivery-timeout", options->delivery_timeout,
-                "give up if it has not begun by then [30s]");
-  run->add_flag("--detach", options->detach, "print the id and do not wait");
-  run->callback([&parse, options] {
-    options->words = parse.words;
-    parse.verb = ApiVerb([options](Tool& tool) { return Run(tool, *options); });
-  });
 }
 
 void AddCommandsOutput(CLI::App* commands, Parse& parse) {
@@ -397,6 +361,8 @@ void AddSwitch(CLI::App* app, const std::string& flag, bool& out,
                const std::string& help) {
   app->add_flag(flag, out, help);
 }
+
+void Once(CLI::Option* option) { option->expected(1); }
 
 void AddCount(CLI::App* app, const std::string& flag,
               std::optional<uint32_t>& out, uint32_t max,

@@ -66,6 +66,8 @@ void AddDuration(CLI::App* app, const std::string& flag,
 CLI::Option* AddWords(CLI::App* app, const std::string& flag,
                       const google::protobuf::EnumDescriptor* type,
                       std::function<void(int)> take, const std::string& help);
+// Not more than once.
+void Once(CLI::Option* option);
 void AddNoHeaders(CLI::App* verb, bool& header);
 
 void OnChosen(CLI::App* verb, Parse& parse, ApiVerb run);
@@ -76,6 +78,14 @@ void Bind(CLI::App* verb, Parse& parse, std::shared_ptr<Options> options,
           Function run) {
   OnChosen(verb, parse,
            [options, run](Tool& tool) { return run(tool, *options); });
+}
+
+template <typename Enum>
+void AddEnum(CLI::App* app, const std::string& flag,
+             const google::protobuf::EnumDescriptor* type, Enum& out,
+             const std::string& help) {
+  Once(AddWords(
+      app, flag, type, [&out](int n) { out = static_cast<Enum>(n); }, help));
 }
 
 template <typename Enum>
@@ -91,6 +101,7 @@ CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
 void AddEndings(CLI::App* agents, Parse& parse);  // endings_command_line.cc
 void AddEvents(CLI::App& app, Parse& parse);      // events_command_line.cc
 void AddPresence(CLI::App& app, Parse& parse);    // presence_command_line.cc
+void AddRun(CLI::App& app, Parse& parse);         // run_command_line.cc
 void AddTokens(CLI::App& app, Parse& parse);      // tokens_command_line.cc
 
 }  // namespace muster::ctl

@@ -1,11 +1,15 @@
 #include "tools/musterctl/commands_verbs.h"
 
+#include <set>
+
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/age.h"
+#include "tools/musterctl/agents_table.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/output_reader.h"
 #include "tools/musterctl/resolve.h"
@@ -34,6 +38,15 @@ std::string CommandText(const v1::Command& command) {
     text += (text.empty() ? "" : " ") + word;
   }
   return text;
+}
+
+// Their values may be secret, and are not told.
+std::string VariableNames(const v1::Surroundings& surroundings) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : surroundings.environment()) {
+    names.insert(name);
+  }
+  return fmt::format("{}", fmt::join(names, ","));
 }
 
 std::string When(const google::protobuf::Timestamp& t, absl::Time now) {
@@ -69,6 +82,17 @@ std::string CommandDetails(const v1::Command& command, absl::Time now) {
       {"Text", CommandText(command)},
       {"Shell", wire::EnumText(*v1::ShellType_descriptor()->FindValueByNumber(
                     command.shell_type()))},
+      {"User", command.surroundings().user()},
+      {"Folder", command.surroundings().working_directory()},
+      {"Environment", VariableNames(command.surroundings())},
+      {"Umask", command.surroundings().has_umask()
+                    ? fmt::format("{:04o}", command.surroundings().umask())
+                    : ""},
+      {"Input", command.input_bytes() == 0
+                    ? ""
+                    : Grouped(command.input_bytes()) + " bytes"},
+      {"Labels", LabelsText(command.labels())},
+      {"Purpose", command.purpose()},
       {"By", command.issued_by()},
       {"Created", When(command.created_at(), now)},
       {"Started",

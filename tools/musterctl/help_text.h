@@ -31,7 +31,8 @@ Ctrl-C asks to cancel; a second one leaves the command running.
 Examples:
   musterctl run web-1 -- 'df -h | grep /var'
   musterctl run web-1 --timeout 10m -- apt-get -y upgrade
-  musterctl run web-1 --shell python3 --script check.py)";
+  musterctl run web-1 --shell python3 --script check.py
+  musterctl run web-1 --user postgres --input dump.sql -- psql shop)";
 
 inline constexpr char kHistoryFooter[] =
     R"help(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin

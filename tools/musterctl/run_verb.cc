@@ -1,7 +1,10 @@
 #include "tools/musterctl/run_verb.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 #include "fmt/format.h"
@@ -35,13 +38,74 @@ std::string ShellQuoted(const std::string& word) {
   return out + "'";
 }
 
-absl::StatusOr<std::string> ReadScript(const std::string& file,
-                                       Console& console) {
-  if (file == "-") return console.ReadInput(wire::kCommandBytesMax);
-  auto text = ReadFile(file, wire::kCommandBytesMax);
+// The text of `file`, or of stdin for "-", which `flag` names.
+absl::StatusOr<std::string> ReadText(std::string_view flag,
+                                     const std::string& file, size_t bytes_max,
+                                     Console& console) {
+  if (file == "-") return console.ReadInput(bytes_max);
+  auto text = ReadFile(file, bytes_max);
   if (text.ok()) return text;
   return absl::InvalidArgumentError(
-      fmt::format("--script: {}", ToStd(text.status().message())));
+      fmt::format("{}: {}", flag, ToStd(text.status().message())));
+}
+
+// NAME=VALUE, or NAME alone: then the value never stands in a command line.
+absl::Status AddVariable(const std::string& text, v1::Surroundings& out) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  if (equals != text.npos) {
+    (*out.mutable_environment())[name] = text.substr(equals + 1);
+    return absl::OkStatus();
+  }
+  const char* value = getenv(name.c_str());
+  if (value == nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("--env: {} is not set here; give {}=VALUE", name, name));
+  }
+  (*out.mutable_environment())[name] = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetSurroundings(const RunOptions& options, Console& console,
+                             v1::Surroundings& out) {
+  out.set_user(options.user);
+  out.set_working_directory(options.working_directory);
+  for (const std::string& variable : options.environment) {
+    RETURN_IF_ERROR(AddVariable(variable, out));
+  }
+  if (!options.umask.empty()) {
+    uint32_t umask = 0;
+    const char* end = options.umask.data() + options.umask.size();
+    const auto [stopped, error] =
+        std::from_chars(options.umask.data(), end, umask, 8);
+    if (error != std::errc() || stopped != end || umask > 0777) {
+      return absl::InvalidArgumentError(fmt::format(
+          "--umask: must be octal 0 to 0777, got '{}'", options.umask));
+    }
+    out.set_umask(umask);
+  }
+  if (options.input.empty()) return absl::OkStatus();
+  if (options.input == "-" && options.script == "-") {
+    return absl::InvalidArgumentError("--input and --script cannot both be -");
+  }
+  ASSIGN_OR_RETURN(
+      *out.mutable_input(),
+      ReadText("--input", options.input, wire::kInputBytesMax, console));
+  return absl::OkStatus();
+}
+
+absl::Status SetLabels(const RunOptions& options,
+                       v1::SubmitCommandRequest& request) {
+  for (const std::string& label : options.labels) {
+    const size_t equals = label.find('=');
+    if (equals == label.npos) {
+      return absl::InvalidArgumentError(
+          fmt::format("--label: must be KEY=VALUE, got '{}'", label));
+    }
+    (*request.mutable_labels())[label.substr(0, equals)] =
+        label.substr(equals + 1);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SetWords(const RunOptions& options,
@@ -219,7 +283,8 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
       return absl::InvalidArgumentError("--script needs a shell, not exec");
     }
     ASSIGN_OR_RETURN(*request.mutable_command(),
-                     ReadScript(options.script, console));
+                     ReadText("--script", options.script,
+                              wire::kCommandBytesMax, console));
   } else {
     RETURN_IF_ERROR(SetWords(options, request));
   }
@@ -231,6 +296,13 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
         wire::ToProto(*options.delivery_timeout);
   }
   request.set_if_offline(options.if_offline);
+  RETURN_IF_ERROR(
+      SetSurroundings(options, console, *request.mutable_surroundings()));
+  if (options.output_bytes_max) {
+    request.set_output_bytes_max(*options.output_bytes_max);
+  }
+  RETURN_IF_ERROR(SetLabels(options, request));
+  request.set_purpose(options.purpose);
   return request;
 }
 

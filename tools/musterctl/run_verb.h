@@ -9,6 +9,7 @@
 #ifndef MUSTER_TOOLS_MUSTERCTL_RUN_VERB_H_
 #define MUSTER_TOOLS_MUSTERCTL_RUN_VERB_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,15 @@ struct RunOptions {
   std::optional<absl::Duration> timeout;           // Of the execution.
   std::optional<absl::Duration> delivery_timeout;  // Until it must have begun.
   v1::IfOffline if_offline = v1::IF_OFFLINE_UNSPECIFIED;
+  std::string user;
+  std::string working_directory;
+  // NAME=VALUE, or NAME: the value of this process's own environment.
+  std::vector<std::string> environment;
+  std::string umask;  // Octal; empty: the machine's.
+  std::string input;  // A file, or "-", to be the command's stdin; empty: none.
+  std::optional<uint32_t> output_bytes_max;
+  std::vector<std::string> labels;  // KEY=VALUE
+  std::string purpose;
   bool detach = false;
 };
 

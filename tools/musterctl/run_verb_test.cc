@@ -367,6 +367,47 @@ TEST(SubmissionTest, AScriptComesFromStandardInput) {
   EXPECT_EQ(request->command(), "print(1)");
 }
 
+TEST(SubmissionTest, SurroundingsComeFromFlagsEnvironmentAndInput) {
+  RunOptions options;
+  options.words = {"psql"};
+  options.user = "postgres";
+  options.umask = "027";
+  options.input = "-";
+  options.labels = {"change=47=11"};
+  options.environment = {"A=b=c", "EMPTY=", "MUSTER_TEST_SECRET"};
+  ASSERT_EQ(setenv("MUSTER_TEST_SECRET", "s3cret", 1), 0);
+  FakeConsole console;
+  console.input = "select 1";
+  const auto request = SubmissionOf(options, console);
+  ASSERT_TRUE(request.ok()) << request.status();
+  const v1::Surroundings& surroundings = request->surroundings();
+  EXPECT_EQ(surroundings.user(), "postgres");
+  EXPECT_EQ(surroundings.umask(), 027u);
+  EXPECT_EQ(surroundings.input(), "select 1");
+  EXPECT_EQ(surroundings.environment().at("A"), "b=c");
+  EXPECT_EQ(surroundings.environment().at("EMPTY"), "");
+  EXPECT_EQ(surroundings.environment().at("MUSTER_TEST_SECRET"), "s3cret");
+  EXPECT_EQ(request->labels().at("change"), "47=11");
+}
+
+TEST(SubmissionTest, AFlagThatMeansNothingIsNamed) {
+  const auto error = [](auto change) {
+    RunOptions options;
+    options.words = {"true"};
+    change(options);
+    FakeConsole console;
+    return std::string(
+        ToStd(SubmissionOf(options, console).status().message()));
+  };
+  EXPECT_EQ(error([](RunOptions& o) { o.umask = "0888"; }),
+            "--umask: must be octal 0 to 0777, got '0888'");
+  EXPECT_EQ(error([](RunOptions& o) { o.environment = {"MUSTER_TEST_UNSET"}; }),
+            "--env: MUSTER_TEST_UNSET is not set here; give "
+            "MUSTER_TEST_UNSET=VALUE");
+  EXPECT_EQ(error([](RunOptions& o) { o.labels = {"change"}; }),
+            "--label: must be KEY=VALUE, got 'change'");
+}
+
 TEST(SubmissionTest, CombinationsThatMeanNothingAreRefused) {
   EXPECT_FALSE(Submission({}).ok());
   EXPECT_FALSE(Submission({"a"}, v1::SHELL_TYPE_BASH, "-").ok());

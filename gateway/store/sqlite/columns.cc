@@ -48,6 +48,14 @@ absl::StatusOr<std::string> LabelsToJson(const Labels& labels) {
 absl::StatusOr<Labels> LabelsFromJson(const std::string& json) {
   return FromJson<Labels>(json, "labels");
 }
+absl::StatusOr<std::string> EnvironmentToJson(
+    const std::map<std::string, std::string>& environment) {
+  return ToJson(environment, "environment");
+}
+absl::StatusOr<std::map<std::string, std::string>> EnvironmentFromJson(
+    const std::string& json) {
+  return FromJson<std::map<std::string, std::string>>(json, "environment");
+}
 absl::StatusOr<std::string> ArgvToJson(const std::vector<std::string>& argv) {
   return ToJson(argv, "argv");
 }

@@ -3,6 +3,7 @@
 #ifndef MUSTER_GATEWAY_STORE_SQLITE_COLUMNS_H_
 #define MUSTER_GATEWAY_STORE_SQLITE_COLUMNS_H_
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,10 @@ struct VerdictColumns {
 // a text is not UTF-8; reading fails with DataLoss.
 absl::StatusOr<std::string> LabelsToJson(const Labels& labels);
 absl::StatusOr<Labels> LabelsFromJson(const std::string& json);
+absl::StatusOr<std::string> EnvironmentToJson(
+    const std::map<std::string, std::string>& environment);
+absl::StatusOr<std::map<std::string, std::string>> EnvironmentFromJson(
+    const std::string& json);
 absl::StatusOr<std::string> ArgvToJson(const std::vector<std::string>& argv);
 absl::StatusOr<std::vector<std::string>> ArgvFromJson(const std::string& json);
 

@@ -259,8 +259,20 @@ UPDATE machines SET incident=COALESCE((
   WHERE status<>1 AND verdict_cause=12;
 )sql";
 
+constexpr char kVersion5[] = R"sql(
+-- In which surroundings; empty texts and NULL: the machine's choice.
+ALTER TABLE command_specs ADD COLUMN run_as TEXT NOT NULL DEFAULT '';
+ALTER TABLE command_specs ADD COLUMN working_directory TEXT NOT NULL DEFAULT '';
+ALTER TABLE command_specs ADD COLUMN environment TEXT NOT NULL DEFAULT '{}';  -- JSON object.
+ALTER TABLE command_specs ADD COLUMN umask INTEGER;
+ALTER TABLE command_specs ADD COLUMN input BLOB NOT NULL DEFAULT x'';
+
+ALTER TABLE commands ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';  -- JSON object.
+ALTER TABLE commands ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
+)sql";
+
 constexpr Migration kMigrations[] = {
-    {kVersion1}, {kVersion2}, {kVersion3}, {kVersion4}};
+    {kVersion1}, {kVersion2}, {kVersion3}, {kVersion4}, {kVersion5}};
 
 }  // namespace
 

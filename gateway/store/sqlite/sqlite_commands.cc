@@ -25,22 +25,28 @@ constexpr char kSelectCommands[] =
     "dispatched_at_us, "
     "started_at_us, finished_at_us, exit_code, signal, reason, "
     "cancel_requested, stdout_bytes, stderr_bytes, stdout_total, stderr_total, "
-    "output_dropped_bytes FROM commands AS c "
+    "output_dropped_bytes, c.labels, purpose, run_as, working_directory, "
+    "environment, umask, input FROM commands AS c "
     "JOIN command_specs AS s ON s.command=c.row_number ";
 
 // Greater than every id.
 constexpr char kAfterEveryId[] = "\U0010FFFF";
 
 absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
-  std::string argv;
+  std::string argv, labels, environment;
   CommandSpec& s = c.spec;
+  Surroundings& in = s.surroundings;
   row.Read(c.id, c.agent, c.org, s.shell, s.text, argv, s.timeout,
            s.delivery_timeout, s.kill_grace, s.output_bytes_max, c.issued_by,
            c.idempotency_key, c.created_at, c.state, c.dispatch_seq,
            c.dispatched_at, c.started_at, c.finished_at, c.exit_code, c.signal,
            c.reason, c.cancel_requested, c.stdout_bytes, c.stderr_bytes,
-           c.stdout_total, c.stderr_total, c.output_dropped_bytes);
+           c.stdout_total, c.stderr_total, c.output_dropped_bytes, labels,
+           c.purpose, in.user, in.working_directory, environment, in.umask,
+           in.input);
   ASSIGN_OR_RETURN(s.argv, sqlite::ArgvFromJson(argv));
+  ASSIGN_OR_RETURN(c.labels, sqlite::LabelsFromJson(labels));
+  ASSIGN_OR_RETURN(in.environment, sqlite::EnvironmentFromJson(environment));
   return absl::OkStatus();
 }
 
@@ -55,6 +61,7 @@ absl::Status ReadCommands(Statement& select,
 
 absl::Status InsertCommand(Database& db, const CommandRecord& c) {
   const CommandSpec& s = c.spec;
+  ASSIGN_OR_RETURN(const std::string labels, sqlite::LabelsToJson(c.labels));
   ASSIGN_OR_RETURN(
       Statement add,
       db.Prepare(
@@ -63,16 +70,33 @@ absl::Status InsertCommand(Database& db, const CommandRecord& c) {
           "idempotency_key, created_at_us, state, dispatch_seq, "
           "dispatched_at_us, started_at_us, finished_at_us, exit_code, signal, "
           "reason, cancel_requested, stdout_bytes, stderr_bytes, stdout_total, "
-          "stderr_total, output_dropped_bytes) VALUES($1, $2, $3, $4, $5, $6, "
-          "$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-          "0, 0, $21, $22, $23)"));
+          "stderr_total, output_dropped_bytes, labels, purpose) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
+          "$15, $16, $17, $18, $19, $20, 0, 0, $21, $22, $23, $24, $25)"));
   return add
       .Bind(c.id, c.agent, c.org, s.shell, s.timeout, s.delivery_timeout,
             s.kill_grace, s.output_bytes_max, c.issued_by, c.idempotency_key,
             c.created_at, c.state, c.dispatch_seq, c.dispatched_at,
             c.started_at, c.finished_at, c.exit_code, c.signal, c.reason,
             c.cancel_requested, c.stdout_total, c.stderr_total,
-            c.output_dropped_bytes)
+            c.output_dropped_bytes, labels, c.purpose)
+      .Run();
+}
+
+absl::Status InsertSpec(Database& db, int64_t row_number,
+                        const CommandSpec& spec) {
+  const Surroundings& in = spec.surroundings;
+  ASSIGN_OR_RETURN(const std::string argv, sqlite::ArgvToJson(spec.argv));
+  ASSIGN_OR_RETURN(const std::string environment,
+                   sqlite::EnvironmentToJson(in.environment));
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db.Prepare("INSERT INTO command_specs(command, spec_text, argv, run_as, "
+                 "working_directory, environment, umask, input) VALUES($1, $2, "
+                 "$3, $4, $5, $6, $7, $8)"));
+  return add
+      .Bind(row_number, spec.text, argv, in.user, in.working_directory,
+            environment, in.umask, Blob{in.input})
       .Run();
 }
 
@@ -90,8 +114,6 @@ absl::StatusOr<int64_t> SqliteFleetStore::RowNumber(const CommandId& id) {
 
 absl::StatusOr<CommandRecord> SqliteFleetStore::AddCommand(
     const CommandRecord& command) {
-  ASSIGN_OR_RETURN(const std::string argv,
-                   sqlite::ArgvToJson(command.spec.argv));
   ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   if (!command.idempotency_key.empty()) {
     ASSIGN_OR_RETURN(
@@ -110,10 +132,7 @@ absl::StatusOr<CommandRecord> SqliteFleetStore::AddCommand(
   }
   RETURN_IF_ERROR(InsertCommand(*db_, command));
   ASSIGN_OR_RETURN(const int64_t row_number, RowNumber(command.id));
-  ASSIGN_OR_RETURN(Statement spec,
-                   db_->Prepare("INSERT INTO command_specs(command, spec_text, "
-                                "argv) VALUES($1, $2, $3)"));
-  RETURN_IF_ERROR(spec.Bind(row_number, command.spec.text, argv).Run());
+  RETURN_IF_ERROR(InsertSpec(*db_, row_number, command.spec));
   if (!command.idempotency_key.empty()) {
     ASSIGN_OR_RETURN(
         Statement key,

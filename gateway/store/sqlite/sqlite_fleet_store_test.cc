@@ -257,6 +257,16 @@ TEST(Migrations, WhoWasInAnIncidentByItsWordsIsInItByItsId) {
   EXPECT_EQ((*store->LoadMachines())[0].incident, "00000007-000001");
 }
 
+TEST(Migrations, ADatabaseOfVersion4KeepsItsDataAndGetsTodaysShape) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(dir, 4));
+  const auto store = OpenStore(dir.File("muster.db"));
+  EXPECT_EQ((*store->LoadMachines())[0].incident, "00000007-000001");
+  const auto command = store->GetCommand(CommandId("c-1"));
+  EXPECT_EQ(command->spec.surroundings, Surroundings());
+  EXPECT_TRUE(command->labels.empty());
+}
+
 TEST(Migrations, SoDoesOneThatHeldAPartOfVersion2AndCalledItselfVersion1) {
   TempDir dir;
   ExpectWholeAndOfToday(DatabaseOf(
