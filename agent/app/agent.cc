@@ -66,6 +66,27 @@ ProbeTarget TargetOf(const Agent::Options& options) {
   return target;
 }
 
+// "policy: RULE", or empty if the machine's owner allows it. A policy that
+// cannot be read allows nothing.
+std::string RefusalBy(const std::string& policy_file, const Spec& spec,
+                      size_t running, absl::Time wall) {
+  const absl::StatusOr<CommandPolicy> policy = CommandPolicy::Load(policy_file);
+  if (!policy.ok()) {
+    Log(kError, "the policy cannot be read: no command is allowed",
+        {{"error", policy.status()}});
+    return "policy: unreadable";
+  }
+  const absl::StatusOr<std::string> user = UserOf(spec.surroundings);
+  if (!user.ok()) return "";  // The shim says what is wrong with it.
+  const std::string program = spec.shell == Shell::kExec
+                                  ? FindProgram(spec.argv.front(), kCommandPath)
+                                  : "";
+  const std::string_view rule =
+      policy->RuleAgainst(spec, *user, program, running,
+                          absl::ToCivilSecond(wall, absl::LocalTimeZone()));
+  return rule.empty() ? "" : fmt::format("policy: {}", rule);
+}
+
 std::string Ago(absl::Duration d) {
   if (d < absl::Seconds(1)) return "just now";
   return absl::FormatDuration(absl::Trunc(d, absl::Seconds(1))) + " ago";
@@ -109,6 +130,10 @@ absl::Status Agent::OpenCommands() {
   options.folder = state_.commands_folder();
   options.shim_path = options_.exec_path;
   options.boot_id = options_.instance.boot_id();
+  options.refusal = [file = options_.policy_file, &clock = loop_.clock()](
+                        const Spec& spec, size_t running) {
+    return RefusalBy(file, spec, running, clock.Wall());
+  };
   ASSIGN_OR_RETURN(executor_,
                    Executor::Open(loop_, courier_, std::move(options)));
   runner_ = std::make_unique<ExecutorRunner>(*executor_);

@@ -39,6 +39,7 @@ class Agent final : private LinkKeeper::Delegate {
     v1::AgentFacts facts;
     v1::Instance instance;
     std::string exec_path;
+    std::string policy_file;
     std::string proxy;
     LinkPolicy policy = {};
     uint64_t random_seed = 0;

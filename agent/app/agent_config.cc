@@ -40,26 +40,33 @@ wire::Setting ProxySetting(std::string& proxy) {
       [&proxy] { return proxy; }};
 }
 
-wire::Setting ExecPathSetting(std::string& exec_path) {
-  return {"exec_path", "the program muster-exec; empty: where it is installed",
-          [&exec_path](const std::string& value) {
+wire::Setting PathSetting(const char* name, const char* help,
+                          std::string& path) {
+  return {name, help,
+          [&path](const std::string& value) {
             if (!value.empty() && value.front() != '/') {
               return absl::InvalidArgumentError(
                   fmt::format("expected an absolute path; got \"{}\"", value));
             }
-            exec_path = value;
+            path = value;
             return absl::OkStatus();
           },
-          [&exec_path] { return exec_path; }};
+          [&path] { return path; }};
 }
 
 }  // namespace
 
 std::vector<wire::Setting> AgentSettings(AgentConfig& c) {
   return {
-      StateDirSetting(c.state_dir),         wire::LogLevelSetting(c.log_level),
-      wire::LogFormatSetting(c.log_format), ProxySetting(c.proxy),
-      ExecPathSetting(c.exec_path),
+      StateDirSetting(c.state_dir),
+      wire::LogLevelSetting(c.log_level),
+      wire::LogFormatSetting(c.log_format),
+      ProxySetting(c.proxy),
+      PathSetting("policy_file", "what may be run here, see its documentation",
+                  c.policy_file),
+      PathSetting("exec_path",
+                  "the program muster-exec; empty: where it is installed",
+                  c.exec_path),
   };
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/app/command_policy.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/wire/settings.h"
 
@@ -25,6 +26,9 @@ struct AgentConfig {
   // Of the fleet connection. Empty: none, whatever the environment says;
   // "env": as the environment says; else http://host:port.
   std::string proxy = {};
+
+  // What may be run here: command_policy.h.
+  std::string policy_file = kDefaultPolicyFile;
 
   // The program muster-exec. Empty: beside the own binary, in ../lib/muster or
   // /usr/lib/muster.

@@ -214,6 +214,7 @@ absl::StatusOr<Agent::Options> MakeOptions(const AgentConfig& config,
   std::memcpy(&options.random_seed, seed.data(), seed.size());
   options.identity = std::move(identity);
   options.proxy = config.proxy;
+  options.policy_file = config.policy_file;
   if (const auto pace = state.LoadPace()) {
     options.policy.heartbeat_interval = pace->heartbeat_interval;
     options.policy.reconnect_max = pace->reconnect_max;

@@ -218,8 +218,13 @@ absl::Status Executor::Accept(Order order) {
   // Whatever the shim does before it is watched goes unannounced: look once.
   Command& command = commands_[id];
   command.looking = command.look_again = true;
-  disk_.Post([this, id, spec = std::move(spec), rejection] {
-    CommandStore::View view = store_->Accept(spec, rejection);
+  disk_.Post([this, id, spec = std::move(spec), rejection,
+              running = Running() - 1] {
+    std::string why_not = rejection;
+    if (why_not.empty() && options_.refusal) {
+      why_not = options_.refusal(spec, running);
+    }
+    CommandStore::View view = store_->Accept(spec, why_not);
     PostBack([this, id, view = std::move(view), seen = store_->seen_high()] {
       seen_high_ = seen;
       Looked(id, false, view);

@@ -9,6 +9,7 @@
 #define MUSTER_AGENT_EXEC_EXECUTOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -92,6 +93,10 @@ class Executor {
     uint64_t output_bytes_max = 64 << 20;
     absl::Duration timeout_default = absl::Hours(1);
     absl::Duration kill_grace_default = absl::Seconds(10);
+    // Why this machine's owner does not allow it while `running` others run;
+    // empty: it is allowed. Called on a thread of the executor, may block on
+    // the disk, and must be callable until the executor is gone.
+    std::function<std::string(const Spec&, size_t running)> refusal = {};
   };
 
   // Opens the folder; errors are the disk's. A log of seen orders that cannot

@@ -38,16 +38,15 @@ using File = std::unique_ptr<FILE, int (*)(FILE*)>;
 
 File Open(const char* path) { return File(fopen(path, "re"), &fclose); }
 
-// The first account that `is_wanted`. From /etc/passwd itself: name services are
-// unfit for a static program, and may wait for a network that is down.
+// The first account that `is_wanted`. From /etc/passwd itself: name services
+// are unfit for a static program, and may wait for a network that is down.
 template <typename Predicate>
 std::optional<Account> FindAccount(Predicate is_wanted) {
   const File file = Open("/etc/passwd");
   while (passwd* entry = file ? fgetpwent(file.get()) : nullptr) {
     if (!is_wanted(*entry)) continue;
-    Account account{.name = entry->pw_name,
-                    .uid = entry->pw_uid,
-                    .gid = entry->pw_gid};
+    Account account{
+        .name = entry->pw_name, .uid = entry->pw_uid, .gid = entry->pw_gid};
     if (*entry->pw_dir != '\0') account.home = entry->pw_dir;
     if (*entry->pw_shell != '\0') account.shell = entry->pw_shell;
     return account;
@@ -70,12 +69,12 @@ std::vector<gid_t> GroupsOf(const Account& account) {
 absl::StatusOr<Account> AccountFor(const std::string& user) {
   if (user.empty()) {
     const uid_t own = getuid();
-    return FindAccount([own](const passwd& entry) {
-             return entry.pw_uid == own;
-           }).value_or(Account{.uid = own, .gid = getgid()});
+    return FindAccount(
+               [own](const passwd& entry) { return entry.pw_uid == own; })
+        .value_or(Account{.uid = own, .gid = getgid()});
   }
-  const auto account = FindAccount(
-      [&](const passwd& entry) { return user == entry.pw_name; });
+  const auto account =
+      FindAccount([&](const passwd& entry) { return user == entry.pw_name; });
   if (!account) return absl::FailedPreconditionError("user_unknown");
   if (account->uid != getuid() && getuid() != 0) {
     return absl::FailedPreconditionError("user_not_permitted");
@@ -176,8 +175,7 @@ bool Become(const Identity& identity, int out, int err) {
   // Above every number that dup2() is about to overwrite.
   const int text =
       launch.text.valid() ? fcntl(launch.text.get(), F_DUPFD, 16) : -1;
-  dup2(launch.input.valid() ? launch.input.get()
-                            : open("/dev/null", O_RDONLY),
+  dup2(launch.input.valid() ? launch.input.get() : open("/dev/null", O_RDONLY),
        0);
   dup2(out, 1);
   dup2(err, 2);
@@ -220,7 +218,8 @@ absl::Status PlanFolder(const std::string& folder, const Account& account,
   launch.folder_is_home = folder.empty();
   launch.folder = folder.empty() ? account.home : folder;
   struct stat st;
-  if (folder.empty() || (stat(folder.c_str(), &st) == 0 && S_ISDIR(st.st_mode))) {
+  if (folder.empty() ||
+      (stat(folder.c_str(), &st) == 0 && S_ISDIR(st.st_mode))) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError("working_directory_missing");
@@ -242,6 +241,11 @@ std::string FindProgram(std::string_view name, std::string_view path) {
     path.remove_prefix(colon == path.npos ? path.size() : colon + 1);
   }
   return "";
+}
+
+absl::StatusOr<std::string> UserOf(const Surroundings& surroundings) {
+  ASSIGN_OR_RETURN(Account account, AccountFor(surroundings.user));
+  return std::move(account.name);
 }
 
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {

@@ -52,6 +52,10 @@ struct Launch {
 // shell.
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec);
 
+// The name of the user that a command with these surroundings runs as. Errors
+// as PlanLaunch().
+absl::StatusOr<std::string> UserOf(const Surroundings& surroundings);
+
 // The executable `name` in `path` (or itself, if it contains '/'); empty: none.
 std::string FindProgram(std::string_view name, std::string_view path);
 
