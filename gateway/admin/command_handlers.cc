@@ -15,13 +15,16 @@
 namespace muster::gateway {
 namespace {
 
-// How often a waiting call looks by itself when too many watch its command.
-constexpr absl::Duration kUnwatchedLook = absl::Seconds(1);
-
 absl::Duration DurationOr(bool present, const google::protobuf::Duration& d,
                           absl::Duration otherwise) {
   return present ? wire::FromProto(d) : otherwise;
 }
+
+bool HasEnded(const CommandRecord& command) {
+  return IsTerminal(command.state) && IsFinished(command);
+}
+
+}  // namespace
 
 CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
                    const CommandDefaults& defaults) {
@@ -43,12 +46,6 @@ CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
   return spec;
 }
 
-bool HasEnded(const CommandRecord& command) {
-  return IsTerminal(command.state) && IsFinished(command);
-}
-
-}  // namespace
-
 void CommandHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.SubmitCommand", this,
             &CommandHandlers::Submit);
@@ -62,7 +59,7 @@ void CommandHandlers::AddTo(HandlerTable& table) {
 }
 
 void CommandHandlers::EndWaits() {
-  waits_ended_ = true;
+  polls_.End();
   fleet_.commands().WakeWatchers();
 }
 
@@ -121,8 +118,10 @@ void CommandHandlers::List(const Caller& caller,
   CommandFilter filter{.org = caller.org,
                        .agent = std::nullopt,
                        .states = {},
-                       .before = std::nullopt};
+                       .before = std::nullopt,
+                       .batch = {}};
   if (!request.agent_id().empty()) filter.agent = AgentId(request.agent_id());
+  filter.batch = BatchId(request.batch_id());
   for (const int state : request.state()) {
     if (const auto known =
             ToCommandState(static_cast<v1::CommandState>(state))) {
@@ -130,12 +129,12 @@ void CommandHandlers::List(const Caller& caller,
     }
   }
   if (!request.page_token().empty()) {
-    auto before = DecodeCommandToken(request.page_token());
+    auto before = DecodeIdToken(request.page_token());
     if (!before.ok()) {
       reply(before.status());
       return;
     }
-    filter.before = *std::move(before);
+    filter.before = CommandId(*std::move(before));
   }
   const size_t limit =
       request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
@@ -152,7 +151,7 @@ void CommandHandlers::List(const Caller& caller,
         v1::ListCommandsResponse response;
         if (commands->size() > limit) {
           commands->resize(limit);
-          response.set_next_page_token(EncodeCommandToken(commands->back().id));
+          response.set_next_page_token(commands->back().id.str());
         }
         for (const CommandRecord& command : *commands) {
           // What is open is known better here.
@@ -337,41 +336,21 @@ void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
       });
 }
 
-struct CommandHandlers::Wait {
-  OrgId org;
-  CommandId id;
-  Instant until;
-  Attempt attempt;
-  EventLoop::TimerId timer{};
-};
-
 void CommandHandlers::WaitFor(const OrgId& org, const CommandId& id,
                               absl::Duration wait, Attempt attempt) {
-  Try(std::make_shared<Wait>(Wait{.org = org,
-                                  .id = id,
-                                  .until = loop_.clock().Now() + wait,
-                                  .attempt = std::move(attempt),
-                                  .timer = {}}));
-}
-
-void CommandHandlers::Try(std::shared_ptr<Wait> wait) {
-  Find(wait->org, wait->id,
-       [this, wait](absl::StatusOr<CommandRecord> command) {
-         const bool last = waits_ended_ || loop_.clock().Now() >= wait->until;
-         wait->attempt(std::move(command), last, [this, wait] {
-           // Whichever comes first asks again; the other finds it done.
-           auto asked = std::make_shared<bool>(false);
-           const auto once = [this, wait, asked] {
-             if (std::exchange(*asked, true)) return;
-             loop_.Cancel(wait->timer);
-             Try(wait);
-           };
-           const bool watches = fleet_.commands().Watch(wait->id, once);
-           const Instant again = loop_.clock().Now() + kUnwatchedLook;
-           wait->timer = loop_.PostAt(
-               watches ? wait->until : std::min(wait->until, again), once);
-         });
-       });
+  polls_.Run(
+      wait,
+      [this, id](LongPoll::Again changed) {
+        return fleet_.commands().Watch(id, std::move(changed));
+      },
+      [this, org, id, attempt = std::move(attempt)](bool last,
+                                                    LongPoll::Again again) {
+        Find(org, id,
+             [attempt, last, again = std::move(again)](
+                 absl::StatusOr<CommandRecord> command) mutable {
+               attempt(std::move(command), last, std::move(again));
+             });
+      });
 }
 
 }  // namespace muster::gateway

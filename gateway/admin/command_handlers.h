@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/admin/long_poll.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/store/store_client.h"
 #include "libprotocol/base/event_loop.h"
@@ -23,12 +24,20 @@ struct CommandDefaults {
   uint64_t output_bytes_max = 64 << 20;  // Per stream.
 };
 
+// What a valid request asks to run.
+CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
+                   const CommandDefaults& defaults);
+
 // Lives on the fleet loop; everything given must outlive it.
 class CommandHandlers {
  public:
   CommandHandlers(EventLoop& loop, Fleet& fleet, StoreClient& store,
                   CommandDefaults defaults)
-      : loop_(loop), fleet_(fleet), store_(store), defaults_(defaults) {}
+      : loop_(loop),
+        fleet_(fleet),
+        store_(store),
+        defaults_(defaults),
+        polls_(loop) {}
   void AddTo(HandlerTable& table);
 
   // The gateway stops: who waits for a command is answered as at the end of the
@@ -53,16 +62,12 @@ class CommandHandlers {
   // The command as it is now, open or stored. NotFound also for another org's.
   void Find(const OrgId& org, const CommandId& id, Found found);
 
-  // Calls `attempt` now with the record, or why there is none. It replies, or
-  // calls `again` to be called once more at the next change or when `wait` is
-  // over, whichever comes first; `last` says that it is over.
+  // As LongPoll: with the record, or why there is none.
   using Attempt =
       std::function<void(absl::StatusOr<CommandRecord> command, bool last,
-                         absl::AnyInvocable<void()> again)>;
-  struct Wait;
+                         LongPoll::Again again)>;
   void WaitFor(const OrgId& org, const CommandId& id, absl::Duration wait,
                Attempt attempt);
-  void Try(std::shared_ptr<Wait> wait);
 
   v1::Command Render(const CommandRecord& command);
 
@@ -70,7 +75,7 @@ class CommandHandlers {
   Fleet& fleet_;
   StoreClient& store_;
   const CommandDefaults defaults_;
-  bool waits_ended_ = false;
+  LongPoll polls_;
 };
 
 }  // namespace muster::gateway

@@ -247,6 +247,40 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   out.set_output_bytes_max(command.spec.output_bytes_max);
   CopyMap(command.labels, *out.mutable_labels());
   out.set_purpose(command.purpose);
+  out.set_batch_id(command.batch.str());
+  return out;
+}
+
+v1::Batch ToProto(const BatchRecord& batch) {
+  v1::Batch out;
+  out.set_batch_id(batch.id.str());
+  out.set_state(static_cast<v1::BatchState>(batch.state));
+  out.set_reason(batch.reason);
+  const BatchCounts& n = batch.counts;
+  out.set_targets(n.waiting + n.running + n.succeeded + n.failed +
+                  n.not_delivered + n.unknown);
+  v1::BatchCounts& counts = *out.mutable_counts();
+  counts.set_waiting(n.waiting);
+  counts.set_running(n.running);
+  counts.set_succeeded(n.succeeded);
+  counts.set_failed(n.failed);
+  counts.set_not_delivered(n.not_delivered);
+  counts.set_unknown(n.unknown);
+  out.set_concurrency(batch.concurrency);
+  out.set_canary(batch.canary);
+  out.set_failures_max(batch.failures_max);
+  out.set_command(batch.spec.text);
+  out.set_shell_type(ToProto(batch.spec.shell));
+  for (const std::string& arg : batch.spec.argv) out.add_argv(arg);
+  CopyMap(batch.labels, *out.mutable_labels());
+  out.set_purpose(batch.purpose);
+  out.set_issued_by(batch.issued_by);
+  *out.mutable_created_at() = wire::ToProto(batch.created_at);
+  if (batch.finished_at) {
+    *out.mutable_finished_at() = wire::ToProto(*batch.finished_at);
+  }
+  out.set_selector(batch.selector);
+  out.set_retry_of(batch.retry_of.str());
   return out;
 }
 

@@ -47,6 +47,7 @@ v1::Agent ToProto(const Machine& machine, bool confirmed);
 v1::StatusCounts ToProto(const StatusCounts& counts);
 // `hostname` is the machine's present name. What may be secret is left out.
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
+v1::Batch ToProto(const BatchRecord& batch);
 v1::CommandOrder ToOrder(const CommandRecord& command);
 v1::OutputChunk ToProto(const OutputRecord& output);
 v1::Token ToProto(const TokenRecord& token, absl::Time now);

@@ -63,10 +63,8 @@ absl::StatusOr<HistoryPosition> DecodeHistoryToken(std::string_view list,
   return NotOurs(token);
 }
 
-std::string EncodeCommandToken(const CommandId& last) { return last.str(); }
-
-absl::StatusOr<CommandId> DecodeCommandToken(std::string_view token) {
-  if (IsUuid(token)) return CommandId(std::string(token));
+absl::StatusOr<std::string> DecodeIdToken(std::string_view token) {
+  if (IsUuid(token)) return std::string(token);
   return NotOurs(token);
 }
 

@@ -33,9 +33,9 @@ std::string EncodeHistoryToken(std::string_view list,
 absl::StatusOr<HistoryPosition> DecodeHistoryToken(std::string_view list,
                                                    std::string_view token);
 
-// Commands are listed newest first: the id of the last one of the page.
-std::string EncodeCommandToken(const CommandId& last);
-absl::StatusOr<CommandId> DecodeCommandToken(std::string_view token);
+// Commands and batches are listed newest first: the id of the last one of the
+// page.
+absl::StatusOr<std::string> DecodeIdToken(std::string_view token);
 
 }  // namespace muster::gateway
 

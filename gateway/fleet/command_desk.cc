@@ -91,7 +91,7 @@ void CommandDesk::Dispatch(Machine& machine, Instant now) {
     open.record.state = CommandState::kDispatched;
     open.record.dispatch_seq = ++machine.record.dispatch_high;
     open.record.dispatched_at = loop_.clock().Wall();
-    Moved(open, now);
+    Schedule(open, now);
     Save(open);
   }
 }
@@ -158,7 +158,7 @@ void CommandDesk::Reconcile(Machine& machine, uint64_t seen_high,
     std::string reason = ReasonForDoubt(open.record, memory);
     if (!reason.empty()) {
       MarkUnknown(open.record, std::move(reason), loop_.clock().Wall());
-      Moved(open, now);
+      Schedule(open, now);
       Save(open);
       continue;
     }
@@ -183,7 +183,7 @@ void CommandDesk::GiveUpAll(Machine& machine, Instant now) {
     } else {
       MarkUnknown(open.record, "agent_deleted", loop_.clock().Wall());
     }
-    Moved(open, now);
+    Schedule(open, now);
     Save(open);
   }
 }
@@ -213,7 +213,7 @@ void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {
   Acknowledge(machine, *open);
   open->word_unanswered = true;
   const bool news = ApplyWord(open->record, word, loop_.clock().Wall());
-  if (news) Moved(*open, now);
+  if (news) Schedule(*open, now);
   if (news || open->proves_more) {
     Save(*open);
   } else if (open->durable()) {
@@ -334,7 +334,7 @@ void CommandDesk::Sweep(Instant now) {
       continue;
     }
     GiveUp(open->record, loop_.clock().Wall());
-    Moved(*open, now);
+    Schedule(*open, now);
     Save(*open);
   }
 }
@@ -374,7 +374,7 @@ CommandDesk::Open& CommandDesk::Add(CommandRecord record, Instant now) {
   Open& added = *(open_[id] = std::move(open));
   auto& ids = machine.open_commands;
   ids.insert(std::upper_bound(ids.begin(), ids.end(), id), id);
-  Moved(added, now);
+  Schedule(added, now);
   return added;
 }
 
@@ -385,7 +385,7 @@ void CommandDesk::Remove(Open& open) {
   open_.erase(id);
 }
 
-void CommandDesk::Moved(Open& open, Instant now) {
+void CommandDesk::Schedule(Open& open, Instant now) {
   open.since = now;
   deadlines_.Schedule(open.record.id,
                       now + PatienceFor(open.record, LeaseOf(open.record)));
@@ -420,6 +420,7 @@ void CommandDesk::Saved(Open& open, const CommandRecord& written,
     return;
   }
   open.numbered = written.dispatch_seq > 0;
+  if (moved_ && !written.batch.empty()) moved_(open.stored, written);
   open.stored = written;
   open.ShowOutput();
   Tell(open, written);

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -41,6 +43,8 @@ class CommandDesk {
   };
   using Submitted = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
   using Changed = absl::AnyInvocable<void()>;
+  using Moved = std::function<void(const CommandRecord& before,
+                                   const CommandRecord& now)>;
 
   CommandDesk(EventLoop& loop, Journal& journal, Machines& machines,
               Options options)
@@ -50,6 +54,10 @@ class CommandDesk {
         options_(options),
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
+
+  // `moved` hears of every command of a batch what is stored of it now, and
+  // what was. Call it once, before anything else.
+  void OnMoved(Moved moved) { moved_ = std::move(moved); }
 
   // Takes back what the store still held open. Patience starts anew at `now`.
   void Restore(std::vector<CommandRecord> commands, Instant now);
@@ -138,7 +146,7 @@ class CommandDesk {
   // The output that is still to come will not come.
   void Forgo(Open& open);
   // The state is new: patience starts again.
-  void Moved(Open& open, Instant now);
+  void Schedule(Open& open, Instant now);
   // Writes the record as it is, then does what had to wait for that. One write
   // at a time; changes meanwhile make another.
   void Save(Open& open);
@@ -175,6 +183,7 @@ class CommandDesk {
 
   absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;
   Deadlines<CommandId> deadlines_;
+  Moved moved_;
   LogLimit save_failed_log_;
   LogLimit odd_word_log_;
 };

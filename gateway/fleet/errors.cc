@@ -41,6 +41,13 @@ absl::Status TooManyCommands(std::string_view hostname, size_t open,
                   "too_many_commands");
 }
 
+absl::Status TooManyBatches(size_t open, size_t open_max) {
+  return WithCode(
+      absl::ResourceExhaustedError(fmt::format(
+          "{} batches have not ended, the limit is {}", open, open_max)),
+      "too_many_batches");
+}
+
 absl::Status TooManySettings(size_t max) {
   return WithCode(
       absl::ResourceExhaustedError(fmt::format(

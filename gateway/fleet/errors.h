@@ -30,6 +30,9 @@ absl::Status AgentUnreachable(std::string_view why);
 absl::Status TooManyCommands(std::string_view hostname, size_t open,
                              size_t open_max);
 
+// 429 too_many_batches: no further one is taken until others have ended.
+absl::Status TooManyBatches(size_t open, size_t open_max);
+
 // 429 too_many_settings: more different presence settings than are kept.
 absl::Status TooManySettings(size_t max);
 

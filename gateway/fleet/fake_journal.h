@@ -80,6 +80,22 @@ class FakeJournal final : public Journal {
     });
   }
 
+  void AddBatch(
+      BatchRecord batch, std::vector<AgentId> targets,
+      absl::AnyInvocable<void(absl::StatusOr<BatchRecord>)> done) override {
+    Run([this, batch = std::move(batch), targets = std::move(targets),
+         done = std::move(done)]() mutable {
+      absl::StatusOr<BatchRecord> added = batch;
+      if (absl::Status failure = TakeFailure(); !failure.ok()) {
+        added = failure;
+      } else {
+        batches[batch.id] = batch;
+        batch_targets[batch.id] = std::move(targets);
+      }
+      Answer(std::move(done), std::move(added));
+    });
+  }
+
   void LoadCommand(
       CommandId id,
       absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
@@ -104,6 +120,8 @@ class FakeJournal final : public Journal {
   std::map<AgentId, std::vector<TransitionRecord>> transitions;
   std::map<std::pair<AgentId, uint64_t>, LinkRecord> links;
   std::map<CommandId, CommandRecord> commands;
+  std::map<BatchId, BatchRecord> batches;
+  std::map<BatchId, std::vector<AgentId>> batch_targets;
   std::map<AgentId, absl::Time> last_heard;
   std::map<AgentId, std::vector<NoteRecord>> notes;
   std::map<std::string, IncidentRecord> incidents;
@@ -191,6 +209,12 @@ class FakeJournal final : public Journal {
   void Keep(const CommandRecord& c) {
     commands[c.id] = c;
     history[c.id].push_back(c.state);
+  }
+  void Keep(const BatchRecord& b) { batches[b.id] = b; }
+  void Keep(const BatchCorrection& c) {
+    BatchCounts& counts = batches[c.batch].counts;
+    --(counts.*c.from);
+    ++(counts.*c.to);
   }
   void Keep(const LastHeard& batch) {
     ++last_heard_batches;

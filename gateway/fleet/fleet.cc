@@ -64,6 +64,10 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
           std::min(options_.watch_every, options_.presence.blind_gap / 4)),
       policies_(options_.presence),
       commands_(loop, journal, machines_, options_.commands),
+      batches_(
+          loop, journal, machines_, commands_,
+          [this](const Machine& machine) { return Why(machine); },
+          options_.batches),
       history_(loop, journal, machines_, {}),
       events_(options_.events),
       mass_silence_(options_.mass_silence),
@@ -117,6 +121,7 @@ void Fleet::Restore(uint64_t run, Remembered remembered) {
     }
   }
   commands_.Restore(std::move(remembered.open_commands), now);
+  batches_.Restore(std::move(remembered.open_batches));
 }
 
 void Fleet::Open() {
@@ -136,6 +141,7 @@ void Fleet::Open() {
   });
   NoteAbsence(now);
   ReopenIncidents(now);
+  batches_.Resume();
   Turn();
   FlushEvery();
 }
@@ -428,6 +434,7 @@ void Fleet::Adopt(Machine& machine, Instant now) {
 
 void Fleet::Close(const Disconnect& why) {
   open_ = false;
+  batches_.Pause();
   loop_.Cancel(turn_timer_);
   std::vector<Machine*> linked;
   machines_.ForEachLiving([&](Machine& machine) {

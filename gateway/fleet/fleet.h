@@ -21,6 +21,7 @@
 #include "absl/container/btree_set.h"
 #include "gateway/fleet/admission.h"
 #include "gateway/fleet/blind.h"
+#include "gateway/fleet/batch_desk.h"
 #include "gateway/fleet/command_desk.h"
 #include "gateway/fleet/counters.h"
 #include "gateway/fleet/deadlines.h"
@@ -38,6 +39,7 @@ namespace muster::gateway {
 struct FleetOptions {
   PresencePolicy presence;
   CommandDesk::Options commands;
+  BatchDesk::Options batches = {};
   EventLog::Options events = {};
   AdmissionLimits admission;
   MassSilencePolicy mass_silence;
@@ -103,6 +105,7 @@ class Fleet {
   struct Remembered {
     std::vector<MachineRecord> machines;
     std::vector<CommandRecord> open_commands = {};
+    std::vector<StoredBatch> open_batches = {};
     std::vector<PresenceRecord> presence = {};
     std::vector<IncidentRecord> open_incidents = {};
     std::optional<absl::Time> alive_at = {};  // The last sign of life.
@@ -179,6 +182,7 @@ class Fleet {
 
   Machines& machines() { return machines_; }
   CommandDesk& commands() { return commands_; }
+  BatchDesk& batches() { return batches_; }
   const HistoryLog& history() const { return history_; }
   EventLog& events() { return events_; }
   const FleetOptions& options() const { return options_; }
@@ -341,6 +345,7 @@ class Fleet {
   PresencePolicies policies_;
   Machines machines_;
   CommandDesk commands_;
+  BatchDesk batches_;
   HistoryLog history_;
   EventLog events_;
   FleetCounters counters_;

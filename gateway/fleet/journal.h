@@ -36,7 +36,8 @@ struct PresenceChange {
 // status is changed by TransitionRecords, see KeepStatus().
 using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
                             CommandRecord, LastHeard, LabelChange, NoteRecord,
-                            IncidentRecord, BlindRecord, PresenceChange>;
+                            IncidentRecord, BlindRecord, PresenceChange,
+                            BatchRecord, BatchCorrection>;
 
 // What a store does with the status of a machine that it knows: only the
 // transition that is stored with it changes it, as `record` may be ahead of a
@@ -91,6 +92,13 @@ class Journal {
   virtual void AddCommand(
       CommandRecord command,
       absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) = 0;
+
+  // Adds a batch of these machines, or finds the one that the same idempotency
+  // key made before. AlreadyExists if that one is different. A Change of one
+  // that was never added is NotFound.
+  virtual void AddBatch(
+      BatchRecord batch, std::vector<AgentId> targets,
+      absl::AnyInvocable<void(absl::StatusOr<BatchRecord>)> done) = 0;
 
   // NotFound if there is none.
   virtual void LoadCommand(

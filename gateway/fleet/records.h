@@ -324,6 +324,7 @@ struct CommandRecord {
   std::string idempotency_key;  // Empty: none was given.
   Labels labels;
   std::string purpose;  // As the caller gave it.
+  BatchId batch;        // Of which it is a part; empty: none.
   absl::Time created_at;
 
   CommandState state = CommandState::kQueued;
@@ -344,6 +345,72 @@ struct CommandRecord {
   uint64_t output_dropped_bytes = 0;
 
   friend bool operator==(const CommandRecord&, const CommandRecord&) = default;
+};
+
+enum class BatchState : uint8_t {
+  kRunning = 1,
+  kStopping = 2,
+  kCancelling = 3,
+  kFinished = 4,
+  kStopped = 5,
+  kCancelled = 6,
+};
+
+// How the machines of a batch came out; each counts once.
+struct BatchCounts {
+  uint32_t waiting = 0;
+  uint32_t running = 0;
+  uint32_t succeeded = 0;
+  uint32_t failed = 0;
+  uint32_t not_delivered = 0;  // The command did not run there.
+  uint32_t unknown = 0;
+
+  friend bool operator==(const BatchCounts&, const BatchCounts&) = default;
+};
+
+// One command for many machines. What comes after `created_at` changes.
+struct BatchRecord {
+  BatchId id;
+  OrgId org;
+  CommandSpec spec;
+  bool queue_offline = false;  // Machines that are not online are waited for.
+  uint32_t concurrency = 1;    // Machines at a time.
+  uint32_t canary = 0;         // So many must succeed before the others begin.
+  uint32_t failures_max = 0;   // So many failures stop it; 0: none does.
+  std::string issued_by;
+  std::string idempotency_key;
+  Labels labels;
+  std::string purpose;
+  std::string selector;  // Which machines were asked for, for a person.
+  BatchId retry_of;
+  absl::Time created_at;
+
+  BatchState state = BatchState::kRunning;
+  std::string reason;
+  std::optional<absl::Time> finished_at;
+  BatchCounts counts;  // Stored when it has ended.
+
+  friend bool operator==(const BatchRecord&, const BatchRecord&) = default;
+};
+
+// A machine of a batch, and its command if its turn has come.
+struct BatchTarget {
+  AgentId agent;
+  std::optional<CommandRecord> command;
+
+  friend bool operator==(const BatchTarget&, const BatchTarget&) = default;
+};
+
+struct StoredBatch {
+  BatchRecord record;
+  std::vector<BatchTarget> targets = {};  // In the order of their turns.
+};
+
+// A machine that counted in one way does so in another.
+struct BatchCorrection {
+  BatchId batch;
+  uint32_t BatchCounts::* from = nullptr;
+  uint32_t BatchCounts::* to = nullptr;
 };
 
 // A registration token. The secret itself is never stored.

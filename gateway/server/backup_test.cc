@@ -14,6 +14,7 @@
 #include "gateway/store/sqlite/sqlite.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 #include "gateway/store/store_test_data.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "libprotocol/base/files.h"

@@ -110,6 +110,7 @@ absl::Status Gateway::OpenStore() {
   ASSIGN_OR_RETURN(const uint64_t run, store->BeginRun(clock_.Wall()));
   ASSIGN_OR_RETURN(std::vector<CommandRecord> commands,
                    store->LoadOpenCommands());
+  ASSIGN_OR_RETURN(std::vector<StoredBatch> batches, store->LoadOpenBatches());
   ASSIGN_OR_RETURN(std::vector<PresenceRecord> presence, store->LoadPresence());
   ASSIGN_OR_RETURN(std::vector<IncidentRecord> incidents,
                    store->LoadOpenIncidents());
@@ -135,6 +136,7 @@ absl::Status Gateway::OpenStore() {
   OnLoop([&](Fleet& fleet) {
     fleet.Restore(run, {.machines = std::move(machines),
                         .open_commands = std::move(commands),
+                        .open_batches = std::move(batches),
                         .presence = std::move(presence),
                         .open_incidents = std::move(incidents),
                         .alive_at = alive_at});
@@ -204,6 +206,8 @@ absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
 
 HandlerTable Gateway::MakeHandlers() {
   agent_handlers_ = std::make_unique<AgentHandlers>(*fleet_, addresses_);
+  batch_handlers_ = std::make_unique<BatchHandlers>(*loop_, *fleet_, *store_,
+                                                    config_.commands);
   command_handlers_ = std::make_unique<CommandHandlers>(
       *loop_, *fleet_, *store_, config_.commands);
   enrollment_handlers_ = std::make_unique<EnrollmentHandlers>(
@@ -218,6 +222,7 @@ HandlerTable Gateway::MakeHandlers() {
       clock_, *fleet_, *store_, *event_handlers_, started_at_);
   HandlerTable table;
   agent_handlers_->AddTo(table);
+  batch_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
   enrollment_handlers_->AddTo(table);
   event_handlers_->AddTo(table);
@@ -423,6 +428,7 @@ void Gateway::Stop() {
   }
   if (http_) {
     OnLoop([this](Fleet&) {
+      batch_handlers_->EndWaits();
       command_handlers_->EndWaits();
       event_handlers_->EndWaits();
     });

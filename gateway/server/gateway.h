@@ -16,6 +16,7 @@
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/admin_api.h"
 #include "gateway/admin/agent_handlers.h"
+#include "gateway/admin/batch_handlers.h"
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/enrollment_handlers.h"
 #include "gateway/admin/event_handlers.h"
@@ -147,6 +148,7 @@ class Gateway {
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<FleetServer> fleet_server_;
   std::unique_ptr<AgentHandlers> agent_handlers_;
+  std::unique_ptr<BatchHandlers> batch_handlers_;
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
   std::unique_ptr<EventHandlers> event_handlers_;

@@ -45,6 +45,7 @@ struct CommandFilter {
   std::vector<CommandState> states;
   // Only commands with a smaller id: ids sort by time of creation.
   std::optional<CommandId> before;
+  BatchId batch = {};
 };
 
 // A transition, and what was found out about it later. Its row is never
@@ -111,6 +112,8 @@ class FleetStore {
   // Commands that are not in a terminal state or whose output is incomplete, in
   // order of id.
   virtual absl::StatusOr<std::vector<CommandRecord>> LoadOpenCommands() = 0;
+  // Of all orgs, in order of id.
+  virtual absl::StatusOr<std::vector<StoredBatch>> LoadOpenBatches() = 0;
   // Of all orgs, oldest first.
   virtual absl::StatusOr<std::vector<IncidentRecord>> LoadOpenIncidents() = 0;
   // Of the newest SignOfLife(), in whatever run; absent: none was given.
@@ -194,6 +197,27 @@ class FleetStore {
   // stderr_bytes, which only AppendOutput() moves. NotFound if it was never
   // added.
   virtual absl::Status PutCommand(const CommandRecord&) = 0;
+  // Adds a batch and its machines, in the order of their turns, and returns it.
+  // If its org already used the same idempotency key: returns the stored batch
+  // when what is to be run, and where, is equal, else AlreadyExists and nothing
+  // is added. AlreadyExists if the id exists, NotFound for an unknown machine.
+  virtual absl::StatusOr<BatchRecord> AddBatch(
+      const BatchRecord& batch, std::span<const AgentId> targets) = 0;
+  // Replaces the mutable part: state, reason, finished_at and counts. NotFound
+  // if it was never added.
+  virtual absl::Status PutBatch(const BatchRecord&) = 0;
+  // NotFound likewise.
+  virtual absl::Status CorrectBatch(const BatchCorrection&) = 0;
+  // NotFound if it was never added or has expired.
+  virtual absl::StatusOr<BatchRecord> GetBatch(const BatchId&) = 0;
+  // Newest first, at most `limit`; only those with a smaller id than `before`.
+  virtual absl::StatusOr<std::vector<BatchRecord>> ListBatches(
+      const OrgId& org, const std::optional<BatchId>& before,
+      size_t limit) = 0;
+  // In the order of their turns, at most `limit`, without the first `skip`.
+  // Empty for an unknown batch.
+  virtual absl::StatusOr<std::vector<BatchTarget>> ListBatchTargets(
+      const BatchId& batch, size_t skip, size_t limit) = 0;
   // NotFound if it was never added or has expired.
   virtual absl::StatusOr<CommandRecord> GetCommand(const CommandId&) = 0;
   // Newest first, at most `limit`.

@@ -253,6 +253,9 @@ absl::Status MemoryFleetStore::PutCommand(const CommandRecord& command) {
   changed.spec = old.spec;
   changed.issued_by = old.issued_by;
   changed.idempotency_key = old.idempotency_key;
+  changed.labels = old.labels;
+  changed.purpose = old.purpose;
+  changed.batch = old.batch;
   changed.created_at = old.created_at;
   changed.stdout_bytes = old.stdout_bytes;
   changed.stderr_bytes = old.stderr_bytes;
@@ -274,6 +277,7 @@ absl::StatusOr<std::vector<CommandRecord>> MemoryFleetStore::ListCommands(
   const auto selected = [&](const CommandRecord& c) {
     return (filter.org.empty() || c.org == filter.org) &&
            (!filter.agent.has_value() || c.agent == *filter.agent) &&
+           (filter.batch.empty() || c.batch == filter.batch) &&
            (filter.states.empty() ||
             std::find(filter.states.begin(), filter.states.end(), c.state) !=
                 filter.states.end());
@@ -414,6 +418,14 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
                               return command_before(id, commands_before);
                             });
   }
+  const auto over = [&](const BatchId& id) {
+    const auto& finished = batches_.at(id).finished_at;
+    return finished && *finished < commands_before;
+  };
+  EraseExpired(batch_targets_, rows_max,
+               [&](const auto& id, const auto&) { return over(id); });
+  deleted += EraseExpired(batches_, rows_max - deleted,
+                          [&](const auto& id, const auto&) { return over(id); });
   return deleted;
 }
 
@@ -430,6 +442,7 @@ MemoryFleetStore::StoredBytes() {
       {"incidents", incidents_.size() * sizeof(IncidentRecord)},
       {"blind_intervals", blind_.size() * sizeof(BlindRecord)},
       {"commands", commands_.size() * sizeof(CommandRecord)},
+      {"batches", batches_.size() * sizeof(BatchRecord)},
       {"output", output},
       {"tokens", tokens_.size() * sizeof(TokenRecord)}};
   uint64_t file = 0;

@@ -77,6 +77,18 @@ class MemoryFleetStore final : public FleetStore {
       const CommandId& id, uint64_t stdout_offset, uint64_t stderr_offset,
       size_t bytes_max) override;
 
+  absl::StatusOr<BatchRecord> AddBatch(
+      const BatchRecord& batch, std::span<const AgentId> targets) override;
+  absl::Status PutBatch(const BatchRecord& batch) override;
+  absl::Status CorrectBatch(const BatchCorrection& correction) override;
+  absl::StatusOr<BatchRecord> GetBatch(const BatchId& id) override;
+  absl::StatusOr<std::vector<BatchRecord>> ListBatches(
+      const OrgId& org, const std::optional<BatchId>& before,
+      size_t limit) override;
+  absl::StatusOr<std::vector<BatchTarget>> ListBatchTargets(
+      const BatchId& batch, size_t skip, size_t limit) override;
+  absl::StatusOr<std::vector<StoredBatch>> LoadOpenBatches() override;
+
   absl::Status AddToken(const TokenRecord& token) override;
   absl::StatusOr<std::vector<TokenRecord>> ListTokens(
       const OrgId& org) override;
@@ -137,6 +149,8 @@ class MemoryFleetStore final : public FleetStore {
   uint64_t last_row_ = 0;
   std::map<CommandId, CommandRecord> commands_;
   std::map<std::pair<OrgId, std::string>, IdempotencyKey> keys_;
+  std::map<BatchId, BatchRecord> batches_;
+  std::map<BatchId, std::vector<AgentId>> batch_targets_;
   // By command and order of arrival.
   std::map<std::pair<CommandId, uint64_t>, OutputRecord> output_;
   uint64_t last_arrival_ = 0;

@@ -35,6 +35,15 @@ class StoreJournal final : public Journal {
                  std::move(done));
   }
 
+  void AddBatch(
+      BatchRecord batch, std::vector<AgentId> targets,
+      absl::AnyInvocable<void(absl::StatusOr<BatchRecord>)> done) override {
+    store_.Write(
+        [batch = std::move(batch), targets = std::move(targets)](
+            FleetStore& store) { return store.AddBatch(batch, targets); },
+        std::move(done));
+  }
+
   void LoadCommand(
       CommandId id,
       absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)> done) override {
@@ -71,6 +80,10 @@ class StoreJournal final : public Journal {
     absl::Status operator()(const LinkRecord& l) { return store.PutLink(l); }
     absl::Status operator()(const CommandRecord& c) {
       return store.PutCommand(c);
+    }
+    absl::Status operator()(const BatchRecord& b) { return store.PutBatch(b); }
+    absl::Status operator()(const BatchCorrection& c) {
+      return store.CorrectBatch(c);
     }
     absl::Status operator()(const LastHeard& batch) {
       return store.PutLastHeard(batch.at);

@@ -16,6 +16,9 @@ absl::Status UnknownToken(const TokenId& id) {
 absl::Status UnknownCommand(const CommandId& id) {
   return absl::NotFoundError(fmt::format("command {} is not known", id.str()));
 }
+absl::Status UnknownBatch(const BatchId& id) {
+  return absl::NotFoundError(fmt::format("batch {} is not known", id.str()));
+}
 absl::Status UnknownMachine(const AgentId& id) {
   return absl::NotFoundError(fmt::format("machine {} is not known", id.str()));
 }
@@ -94,6 +97,28 @@ absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
       fmt::format("idempotency_key '{}' was already used for command {}, which "
                   "is a different request",
                   asked.idempotency_key, stored.id.str()));
+}
+
+absl::StatusOr<BatchRecord> SameRequest(const BatchRecord& stored,
+                                        const BatchRecord& asked) {
+  if (stored.spec == asked.spec && stored.selector == asked.selector &&
+      stored.queue_offline == asked.queue_offline &&
+      stored.labels == asked.labels && stored.purpose == asked.purpose &&
+      stored.retry_of == asked.retry_of) {
+    return stored;
+  }
+  return absl::AlreadyExistsError(fmt::format(
+      "idempotency_key '{}' was already used for batch {}, which is a different "
+      "request",
+      asked.idempotency_key, stored.id.str()));
+}
+
+BatchRecord Changed(BatchRecord batch, const BatchRecord& changed) {
+  batch.state = changed.state;
+  batch.reason = changed.reason;
+  batch.finished_at = changed.finished_at;
+  batch.counts = changed.counts;
+  return batch;
 }
 
 absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,

@@ -15,6 +15,7 @@ namespace muster::gateway {
 absl::Status UnknownToken();
 absl::Status UnknownToken(const TokenId& id);
 absl::Status UnknownCommand(const CommandId& id);
+absl::Status UnknownBatch(const BatchId& id);
 absl::Status UnknownMachine(const AgentId& id);
 absl::Status MachineIdTaken(const AgentId& id);
 // Aborted: what was judged of an older epoch does not count any more.
@@ -40,6 +41,12 @@ MachineRecord NewMachine(const EnrollmentRequest& request,
 // the same request, else AlreadyExists.
 absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
                                           const CommandRecord& asked);
+
+// The same for a batch.
+absl::StatusOr<BatchRecord> SameRequest(const BatchRecord& stored,
+                                        const BatchRecord& asked);
+// `batch` with what PutBatch() replaces, and nothing else of `changed`.
+BatchRecord Changed(BatchRecord batch, const BatchRecord& changed);
 
 // The bytes of `output` behind `end`, the stored end of its stream; points into
 // `output`. OutOfRange if there is a hole between the two.

@@ -42,6 +42,7 @@ class Id {
 
 using OrgId = Id<struct OrgTag>;
 using AgentId = Id<struct AgentTag>;
+using BatchId = Id<struct BatchTag>;
 using CommandId = Id<struct CommandTag>;
 using TokenId = Id<struct TokenTag>;
 

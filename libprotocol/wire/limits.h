@@ -85,6 +85,11 @@ inline constexpr unsigned kTokenUsesMax = 10'000;
 // of the store. For more, set them for the org.
 inline constexpr unsigned kSelectedMax = 10'000;
 
+// Batches -------------------------------------------------------------------
+
+// Above this a person must have said how many machines it may be.
+inline constexpr unsigned kUnconfirmedTargetsMax = 100;
+
 // Questions -----------------------------------------------------------------
 
 // Of a long poll: below the idle time of common proxies.

@@ -297,8 +297,10 @@ absl::Status ValidatePresenceEdit(
   return absl::OkStatus();
 }
 
-absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
-  RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
+namespace {
+
+// All but where to run it.
+absl::Status ValidateRun(const v1::SubmitCommandRequest& request) {
   if (!v1::ShellType_IsValid(request.shell_type())) {
     return Invalid("shell_type: unknown value {}",
                    static_cast<int>(request.shell_type()));
@@ -332,6 +334,43 @@ absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
   RETURN_IF_ERROR(ValidateSurroundings(request.surroundings()));
   RETURN_IF_ERROR(ValidateLabels("labels", request.labels()));
   RETURN_IF_ERROR(ValidateText("purpose", request.purpose(), kPurposeBytesMax));
+  return ValidateText("idempotency_key", request.idempotency_key(),
+                      kIdempotencyKeyBytesMax);
+}
+
+}  // namespace
+
+absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request) {
+  RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
+  return ValidateRun(request);
+}
+
+absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request) {
+  const v1::SubmitCommandRequest& run = request.run();
+  if (!run.agent_id().empty()) {
+    return Invalid("run.agent_id: must be empty; agent_id selects machines");
+  }
+  if (!run.idempotency_key().empty()) {
+    return Invalid("run.idempotency_key: must be empty; the batch has its own");
+  }
+  if (absl::Status s = ValidateRun(run); !s.ok()) {
+    return Invalid("run.{}", ToStd(s.message()));
+  }
+  const bool some = !request.status().empty() || !request.hostname().empty() ||
+                    !request.label().empty() || !request.agent_id().empty();
+  if (some == request.all()) {
+    return some ? Invalid("all: must not be given with what selects some: "
+                          "status, hostname, label, agent_id")
+                : Invalid("status, hostname, label, agent_id, all: at least "
+                          "one must be given");
+  }
+  if (static_cast<size_t>(request.agent_id_size()) > kSelectedMax) {
+    return Invalid("agent_id: at most {} machines, got {}", kSelectedMax,
+                   request.agent_id_size());
+  }
+  for (const std::string& id : request.agent_id()) {
+    RETURN_IF_ERROR(ValidateId("agent_id", id));
+  }
   return ValidateText("idempotency_key", request.idempotency_key(),
                       kIdempotencyKeyBytesMax);
 }

@@ -48,6 +48,7 @@ absl::Status ValidatePresenceEdit(
     const v1::PresenceSettings& set,
     const google::protobuf::RepeatedField<int>& reset);
 absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request);
+absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request);
 absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
 
 // The limit of a list: 0 … kPageSizeMax.

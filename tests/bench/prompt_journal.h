@@ -24,6 +24,10 @@ class PromptJournal final : public gateway::Journal {
       gateway::CommandRecord,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)>)
       override {}
+  void AddBatch(
+      gateway::BatchRecord, std::vector<AgentId>,
+      absl::AnyInvocable<void(absl::StatusOr<gateway::BatchRecord>)>)
+      override {}
   void LoadCommand(
       CommandId,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)>)

@@ -128,6 +128,17 @@ void ModelJournal::AddCommand(
       std::move(done));
 }
 
+// Nobody submits one here.
+void ModelJournal::AddBatch(
+    gateway::BatchRecord, std::vector<AgentId>,
+    absl::AnyInvocable<void(absl::StatusOr<gateway::BatchRecord>)> done) {
+  Queue(
+      []() -> absl::StatusOr<gateway::BatchRecord> {
+        return absl::UnimplementedError("batches");
+      },
+      std::move(done));
+}
+
 void ModelJournal::LoadCommand(
     CommandId id,
     absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done) {

@@ -68,6 +68,10 @@ class ModelJournal final : public gateway::Journal {
       gateway::CommandRecord command,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)
       override;
+  void AddBatch(
+      gateway::BatchRecord batch, std::vector<AgentId> targets,
+      absl::AnyInvocable<void(absl::StatusOr<gateway::BatchRecord>)> done)
+      override;
   void LoadCommand(
       CommandId id,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)

@@ -432,6 +432,7 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddAgents(app, parse);
   AddRun(app, parse);
   AddCommands(app, parse);
+  AddBatches(app, parse);
   AddEvents(app, parse);
   AddIncidents(app, parse);
   AddTokens(app, parse);

@@ -98,6 +98,7 @@ CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
 }
 
 // Nouns and verbs that stand elsewhere.
+void AddBatches(CLI::App& app, Parse& parse);     // batches_command_line.cc
 void AddEndings(CLI::App* agents, Parse& parse);  // endings_command_line.cc
 void AddEvents(CLI::App& app, Parse& parse);      // events_command_line.cc
 void AddPresence(CLI::App& app, Parse& parse);    // presence_command_line.cc

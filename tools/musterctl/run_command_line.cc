@@ -1,5 +1,6 @@
 // musterctl run, as it is typed.
 
+#include "tools/musterctl/batches_verbs.h"
 #include "tools/musterctl/command_line_parts.h"
 #include "tools/musterctl/help_text.h"
 #include "tools/musterctl/run_verb.h"
@@ -21,15 +22,36 @@ void AddSurroundings(CLI::App* run, RunOptions& options) {
           "this file's bytes as stdin; - is stdin here [/dev/null]");
 }
 
+// On which machines, if on many.
+void AddMachines(CLI::App* run, RunOnOptions& on) {
+  AddTexts(run, "-l", on.labels,
+           "on all machines with this label: k=v, k!=v or k; repeatable",
+           "LABEL");
+  AddEnums(run, "--status", v1::Status_descriptor(), on.status,
+           "on all with this status; repeatable");
+  AddText(run, "--hostname", on.hostname, "on all with names like this");
+  AddSwitch(run, "--all", on.all, "on every machine");
+  AddText(run, "--concurrency", on.concurrency,
+          "machines at a time, N or P% [50]");
+  AddCount(run, "--canary", on.canary, 10'000,
+           "so many must succeed before the others begin");
+  AddText(run, "--stop-after", on.stop_after,
+          "start no more after so many failures, N or P%");
+  AddSwitch(run, "--dry-run", on.dry_run, "say on how many, and do nothing");
+  AddSwitch(run, "-y,--yes", on.yes, "do not ask");
+}
+
 }  // namespace
 
 void AddRun(CLI::App& app, Parse& parse) {
   CLI::App* run = AddLongVerb(
       &app, "run",
-      "run a command on one machine, live: run AGENT [flags] -- CMD…",
+      "run a command, live, on one machine or many: run AGENT [flags] -- CMD…, "
+      "run -l LABEL [flags] -- CMD…",
       kRunFooter);
   auto options = std::make_shared<RunOptions>();
-  AddRequired(run, "AGENT", options->agent);
+  AddText(run, "AGENT", options->agent);
+  AddMachines(run, options->on);
   AddEnum(run, "--shell", v1::ShellType_descriptor(), options->shell,
           "who interprets the text [bash]");
   AddText(run, "--script", options->script,
@@ -43,14 +65,20 @@ void AddRun(CLI::App& app, Parse& parse) {
               "give up if it has not begun by then [30s]");
   AddCount(run, "--output-max", options->output_bytes_max, 64 << 20,
            "bytes of stdout, and of stderr, that are kept [64 MiB]");
-  AddTexts(run, "-l,--label", options->labels,
+  AddTexts(run, "--label", options->labels,
            "a label of the command, k=v; repeatable", "LABEL");
   AddText(run, "--purpose", options->purpose, "why; kept with the command");
   AddSwitch(run, "--detach", options->detach,
             "print the id and do not wait");
   OnChosen(run, parse, [&parse, options](Tool& tool) {
     options->words = parse.words;
-    return Run(tool, *options);
+    if (options->agent.empty() != options->on.any()) {
+      Refuse(options->agent.empty()
+                 ? "AGENT is required, or -l, --status, --hostname, --all"
+                 : "AGENT stands alone: -l, --status, --hostname and --all "
+                   "select by themselves");
+    }
+    return options->on.any() ? RunOnMany(tool, *options) : Run(tool, *options);
   });
 }
 

@@ -21,8 +21,26 @@
 
 namespace muster::ctl {
 
+// On many machines at once; which, and how.
+struct RunOnOptions {
+  std::vector<v1::Status> status;
+  std::string hostname;             // A glob.
+  std::vector<std::string> labels;  // As `agents ls -l`.
+  bool all = false;
+  std::string concurrency;  // "50", "10%"; empty: the gateway's.
+  std::optional<uint32_t> canary;
+  std::string stop_after;
+  bool dry_run = false;
+  bool yes = false;
+
+  bool any() const {
+    return all || !status.empty() || !hostname.empty() || !labels.empty();
+  }
+};
+
 struct RunOptions {
-  std::string agent;
+  std::string agent;  // Or:
+  RunOnOptions on;
   std::vector<std::string> words;  // After `--`.
   std::string script;              // A file, or "-"; empty: none.
   v1::ShellType shell = v1::SHELL_TYPE_UNSPECIFIED;

@@ -25,7 +25,7 @@ constexpr char kSelectCommands[] =
     "dispatched_at_us, "
     "started_at_us, finished_at_us, exit_code, signal, reason, "
     "cancel_requested, stdout_bytes, stderr_bytes, stdout_total, stderr_total, "
-    "output_dropped_bytes, c.labels, purpose, run_as, working_directory, "
+    "output_dropped_bytes, c.labels, purpose, batch, run_as, working_directory, "
     "environment, umask, input FROM commands AS c "
     "JOIN command_specs AS s ON s.command=c.row_number ";
 
@@ -42,7 +42,7 @@ absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
            c.dispatched_at, c.started_at, c.finished_at, c.exit_code, c.signal,
            c.reason, c.cancel_requested, c.stdout_bytes, c.stderr_bytes,
            c.stdout_total, c.stderr_total, c.output_dropped_bytes, labels,
-           c.purpose, in.user, in.working_directory, environment, in.umask,
+           c.purpose, c.batch, in.user, in.working_directory, environment, in.umask,
            in.input);
   ASSIGN_OR_RETURN(s.argv, sqlite::ArgvFromJson(argv));
   ASSIGN_OR_RETURN(c.labels, sqlite::LabelsFromJson(labels));
@@ -70,16 +70,16 @@ absl::Status InsertCommand(Database& db, const CommandRecord& c) {
           "idempotency_key, created_at_us, state, dispatch_seq, "
           "dispatched_at_us, started_at_us, finished_at_us, exit_code, signal, "
           "reason, cancel_requested, stdout_bytes, stderr_bytes, stdout_total, "
-          "stderr_total, output_dropped_bytes, labels, purpose) "
+          "stderr_total, output_dropped_bytes, labels, purpose, batch) "
           "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-          "$15, $16, $17, $18, $19, $20, 0, 0, $21, $22, $23, $24, $25)"));
+          "$15, $16, $17, $18, $19, $20, 0, 0, $21, $22, $23, $24, $25, $26)"));
   return add
       .Bind(c.id, c.agent, c.org, s.shell, s.timeout, s.delivery_timeout,
             s.kill_grace, s.output_bytes_max, c.issued_by, c.idempotency_key,
             c.created_at, c.state, c.dispatch_seq, c.dispatched_at,
             c.started_at, c.finished_at, c.exit_code, c.signal, c.reason,
             c.cancel_requested, c.stdout_total, c.stderr_total,
-            c.output_dropped_bytes, labels, c.purpose)
+            c.output_dropped_bytes, labels, c.purpose, c.batch)
       .Run();
 }
 
@@ -193,8 +193,9 @@ absl::StatusOr<std::vector<CommandRecord>> SqliteFleetStore::ListCommands(
   const std::string before =
       filter.before.has_value() ? filter.before->str() : kAfterEveryId;
   const std::string sql =
-      fmt::format("{} WHERE {}{}{} id<$4 ORDER BY id DESC LIMIT $5",
+      fmt::format("{} WHERE {}{}{}{} id<$4 ORDER BY id DESC LIMIT $5",
                   kSelectCommands, filter.org.empty() ? "" : "org=$1 AND ",
+                  filter.batch.empty() ? "" : "batch=$6 AND batch<>'' AND ",
                   filter.agent.has_value() ? "agent=$2 AND " : "",
                   filter.states.empty() ? "" : "state=$3 AND ");
   // One search per state, each along an index, merged here: the cost depends on
@@ -206,7 +207,7 @@ absl::StatusOr<std::vector<CommandRecord>> SqliteFleetStore::ListCommands(
   std::vector<CommandRecord> commands;
   for (const CommandState state : states) {
     ASSIGN_OR_RETURN(Statement select, db_->Prepare(sql));
-    select.Bind(filter.org, filter.agent, state, before, limit);
+    select.Bind(filter.org, filter.agent, state, before, limit, filter.batch);
     RETURN_IF_ERROR(ReadCommands(select, commands));
   }
   std::sort(commands.begin(), commands.end(),

@@ -139,6 +139,9 @@ absl::StatusOr<size_t> SqliteFleetStore::DeleteExpired(
        "commands WHERE created_at_us<$1 AND state>4 AND output_kept=0 ORDER BY "
        "created_at_us LIMIT $2)",
        commands_before},
+      {"DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE "
+       "finished_at_us<$1 ORDER BY finished_at_us LIMIT $2)",
+       commands_before},
   };
   ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   // Output first: a command goes only when its output has gone.
@@ -170,6 +173,7 @@ SqliteFleetStore::StoredBytes() {
           "WHEN 'presence_settings' THEN 'machines' "
           "WHEN 'command_specs' THEN 'commands' "
           "WHEN 'idempotency_keys' THEN 'commands' "
+          "WHEN 'batch_targets' THEN 'batches' "
           "WHEN 'enrollments' THEN 'tokens' ELSE s.tbl_name END AS kind, "
           "SUM(d.pgsize) FROM dbstat AS d "
           "JOIN sqlite_schema AS s ON s.name=d.name WHERE d.aggregate=TRUE "

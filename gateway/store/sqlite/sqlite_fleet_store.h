@@ -80,6 +80,18 @@ class SqliteFleetStore final : public FleetStore {
       const CommandId& id, uint64_t stdout_offset, uint64_t stderr_offset,
       size_t bytes_max) override;
 
+  absl::StatusOr<BatchRecord> AddBatch(
+      const BatchRecord& batch, std::span<const AgentId> targets) override;
+  absl::Status PutBatch(const BatchRecord& batch) override;
+  absl::Status CorrectBatch(const BatchCorrection& correction) override;
+  absl::StatusOr<BatchRecord> GetBatch(const BatchId& id) override;
+  absl::StatusOr<std::vector<BatchRecord>> ListBatches(
+      const OrgId& org, const std::optional<BatchId>& before,
+      size_t limit) override;
+  absl::StatusOr<std::vector<BatchTarget>> ListBatchTargets(
+      const BatchId& batch, size_t skip, size_t limit) override;
+  absl::StatusOr<std::vector<StoredBatch>> LoadOpenBatches() override;
+
   absl::Status AddToken(const TokenRecord& token) override;
   absl::StatusOr<std::vector<TokenRecord>> ListTokens(
       const OrgId& org) override;

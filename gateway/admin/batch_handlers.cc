@@ -1,0 +1,434 @@
+#include "gateway/admin/batch_handlers.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "fmt/format.h"
+#include "gateway/admin/agent_handlers.h"
+#include "gateway/admin/convert.h"
+#include "gateway/admin/page_token.h"
+#include "gateway/fleet/batch_rules.h"
+#include "gateway/fleet/errors.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+// As the caller wrote it, in a line.
+std::string SelectorText(const v1::SubmitBatchRequest& request) {
+  if (request.all()) return "all";
+  std::string text;
+  const auto add = [&text](std::string_view key, std::string_view value) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
+  };
+  for (const int status : request.status()) {
+    add("status", Words(ToStatus(static_cast<v1::Status>(status))
+                            .value_or(Status::kOnline)));
+  }
+  if (!request.hostname().empty()) add("hostname", request.hostname());
+  for (const std::string& label : request.label()) add("label", label);
+  if (!request.agent_id().empty()) {
+    add("agent_id", fmt::format("{} given", request.agent_id_size()));
+  }
+  return text;
+}
+
+// A person has seen how many there are.
+absl::Status CheckConfirmed(size_t targets, uint32_t confirmed) {
+  if (targets <= wire::kUnconfirmedTargetsMax || targets <= confirmed) {
+    return absl::OkStatus();
+  }
+  return WithCode(
+      absl::FailedPreconditionError(fmt::format(
+          "confirm_targets: {} machines are selected; more than {} must be "
+          "confirmed with at least as many, got {}",
+          targets, wire::kUnconfirmedTargetsMax, confirmed)),
+      "confirmation_needed");
+}
+
+// Those of a batch that has ended whom `request` asks again.
+bool Again(const BatchTarget& target, const v1::RetryBatchRequest& request) {
+  if (!target.command) return request.waiting();
+  const auto count = BatchCountOf(*target.command);
+  return count == &BatchCounts::failed ||
+         count == &BatchCounts::not_delivered ||
+         (count == &BatchCounts::unknown && request.unknown());
+}
+
+uint32_t CameOut(const BatchCounts& counts) {
+  return counts.succeeded + counts.failed + counts.not_delivered +
+         counts.unknown;
+}
+
+absl::Status NoMachines(std::string_view which) {
+  return WithCode(absl::FailedPreconditionError(
+                      fmt::format("no machine is selected: {}", which)),
+                  "no_machines");
+}
+
+}  // namespace
+
+void BatchHandlers::AddTo(HandlerTable& table) {
+  table.Add("muster.v1.FleetAdmin.SubmitBatch", this, &BatchHandlers::Submit);
+  table.Add("muster.v1.FleetAdmin.RetryBatch", this, &BatchHandlers::Retry);
+  table.Add("muster.v1.FleetAdmin.ListBatches", this, &BatchHandlers::List);
+  table.Add("muster.v1.FleetAdmin.GetBatch", this, &BatchHandlers::Get);
+  table.Add("muster.v1.FleetAdmin.ListBatchTargets", this,
+            &BatchHandlers::ListTargets);
+  table.Add("muster.v1.FleetAdmin.CancelBatch", this, &BatchHandlers::Cancel);
+}
+
+void BatchHandlers::EndWaits() {
+  polls_.End();
+  fleet_.batches().WakeWatchers();
+}
+
+absl::StatusOr<std::vector<AgentId>> BatchHandlers::Select(
+    const OrgId& org, const v1::SubmitBatchRequest& request) {
+  ASSIGN_OR_RETURN(MachineFilter filter,
+                   ToFilter(org, request.status(), request.hostname(),
+                            request.label()));
+  std::vector<AgentId> targets;
+  if (!request.agent_id().empty()) {
+    filter.silenced = true;  // Who is named is meant.
+    absl::flat_hash_set<AgentId> known;
+    for (const std::string& text : request.agent_id()) {
+      const AgentId id(text);
+      const Machine* machine = fleet_.machines().FindLiving(org, id);
+      if (machine == nullptr) return NotFound("agent", text);
+      if (filter.Selects(machine->record) && known.insert(id).second) {
+        targets.push_back(id);
+      }
+    }
+  } else {
+    Machines::Page page =
+        fleet_.machines().List(filter, std::nullopt, wire::kSelectedMax);
+    if (page.matched > wire::kSelectedMax) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: must select at most {} machines, got {}",
+                      SelectorText(request), wire::kSelectedMax, page.matched));
+    }
+    std::ranges::sort(page.machines, {}, [](const Machine* machine) {
+      return std::tie(machine->record.facts.hostname, machine->record.id);
+    });
+    for (const Machine* machine : page.machines) {
+      targets.push_back(machine->record.id);
+    }
+  }
+  if (targets.empty()) return NoMachines(SelectorText(request));
+  return targets;
+}
+
+void BatchHandlers::Submit(const Caller& caller,
+                           const v1::SubmitBatchRequest& request,
+                           Reply<v1::Batch> reply) {
+  if (auto s = wire::ValidateSubmitBatch(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  auto targets = Select(caller.org, request);
+  if (!targets.ok()) {
+    reply(targets.status());
+    return;
+  }
+  const auto count = static_cast<uint32_t>(targets->size());
+  const auto concurrency =
+      CountOf("concurrency",
+              request.concurrency().empty() ? "50" : request.concurrency(),
+              count);
+  const auto failures_max =
+      request.stop_after().empty()
+          ? absl::StatusOr<uint32_t>(0)
+          : CountOf("stop_after", request.stop_after(), count);
+  for (const absl::Status& status :
+       {concurrency.status(), failures_max.status()}) {
+    if (status.ok()) continue;
+    reply(status);
+    return;
+  }
+  BatchRecord batch;
+  batch.org = caller.org;
+  batch.spec = ToSpec(request.run(), defaults_);
+  batch.queue_offline = request.run().if_offline() == v1::IF_OFFLINE_QUEUE;
+  batch.concurrency = *concurrency;
+  batch.canary = std::min(request.canary(), count);
+  batch.failures_max = *failures_max;
+  batch.issued_by = caller.principal;
+  batch.idempotency_key = request.idempotency_key();
+  batch.labels = {request.run().labels().begin(), request.run().labels().end()};
+  batch.purpose = request.run().purpose();
+  batch.selector = SelectorText(request);
+  if (request.dry_run()) {
+    batch.counts.waiting = count;
+    reply(ToProto(batch));
+    return;
+  }
+  Begin(std::move(batch), *std::move(targets), request.confirm_targets(),
+        std::move(reply));
+}
+
+void BatchHandlers::Begin(BatchRecord batch, std::vector<AgentId> targets,
+                          uint32_t confirmed, Reply<v1::Batch> reply) {
+  if (auto s = CheckConfirmed(targets.size(), confirmed); !s.ok()) {
+    reply(s);
+    return;
+  }
+  batch.id = BatchId(NewUuid(loop_.clock().Wall()));
+  batch.created_at = loop_.clock().Wall();
+  const std::string key = batch.idempotency_key;
+  fleet_.batches().Submit(
+      std::move(batch), std::move(targets),
+      [key, reply = std::move(reply)](
+          absl::StatusOr<BatchRecord> stored) mutable {
+        if (stored.ok()) {
+          reply(ToProto(*stored));
+        } else if (absl::IsAlreadyExists(stored.status())) {
+          reply(IdempotencyConflict(key));
+        } else {
+          reply(stored.status());
+        }
+      });
+}
+
+void BatchHandlers::Retry(const Caller& caller,
+                          const v1::RetryBatchRequest& request,
+                          Reply<v1::Batch> reply) {
+  const BatchId id(request.batch_id());
+  Find(caller.org, id,
+       [this, caller, request, id,
+        reply = std::move(reply)](absl::StatusOr<BatchRecord> found) mutable {
+         if (!found.ok() || !HasEnded(found->state)) {
+           reply(found.ok() ? absl::FailedPreconditionError(
+                                  "the batch has not ended: cancel it, or wait")
+                            : found.status());
+           return;
+         }
+         BatchRecord again = *std::move(found);
+         again.retry_of = id;
+         again.selector = fmt::format("retry of {}", id.str());
+         again.issued_by = caller.principal;
+         again.idempotency_key = request.idempotency_key();
+         again.state = BatchState::kRunning;
+         again.reason.clear();
+         again.finished_at.reset();
+         store_.Read(
+             [id](FleetStore& store) {
+               return store.ListBatchTargets(id, 0, wire::kSelectedMax);
+             },
+             [this, request, again = std::move(again),
+              reply = std::move(reply)](
+                 absl::StatusOr<std::vector<BatchTarget>> all) mutable {
+               if (!all.ok()) {
+                 reply(all.status());
+                 return;
+               }
+               std::vector<AgentId> targets;
+               for (const BatchTarget& target : *all) {
+                 if (!Again(target, request)) continue;
+                 if (!fleet_.machines().FindLiving(again.org, target.agent)) {
+                   continue;
+                 }
+                 targets.push_back(target.agent);
+               }
+               if (targets.empty()) {
+                 reply(NoMachines("none of the batch is left to be retried"));
+                 return;
+               }
+               const auto count = static_cast<uint32_t>(targets.size());
+               again.canary = std::min(again.canary, count);
+               Begin(std::move(again), std::move(targets),
+                     request.confirm_targets(), std::move(reply));
+             });
+       });
+}
+
+void BatchHandlers::List(const Caller& caller,
+                         const v1::ListBatchesRequest& request,
+                         Reply<v1::ListBatchesResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  std::optional<BatchId> before;
+  if (!request.page_token().empty()) {
+    auto position = DecodeIdToken(request.page_token());
+    if (!position.ok()) {
+      reply(position.status());
+      return;
+    }
+    before = BatchId(*std::move(position));
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  store_.Read(
+      [org = caller.org, before, limit](FleetStore& store) {
+        return store.ListBatches(org, before, limit + 1);
+      },
+      [this, limit, reply = std::move(reply)](
+          absl::StatusOr<std::vector<BatchRecord>> batches) mutable {
+        if (!batches.ok()) {
+          reply(batches.status());
+          return;
+        }
+        v1::ListBatchesResponse response;
+        if (batches->size() > limit) {
+          batches->resize(limit);
+          response.set_next_page_token(batches->back().id.str());
+        }
+        for (const BatchRecord& batch : *batches) {
+          // What is open is known better here.
+          const BatchRecord* open = fleet_.batches().Find(batch.id);
+          *response.add_batches() = ToProto(open ? *open : batch);
+        }
+        reply(std::move(response));
+      });
+}
+
+void BatchHandlers::Get(const Caller& caller,
+                        const v1::GetBatchRequest& request,
+                        Reply<v1::Batch> reply) {
+  if (auto s = wire::ValidateWait(request.wait()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const BatchId id(request.batch_id());
+  auto shared = std::make_shared<Reply<v1::Batch>>(std::move(reply));
+  polls_.Run(
+      wire::FromProto(request.wait()),
+      [this, id](LongPoll::Again changed) {
+        return fleet_.batches().Watch(id, std::move(changed));
+      },
+      [this, org = caller.org, id, seen = request.seen(), shared](
+          bool last, LongPoll::Again again) {
+        Find(org, id,
+             [seen, shared, last, again = std::move(again)](
+                 absl::StatusOr<BatchRecord> batch) mutable {
+               if (!batch.ok()) {
+                 (*shared)(batch.status());
+               } else if (last || HasEnded(batch->state) ||
+                          CameOut(batch->counts) > seen) {
+                 (*shared)(ToProto(*batch));
+               } else {
+                 again();
+               }
+             });
+      });
+}
+
+void BatchHandlers::ListTargets(const Caller& caller,
+                                const v1::ListBatchTargetsRequest& request,
+                                Reply<v1::ListBatchTargetsResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  size_t skip = 0;
+  if (!request.page_token().empty()) {
+    auto position = DecodeHistoryToken("targets", request.page_token());
+    if (!position.ok()) {
+      reply(position.status());
+      return;
+    }
+    skip = position->skip;
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  const BatchId id(request.batch_id());
+  Find(caller.org, id,
+       [this, id, skip, limit,
+        reply = std::move(reply)](absl::StatusOr<BatchRecord> batch) mutable {
+         if (!batch.ok()) {
+           reply(batch.status());
+           return;
+         }
+         store_.Read(
+             [id, skip, limit](FleetStore& store) {
+               return store.ListBatchTargets(id, skip, limit + 1);
+             },
+             [this, skip, limit, reply = std::move(reply)](
+                 absl::StatusOr<std::vector<BatchTarget>> targets) mutable {
+               if (!targets.ok()) {
+                 reply(targets.status());
+                 return;
+               }
+               v1::ListBatchTargetsResponse response;
+               if (targets->size() > limit) {
+                 targets->resize(limit);
+                 response.set_next_page_token(EncodeHistoryToken(
+                     "targets", {.newest = 0, .skip = skip + limit}));
+               }
+               for (const BatchTarget& target : *targets) {
+                 *response.add_targets() = Render(target);
+               }
+               reply(std::move(response));
+             });
+       });
+}
+
+v1::BatchTarget BatchHandlers::Render(const BatchTarget& target) {
+  v1::BatchTarget out;
+  out.set_agent_id(target.agent.str());
+  if (const Machine* machine = fleet_.machines().Find(target.agent)) {
+    out.set_hostname(machine->record.facts.hostname);
+  }
+  if (!target.command) return out;
+  const CommandRecord* open = fleet_.commands().Find(target.command->id);
+  CommandRecord command = open ? *open : *target.command;
+  command.spec = {};  // It is that of the batch.
+  *out.mutable_command() = ToProto(command, out.hostname());
+  return out;
+}
+
+void BatchHandlers::Cancel(const Caller& caller,
+                           const v1::CancelBatchRequest& request,
+                           Reply<v1::Batch> reply) {
+  const BatchId id(request.batch_id());
+  Find(caller.org, id,
+       [this, id, reply = std::move(reply)](
+           absl::StatusOr<BatchRecord> batch) mutable {
+         if (!batch.ok()) {
+           reply(batch.status());
+         } else if (fleet_.batches().Find(id) == nullptr) {
+           reply(ToProto(*batch));  // It has ended; so it is as it is.
+         } else {
+           fleet_.batches().Cancel(
+               id, [reply = std::move(reply)](
+                       absl::StatusOr<BatchRecord> cancelled) mutable {
+                 if (!cancelled.ok()) {
+                   reply(cancelled.status());
+                 } else {
+                   reply(ToProto(*cancelled));
+                 }
+               });
+         }
+       });
+}
+
+void BatchHandlers::Find(const OrgId& org, const BatchId& id, Found found) {
+  if (const BatchRecord* open = fleet_.batches().Find(id)) {
+    if (open->org == org) {
+      found(*open);
+    } else {
+      found(NotFound("batch", id.str()));
+    }
+    return;
+  }
+  store_.Read([id](FleetStore& store) { return store.GetBatch(id); },
+              [org, id, found = std::move(found)](
+                  absl::StatusOr<BatchRecord> batch) mutable {
+                const bool mine = batch.ok() && batch->org == org;
+                if (mine ||
+                    (!batch.ok() && !absl::IsNotFound(batch.status()))) {
+                  found(std::move(batch));
+                } else {
+                  found(NotFound("batch", id.str()));
+                }
+              });
+}
+
+}  // namespace muster::gateway
