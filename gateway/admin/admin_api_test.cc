@@ -186,20 +186,20 @@ TEST(PageTokenTest, AnythingElseIsRefused) {
         token));
     EXPECT_EQ(DecodePageToken(token).status(), refused);
     EXPECT_EQ(DecodeHistoryToken("links", token).status(), refused);
-    EXPECT_EQ(DecodeCommandToken(token).status(), refused);
+    EXPECT_EQ(DecodeIdToken(token).status(), refused);
   }
 }
 
 TEST(PageTokenTest, OfALongOneOnlyTheBeginningIsShown) {
   EXPECT_THAT(DecodePageToken(std::string(65, 'x')).status().ToString(),
               HasSubstr("got \"" + std::string(64, 'x') + "\""));
-  EXPECT_THAT(DecodeCommandToken("\n\"").status().ToString(),
+  EXPECT_THAT(DecodeIdToken("\n\"").status().ToString(),
               HasSubstr(R"(got "\n\"")"));
 }
 
 TEST(PageTokenTest, OfCommandsItIsTheIdOfTheLastOne) {
   const std::string id = "8f1a2c00-0000-4000-8000-000000000001";
-  EXPECT_EQ(*DecodeCommandToken(id), CommandId(id));
+  EXPECT_EQ(*DecodeIdToken(id), id);
 }
 
 TEST(AddressesTest, APublicAddressWinsOverTheOneThatWasUsed) {

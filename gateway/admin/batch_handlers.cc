@@ -13,6 +13,7 @@
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
@@ -27,8 +28,8 @@ std::string SelectorText(const v1::SubmitBatchRequest& request) {
     text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
   };
   for (const int status : request.status()) {
-    add("status", Words(ToStatus(static_cast<v1::Status>(status))
-                            .value_or(Status::kOnline)));
+    const auto* known = v1::Status_descriptor()->FindValueByNumber(status);
+    add("status", known ? wire::EnumText(*known) : "unknown");
   }
   if (!request.hostname().empty()) add("hostname", request.hostname());
   for (const std::string& label : request.label()) add("label", label);
@@ -374,13 +375,15 @@ v1::BatchTarget BatchHandlers::Render(const BatchTarget& target) {
   v1::BatchTarget out;
   out.set_agent_id(target.agent.str());
   if (const Machine* machine = fleet_.machines().Find(target.agent)) {
-    out.set_hostname(machine->record.facts.hostname);
+    out.set_name(machine->record.deleted_at
+                     ? LongName(machine->record)
+                     : fleet_.machines().NameOf(*machine));
   }
   if (!target.command) return out;
   const CommandRecord* open = fleet_.commands().Find(target.command->id);
   CommandRecord command = open ? *open : *target.command;
   command.spec = {};  // It is that of the batch.
-  *out.mutable_command() = ToProto(command, out.hostname());
+  *out.mutable_command() = ToProto(command, out.name());
   return out;
 }
 

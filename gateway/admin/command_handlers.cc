@@ -115,11 +115,7 @@ void CommandHandlers::List(const Caller& caller,
     reply(s);
     return;
   }
-  CommandFilter filter{.org = caller.org,
-                       .agent = std::nullopt,
-                       .states = {},
-                       .before = std::nullopt,
-                       .batch = {}};
+  CommandFilter filter{.org = caller.org};
   if (!request.agent_id().empty()) filter.agent = AgentId(request.agent_id());
   filter.batch = BatchId(request.batch_id());
   for (const int state : request.state()) {

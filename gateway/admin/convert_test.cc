@@ -58,6 +58,16 @@ TEST(ConvertTest, CommandStatesAreThoseOfTheContract) {
        NAMED(CommandState, kOutcomeUnknown, COMMAND_STATE_OUTCOME_UNKNOWN)});
 }
 
+TEST(ConvertTest, BatchStatesAreThoseOfTheContract) {
+  ExpectAll(*v1::BatchState_descriptor(),
+            {NAMED(BatchState, kRunning, BATCH_STATE_RUNNING),
+             NAMED(BatchState, kStopping, BATCH_STATE_STOPPING),
+             NAMED(BatchState, kCancelling, BATCH_STATE_CANCELLING),
+             NAMED(BatchState, kFinished, BATCH_STATE_FINISHED),
+             NAMED(BatchState, kStopped, BATCH_STATE_STOPPED),
+             NAMED(BatchState, kCancelled, BATCH_STATE_CANCELLED)});
+}
+
 TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
   ExpectAll(*v1::LinkEnd_descriptor(),
             {NAMED(LinkEnd, kGoodbye, LINK_END_GOODBYE),

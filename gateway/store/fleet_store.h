@@ -41,10 +41,10 @@ struct Enrollment {
 // Which commands to list. Empty fields select everything.
 struct CommandFilter {
   OrgId org;
-  std::optional<AgentId> agent;
-  std::vector<CommandState> states;
+  std::optional<AgentId> agent = {};
+  std::vector<CommandState> states = {};
   // Only commands with a smaller id: ids sort by time of creation.
-  std::optional<CommandId> before;
+  std::optional<CommandId> before = {};
   BatchId batch = {};
 };
 

@@ -10,6 +10,7 @@
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_time.h"
+#include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/outage.h"
 #include "tools/musterctl/problem.h"
 #include "tools/musterctl/table.h"
@@ -165,7 +166,7 @@ absl::Status BatchFollower::TakeTargets() {
 void BatchFollower::Take(const v1::BatchTarget& target) {
   if (!target.has_command()) return;
   const std::string& id = target.command().command_id();
-  const std::string name = Printable(target.hostname());
+  const std::string name = Printable(target.name());
   const std::string shown = tool_.color ? Coloured(name) : name;
   Machine& machine =
       machines_

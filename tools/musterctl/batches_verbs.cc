@@ -161,7 +161,7 @@ absl::StatusOr<int> BatchesGet(Tool& tool, const std::string& batch_id) {
       const bool had_turn = target.has_command();
       const std::string outcome =
           had_turn ? OutcomeText(target.command()) : "waiting";
-      table.AddRow({{target.hostname()},
+      table.AddRow({{target.name()},
                     {had_turn ? target.command().command_id() : ""},
                     {outcome.empty() ? "succeeded" : outcome}});
     }

@@ -22,7 +22,11 @@ inline constexpr char kRunFooter[] =
 Several words are executed as they are, without a shell; with --shell bash, sh
 or zsh they are quoted for it.
 
-Exit code: the command's own; 128+n killed by signal n; 124 timed out; 125 it
+On many machines (-l, --status, --hostname, --all) each line stands behind the
+machine's name, and the exit code is 0 only if it succeeded on every one; see
+musterctl batches.
+
+Exit code on one: the command's own; 128+n killed by signal n; 124 timed out; 125 it
 did not run (safe to repeat); 255 outcome unknown (do not repeat). Unless it is
 the command's own, the last line on stderr says which.
 
@@ -32,7 +36,8 @@ Examples:
   musterctl run web-1 -- 'df -h | grep /var'
   musterctl run web-1 --timeout 10m -- apt-get -y upgrade
   musterctl run web-1 --shell python3 --script check.py
-  musterctl run web-1 --user postgres --input dump.sql -- psql shop)";
+  musterctl run web-1 --user postgres --input dump.sql -- psql shop
+  musterctl run -l env=prod --canary 1 --stop-after 5% -- systemctl restart shop)";
 
 inline constexpr char kHistoryFooter[] =
     R"help(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
