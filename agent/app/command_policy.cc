@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -142,6 +143,10 @@ absl::Status ReadField(const Reader& reader, std::string_view field,
     return reader.List(value, field, "an absolute path", AbsolutePath,
                        policy.programs);
   }
+  if (field == "environment") {
+    return reader.List(value, field, "a variable's name", AnyName,
+                       policy.environment);
+  }
   if (field == "hours") {
     return reader.List(value, field, "like \"Mon-Fri 08:00-18:00\"", HoursOf,
                        policy.hours);
@@ -161,6 +166,10 @@ absl::Status ReadField(const Reader& reader, std::string_view field,
 absl::Status CheckOwner(const std::string& path) {
   struct stat st;
   if (stat(path.c_str(), &st) != 0) return ErrnoStatus(errno, "reading", path);
+  if (st.st_uid != 0 && st.st_uid != geteuid()) {
+    return absl::PermissionDeniedError(
+        fmt::format("{0} belongs to user {1}: chown root {0}", path, st.st_uid));
+  }
   if ((st.st_mode & 0022) == 0) return absl::OkStatus();
   return absl::PermissionDeniedError(
       fmt::format("{0} may be written by others (mode {1:04o}): chmod go-w {0}",
@@ -168,14 +177,17 @@ absl::Status CheckOwner(const std::string& path) {
 }
 
 bool Matches(const std::vector<std::string>& patterns,
+             const std::string& text) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
+  });
+}
+
+bool IsOneOf(const std::vector<std::string>& programs,
              const std::string& program) {
   // "/usr/bin/../../tmp/x" is not below /usr.
-  if (std::filesystem::path(program).lexically_normal() != program) {
-    return false;
-  }
-  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
-    return fnmatch(pattern.c_str(), program.c_str(), FNM_PATHNAME) == 0;
-  });
+  return std::filesystem::path(program).lexically_normal() == program &&
+         Matches(programs, program);
 }
 
 }  // namespace
@@ -216,8 +228,15 @@ std::string_view CommandPolicy::RuleAgainst(const Spec& spec,
   if (users && !has(*users, user)) return "users";
   if (shells && !has(*shells, spec.shell)) return "shells";
   if (programs && !shells && !exec) return "programs";
-  if (programs && exec && !Matches(*programs, std::string(program))) {
+  if (programs && exec && !IsOneOf(*programs, std::string(program))) {
     return "programs";
+  }
+  for (const std::string& entry : spec.surroundings.environment) {
+    if (!environment && !programs) break;
+    if (!environment ||
+        !Matches(*environment, entry.substr(0, entry.find('=')))) {
+      return "environment";
+    }
   }
   if (hours && std::ranges::none_of(*hours, [&](const Hours& some) {
         return some.Contains(local);

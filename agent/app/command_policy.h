@@ -6,11 +6,13 @@
 //   users = ["deploy", "www-data"]        # as whom
 //   shells = ["sh", "exec"]               # who interprets; "exec": nobody
 //   programs = ["/usr/bin/systemctl"]     # of exec, as it is found; globs too
+//   environment = ["LANG", "SHOP_*"]      # names that may be given
 //   running_max = 4                       # at once
 //   hours = ["Mon-Fri 08:00-18:00"]       # by the machine's local time
 //
 // With `programs` and without `shells` no shell may be used: its text could run
-// anything.
+// anything. Nor may variables be given without `environment`: LD_PRELOAD would
+// make any program of it.
 
 #ifndef MUSTER_AGENT_APP_COMMAND_POLICY_H_
 #define MUSTER_AGENT_APP_COMMAND_POLICY_H_
@@ -44,13 +46,14 @@ struct CommandPolicy {
   std::optional<std::vector<std::string>> users;
   std::optional<std::vector<Shell>> shells;
   std::optional<std::vector<std::string>> programs;
+  std::optional<std::vector<std::string>> environment;
   std::optional<size_t> running_max;
   std::optional<std::vector<Hours>> hours;
 
   // OK with nothing given if there is no such file. InvalidArgument, naming
   // file, line, field and value; unknown fields are errors: a rule that was
-  // mistyped would not hold. PermissionDenied if others than its owner may
-  // write the file.
+  // mistyped would not hold. PermissionDenied if others than root, or whom this
+  // process runs as, may write the file.
   static absl::StatusOr<CommandPolicy> Load(const std::string& path);
 
   // The name of the rule that forbids it; empty: none does. `user`: whom it

@@ -79,6 +79,20 @@ TEST_F(CommandPolicyTest, ProgramsAreThoseAndNoShellUnlessItIsGiven) {
   EXPECT_EQ(Rule(rules + "\nshells = ['sh', 'exec']", Of(Shell::kSh)), "");
 }
 
+TEST_F(CommandPolicyTest, AVariableCannotTurnAnAllowedProgramIntoAnother) {
+  Spec spec = Of(Shell::kExec);
+  spec.surroundings.environment = {"LD_PRELOAD=/tmp/x.so"};
+  const std::string program = "programs = ['/bin/true']";
+  EXPECT_EQ(Rule(program, spec, "/bin/true"), "environment");
+  EXPECT_EQ(Rule(program + "\nenvironment = ['SHOP_*']", spec, "/bin/true"),
+            "environment");
+  EXPECT_EQ(Rule("users = ['deploy']", spec, "/bin/true"), "");
+  spec.surroundings.environment = {"SHOP_URL=http://x"};
+  EXPECT_EQ(Rule(program + "\nenvironment = ['SHOP_*']", spec, "/bin/true"),
+            "");
+  EXPECT_EQ(Rule("environment = []", spec, "/bin/true"), "environment");
+}
+
 TEST_F(CommandPolicyTest, HoursAreDaysAndMinutesOfTheMachine) {
   const std::string rules =
       "hours = ['Fri-Mon 08:00-12:01', 'Wed 22:30-24:00']";
