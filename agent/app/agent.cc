@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/app/command_policy.h"
+#include "agent/exec/launch.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
