@@ -153,20 +153,20 @@ void ResetSignals() {
 }
 
 // False, with errno, if it could not.
-bool Become(const Identity& identity, int out, int err) {
+bool Become(const RunAs& run_as, int out, int err) {
   // Or /dev/stdout could not be opened.
   for (const int fd : {out, err}) {
-    if (fchown(fd, identity.uid, identity.gid) != 0) return false;
+    if (fchown(fd, run_as.uid, run_as.gid) != 0) return false;
   }
-  return setgroups(identity.groups.size(), identity.groups.data()) == 0 &&
-         setgid(identity.gid) == 0 && setuid(identity.uid) == 0;
+  return setgroups(run_as.groups.size(), run_as.groups.data()) == 0 &&
+         setgid(run_as.gid) == 0 && setuid(run_as.uid) == 0;
 }
 
 // The child's side of Child::Fork().
 [[noreturn]] void Execute(const Launch& launch, int gate, int out, int err) {
   setsid();
   const int refused =
-      launch.identity && !Become(*launch.identity, out, err) ? errno : 0;
+      launch.run_as && !Become(*launch.run_as, out, err) ? errno : 0;
   // A lost shim must not leave it running. After Become(), which undoes it.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
@@ -256,7 +256,7 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
   RETURN_IF_ERROR(PlanFolder(surroundings.folder, account, launch));
   launch.umask = surroundings.umask.value_or(022);
   if (account.uid != getuid()) {
-    launch.identity = {account.uid, account.gid, GroupsOf(account)};
+    launch.run_as = {account.uid, account.gid, GroupsOf(account)};
   }
   if (!surroundings.input.empty()) {
     ASSIGN_OR_RETURN(launch.input, InMemory(surroundings.input));

@@ -25,7 +25,7 @@ inline constexpr std::string_view kCommandPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // Of another user.
-struct Identity {
+struct RunAs {
   uid_t uid;
   gid_t gid;
   std::vector<gid_t> groups;
@@ -42,7 +42,7 @@ struct Launch {
   Fd text;   // Open on the text as descriptor 3; invalid: not needed.
   Fd input;  // Open on what stdin gives; invalid: nothing.
   // Whom to become; absent: nobody else.
-  std::optional<Identity> identity;
+  std::optional<RunAs> run_as;
 };
 
 // Why this machine cannot run it at all is FailedPrecondition with the reason
