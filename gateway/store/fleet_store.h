@@ -246,9 +246,9 @@ class FleetStore {
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and
   // gives space back; returns how many. Call again until it returns 0. The age
-  // of a command, its output and its key counts from created_at; of a link and
-  // an incident from closed_at. Commands that are not terminal, their output,
-  // open links and open incidents stay.
+  // of a batch, a command, its output and its key counts from created_at; of a
+  // link and an incident from closed_at. Batches that have not ended, commands
+  // that are not terminal, their output, open links and open incidents stay.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
   // Bytes per kind: "machines", "transitions", "links", "commands", "output",

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "fmt/format.h"
+#include "gateway/fleet/batch_rules.h"
 #include "gateway/fleet/command_rules.h"
 #include "gateway/fleet/journal.h"
 #include "gateway/fleet/presence_settings.h"
@@ -419,8 +420,8 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
                             });
   }
   const auto over = [&](const BatchId& id) {
-    const auto& finished = batches_.at(id).finished_at;
-    return finished && *finished < commands_before;
+    const BatchRecord& batch = batches_.at(id);
+    return HasEnded(batch.state) && batch.created_at < commands_before;
   };
   EraseExpired(batch_targets_, rows_max,
                [&](const auto& id, const auto&) { return over(id); });

@@ -311,7 +311,7 @@ CREATE TABLE batches(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_org ON batches(org, id);
 CREATE INDEX batches_open ON batches(id) WHERE state<4;
-CREATE INDEX batches_by_age ON batches(finished_at_us);
+CREATE INDEX batches_by_age ON batches(created_at_us) WHERE state>3;
 CREATE UNIQUE INDEX batches_by_key ON batches(org, idempotency_key);
 
 CREATE TABLE batch_targets(
