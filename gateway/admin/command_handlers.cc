@@ -1,6 +1,7 @@
 #include "gateway/admin/command_handlers.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "fmt/format.h"
@@ -286,7 +287,7 @@ void CommandHandlers::ReadOutput(const Caller& caller,
            return;
          }
          // The other stream is skipped by an offset beyond its end.
-         const uint64_t beyond = defaults_.output_bytes_max + 1;
+         const uint64_t beyond = std::numeric_limits<uint64_t>::max();
          const bool out = stream == Stream::kStdout;
          store_.Read(
              [id, offset, beyond, out](FleetStore& store) {
