@@ -79,7 +79,8 @@ std::string RefusalBy(const std::string& policy_file, const Spec& spec,
     return "policy: unreadable";
   }
   const absl::StatusOr<std::string> user = UserOf(spec.surroundings);
-  if (!user.ok()) return "";  // The shim says what is wrong with it.
+  // Whom it would run as is not known: as the shim would say.
+  if (!user.ok()) return std::string(ToStd(user.status().message()));
   const std::string program = spec.shell == Shell::kExec
                                   ? FindProgram(spec.argv.front(), kCommandPath)
                                   : "";
@@ -132,6 +133,11 @@ absl::Status Agent::OpenCommands() {
   options.folder = state_.commands_folder();
   options.shim_path = options_.exec_path;
   options.boot_id = options_.instance.boot_id();
+  const auto policy = CommandPolicy::Load(options_.policy_file);
+  Log(policy.ok() ? kInfo : kError, "what may be run here",
+      {{"policy_file", options_.policy_file},
+       {"rules", policy.ok() ? policy->Given()
+                             : std::string(ToStd(policy.status().message()))}});
   options.refusal = [file = options_.policy_file, &clock = loop_.clock()](
                         const Spec& spec, size_t running) {
     return RefusalBy(file, spec, running, clock.Wall());

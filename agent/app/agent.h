@@ -12,6 +12,7 @@
 
 #include "agent/app/agent_state.h"
 #include "agent/app/command_courier.h"
+#include "agent/app/command_policy.h"
 #include "agent/app/farewell.h"
 #include "agent/app/prober.h"
 #include "agent/link/link_keeper.h"
@@ -39,7 +40,7 @@ class Agent final : private LinkKeeper::Delegate {
     v1::AgentFacts facts;
     v1::Instance instance;
     std::string exec_path;
-    std::string policy_file;
+    std::string policy_file = kDefaultPolicyFile;
     std::string proxy;
     LinkPolicy policy = {};
     uint64_t random_seed = 0;

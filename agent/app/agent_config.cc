@@ -40,11 +40,11 @@ wire::Setting ProxySetting(std::string& proxy) {
       [&proxy] { return proxy; }};
 }
 
-wire::Setting PathSetting(const char* name, const char* help,
-                          std::string& path) {
+wire::Setting PathSetting(const char* name, const char* help, std::string& path,
+                          bool may_be_empty = false) {
   return {name, help,
-          [&path](const std::string& value) {
-            if (!value.empty() && value.front() != '/') {
+          [&path, may_be_empty](const std::string& value) {
+            if (value.empty() ? !may_be_empty : value.front() != '/') {
               return absl::InvalidArgumentError(
                   fmt::format("expected an absolute path; got \"{}\"", value));
             }
@@ -66,7 +66,7 @@ std::vector<wire::Setting> AgentSettings(AgentConfig& c) {
                   c.policy_file),
       PathSetting("exec_path",
                   "the program muster-exec; empty: where it is installed",
-                  c.exec_path),
+                  c.exec_path, /*may_be_empty=*/true),
   };
 }
 

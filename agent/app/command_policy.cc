@@ -162,13 +162,14 @@ absl::Status ReadField(const Reader& reader, std::string_view field,
   return absl::OkStatus();
 }
 
-// Whoever else could write it could make it allow everything.
+// Whoever else could write it, or put another one in its place, could make it
+// allow everything.
 absl::Status CheckOwner(const std::string& path) {
   struct stat st;
   if (stat(path.c_str(), &st) != 0) return ErrnoStatus(errno, "reading", path);
   if (st.st_uid != 0 && st.st_uid != geteuid()) {
-    return absl::PermissionDeniedError(
-        fmt::format("{0} belongs to user {1}: chown root {0}", path, st.st_uid));
+    return absl::PermissionDeniedError(fmt::format(
+        "{0} belongs to user {1}: chown root {0}", path, st.st_uid));
   }
   if ((st.st_mode & 0022) == 0) return absl::OkStatus();
   return absl::PermissionDeniedError(
@@ -204,7 +205,13 @@ bool Hours::Contains(absl::CivilSecond local) const {
 }
 
 absl::StatusOr<CommandPolicy> CommandPolicy::Load(const std::string& path) {
-  if (!FileExists(path)) return CommandPolicy();
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0 && errno == ENOENT &&
+      path == kDefaultPolicyFile) {
+    return CommandPolicy();
+  }
+  RETURN_IF_ERROR(
+      CheckOwner(std::filesystem::path(path).parent_path().string()));
   RETURN_IF_ERROR(CheckOwner(path));
   ASSIGN_OR_RETURN(const toml::table table,
                    wire::ReadTomlFile(path, kPolicyBytesMax));
@@ -214,6 +221,21 @@ absl::StatusOr<CommandPolicy> CommandPolicy::Load(const std::string& path) {
     RETURN_IF_ERROR(ReadField(reader, key.str(), value, policy));
   }
   return policy;
+}
+
+std::string CommandPolicy::Given() const {
+  const std::pair<bool, std::string_view> rules[] = {
+      {users.has_value(), "users"},
+      {shells.has_value(), "shells"},
+      {programs.has_value(), "programs"},
+      {environment.has_value(), "environment"},
+      {hours.has_value(), "hours"},
+      {running_max.has_value(), "running_max"}};
+  std::string names;
+  for (const auto& [given, name] : rules) {
+    if (given) names += fmt::format("{}{}", names.empty() ? "" : " ", name);
+  }
+  return names.empty() ? "none" : names;
 }
 
 std::string_view CommandPolicy::RuleAgainst(const Spec& spec,

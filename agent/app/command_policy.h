@@ -50,11 +50,15 @@ struct CommandPolicy {
   std::optional<size_t> running_max;
   std::optional<std::vector<Hours>> hours;
 
-  // OK with nothing given if there is no such file. InvalidArgument, naming
+  // OK with nothing given if `path` is kDefaultPolicyFile and there is no such
+  // file; any other must be there. InvalidArgument, naming
   // file, line, field and value; unknown fields are errors: a rule that was
   // mistyped would not hold. PermissionDenied if others than root, or whom this
-  // process runs as, may write the file.
+  // process runs as, may write the file or its folder.
   static absl::StatusOr<CommandPolicy> Load(const std::string& path);
+
+  // The names of the rules that are given, "users shells"; "none".
+  std::string Given() const;
 
   // The name of the rule that forbids it; empty: none does. `user`: whom it
   // would run as; `program`: what exec would execute, empty for shells and for

@@ -1,6 +1,7 @@
 #include "agent/app/command_policy.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -50,13 +51,16 @@ Spec Of(Shell shell) {
 }
 
 TEST_F(CommandPolicyTest, WithoutAFileEverythingIsAllowed) {
-  const auto policy = CommandPolicy::Load(file_);
-  ASSERT_TRUE(policy.ok());
+  if (access(kDefaultPolicyFile, F_OK) == 0) GTEST_SKIP() << "there is one";
+  const auto policy = CommandPolicy::Load(kDefaultPolicyFile);
+  ASSERT_TRUE(policy.ok()) << policy.status();
   EXPECT_EQ(policy->RuleAgainst(Of(Shell::kBash), "root", "", 999, kMondayNoon),
             "");
 }
 
 TEST_F(CommandPolicyTest, EachRuleIsNamedByItself) {
+  EXPECT_EQ(CommandPolicy().Given(), "none");
+  EXPECT_EQ(Load("shells = []\nusers = []")->Given(), "users shells");
   EXPECT_EQ(Rule("users = ['root', 'deploy']", Of(Shell::kSh)), "");
   EXPECT_EQ(Rule("users = ['root']", Of(Shell::kSh)), "users");
   EXPECT_EQ(Rule("users = []", Of(Shell::kSh)), "users");
@@ -129,6 +133,19 @@ TEST_F(CommandPolicyTest, AMistakeIsNamedWithItsLineAndNothingIsTakenOver) {
                 HasSubstr("hours: must be like \"Mon-Fri 08:00-18:00\", got"))
         << bad;
   }
+}
+
+TEST_F(CommandPolicyTest, AFileThatWasNamedMustBeThere) {
+  EXPECT_TRUE(absl::IsNotFound(CommandPolicy::Load(file_).status()));
+  EXPECT_FALSE(CommandPolicy::Load("").ok());
+  EXPECT_FALSE(CommandPolicy::Load("/proc/self/mem/policy.toml").ok());
+}
+
+TEST_F(CommandPolicyTest, AFolderThatOthersMayWriteIsNotBelieved) {
+  ASSERT_TRUE(Load("users = ['root']").ok());
+  ASSERT_EQ(chmod(dir_.path().c_str(), 0777), 0);
+  EXPECT_TRUE(absl::IsPermissionDenied(CommandPolicy::Load(file_).status()));
+  ASSERT_EQ(chmod(dir_.path().c_str(), 0700), 0);
 }
 
 TEST_F(CommandPolicyTest, AFileThatOthersMayWriteIsNotBelieved) {

@@ -143,13 +143,14 @@ void ResetSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void Fail(const Launch& launch, int error) {
-  const std::string text =
-      fmt::format("muster-exec: cannot execute '{}': {}\n", launch.argv.front(),
-                  std::strerror(error));
+// `step` could not be done with `what`. Exit codes as a shell has them.
+[[noreturn]] void Fail(std::string_view step, std::string_view what, int error,
+                       int code = 126) {
+  const std::string text = fmt::format("muster-exec: cannot {} '{}': {}\n",
+                                       step, what, std::strerror(error));
   // Nobody is left to tell if this fails too.
   [[maybe_unused]] const ssize_t n = write(2, text.data(), text.size());
-  _exit(error == ENOENT ? 127 : 126);
+  _exit(code);
 }
 
 // False, with errno, if it could not.
@@ -182,17 +183,17 @@ bool Become(const RunAs& run_as, int out, int err) {
   if (text >= 0) dup2(text, kTextFd);
   close_range(text >= 0 ? kTextFd + 1 : kTextFd, ~0U, 0);
 
-  if (refused != 0) Fail(launch, refused);
+  if (refused != 0) Fail("become user", launch.run_as->name, refused);
   umask(launch.umask);
   if (chdir(launch.folder.c_str()) != 0 &&
       (!launch.folder_is_home || chdir("/") != 0)) {
-    Fail(launch, errno);
+    Fail("enter", launch.folder, errno);
   }
   const std::vector<char*> argv = Pointers(launch.argv);
   const std::vector<char*> env = Pointers(launch.env);
   ResetSignals();
   execve(launch.program.c_str(), argv.data(), env.data());
-  Fail(launch, errno);
+  Fail("execute", launch.argv.front(), errno, errno == ENOENT ? 127 : 126);
 }
 
 absl::Status PlanProgram(const Spec& spec, Launch& launch) {
@@ -256,7 +257,7 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
   RETURN_IF_ERROR(PlanFolder(surroundings.folder, account, launch));
   launch.umask = surroundings.umask.value_or(022);
   if (account.uid != getuid()) {
-    launch.run_as = {account.uid, account.gid, GroupsOf(account)};
+    launch.run_as = {account.name, account.uid, account.gid, GroupsOf(account)};
   }
   if (!surroundings.input.empty()) {
     ASSIGN_OR_RETURN(launch.input, InMemory(surroundings.input));

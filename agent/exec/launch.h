@@ -26,6 +26,7 @@ inline constexpr std::string_view kCommandPath =
 
 // Of another user.
 struct RunAs {
+  std::string name;
   uid_t uid;
   gid_t gid;
   std::vector<gid_t> groups;

@@ -11,6 +11,9 @@
 #include "gateway/admin/page_token.h"
 #include "gateway/fleet/batch_rules.h"
 #include "gateway/fleet/errors.h"
+#include "gateway/identity/secret_token.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_json.h"
@@ -64,6 +67,52 @@ bool Again(const BatchTarget& target, const v1::RetryBatchRequest& request) {
 uint32_t CameOut(const BatchCounts& counts) {
   return counts.succeeded + counts.failed + counts.not_delivered +
          counts.unknown;
+}
+
+// The same request again has the same, whatever it says of itself and of what
+// the caller has seen.
+template <typename Request>
+std::string DigestOf(Request request) {
+  request.clear_idempotency_key();
+  request.clear_confirm_targets();
+  request.clear_dry_run();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&out);
+  }
+  return Sha256Hex(bytes);
+}
+
+// What "10%" and the like mean for so many machines.
+absl::Status Plan(BatchRecord& batch, size_t targets) {
+  const auto count = static_cast<uint32_t>(targets);
+  ASSIGN_OR_RETURN(batch.concurrency,
+                   CountOf("concurrency", batch.concurrency_text, count));
+  batch.failures_max = 0;
+  if (!batch.stop_after.empty()) {
+    ASSIGN_OR_RETURN(batch.failures_max,
+                     CountOf("stop_after", batch.stop_after, count));
+  }
+  batch.canary = std::min(batch.canary, count);
+  // Each command that runs is held with all that it needs.
+  const CommandSpec& spec = batch.spec;
+  size_t bytes = 4 << 10;
+  bytes += spec.text.size() + spec.surroundings.input.size();
+  for (const std::string& arg : spec.argv) bytes += arg.size();
+  for (const auto& [name, value] : spec.surroundings.environment) {
+    bytes += name.size() + value.size();
+  }
+  if (const size_t max = wire::kRunningBytesMax / bytes;
+      batch.concurrency > max) {
+    return absl::InvalidArgumentError(fmt::format(
+        "concurrency: {} commands of {} bytes at a time are too many, at most "
+        "{}",
+        batch.concurrency, bytes, max));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NoMachines(std::string_view which) {
@@ -132,50 +181,69 @@ void BatchHandlers::Submit(const Caller& caller,
     reply(s);
     return;
   }
-  auto targets = Select(caller.org, request);
-  if (!targets.ok()) {
-    reply(targets.status());
-    return;
-  }
-  const auto count = static_cast<uint32_t>(targets->size());
-  const auto concurrency =
-      CountOf("concurrency",
-              request.concurrency().empty() ? "50" : request.concurrency(),
-              count);
-  const auto failures_max =
-      request.stop_after().empty()
-          ? absl::StatusOr<uint32_t>(0)
-          : CountOf("stop_after", request.stop_after(), count);
-  for (const absl::Status& status :
-       {concurrency.status(), failures_max.status()}) {
-    if (status.ok()) continue;
-    reply(status);
-    return;
-  }
   BatchRecord batch;
   batch.org = caller.org;
   batch.spec = ToSpec(request.run(), defaults_);
   batch.queue_offline = request.run().if_offline() == v1::IF_OFFLINE_QUEUE;
-  batch.concurrency = *concurrency;
-  batch.canary = std::min(request.canary(), count);
-  batch.failures_max = *failures_max;
+  batch.canary = request.canary();
+  batch.concurrency_text =
+      request.concurrency().empty() ? "50" : request.concurrency();
+  batch.stop_after = request.stop_after();
   batch.issued_by = caller.principal;
   batch.idempotency_key = request.idempotency_key();
   batch.labels = {request.run().labels().begin(), request.run().labels().end()};
   batch.purpose = request.run().purpose();
   batch.selector = SelectorText(request);
-  if (request.dry_run()) {
-    batch.counts.waiting = count;
-    reply(ToProto(batch));
+  batch.request = DigestOf(request);
+  Once(std::move(batch), std::move(reply),
+       [this, request](BatchRecord fresh, Reply<v1::Batch> answer) {
+         auto targets = Select(fresh.org, request);
+         if (!targets.ok()) {
+           answer(targets.status());
+           return;
+         }
+         Begin(std::move(fresh), *std::move(targets),
+               {request.confirm_targets(), request.dry_run()},
+               std::move(answer));
+       });
+}
+
+void BatchHandlers::Once(BatchRecord batch, Reply<v1::Batch> reply, Go go) {
+  if (batch.idempotency_key.empty()) {
+    go(std::move(batch), std::move(reply));
     return;
   }
-  Begin(std::move(batch), *std::move(targets), request.confirm_targets(),
-        std::move(reply));
+  const OrgId org = batch.org;
+  const std::string key = batch.idempotency_key;
+  store_.Read(
+      [org, key](FleetStore& store) { return store.FindBatch(org, key); },
+      [this, batch = std::move(batch), reply = std::move(reply),
+       go = std::move(go)](absl::StatusOr<BatchRecord> known) mutable {
+        if (absl::IsNotFound(known.status())) {
+          go(std::move(batch), std::move(reply));
+        } else if (!known.ok()) {
+          reply(known.status());
+        } else if (known->request != batch.request) {
+          reply(IdempotencyConflict(batch.idempotency_key));
+        } else {
+          const BatchRecord* open = fleet_.batches().Find(known->id);
+          reply(ToProto(open ? *open : *known));
+        }
+      });
 }
 
 void BatchHandlers::Begin(BatchRecord batch, std::vector<AgentId> targets,
-                          uint32_t confirmed, Reply<v1::Batch> reply) {
-  if (auto s = CheckConfirmed(targets.size(), confirmed); !s.ok()) {
+                          const Consent& consent, Reply<v1::Batch> reply) {
+  if (absl::Status s = Plan(batch, targets.size()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  if (consent.dry_run) {
+    batch.counts.waiting = static_cast<uint32_t>(targets.size());
+    reply(ToProto(batch));
+    return;
+  }
+  if (auto s = CheckConfirmed(targets.size(), consent.targets); !s.ok()) {
     reply(s);
     return;
   }
@@ -199,9 +267,14 @@ void BatchHandlers::Begin(BatchRecord batch, std::vector<AgentId> targets,
 void BatchHandlers::Retry(const Caller& caller,
                           const v1::RetryBatchRequest& request,
                           Reply<v1::Batch> reply) {
-  const BatchId id(request.batch_id());
-  Find(caller.org, id,
-       [this, caller, request, id,
+  if (auto s = wire::ValidateText("idempotency_key", request.idempotency_key(),
+                                  wire::kIdempotencyKeyBytesMax);
+      !s.ok()) {
+    reply(s);
+    return;
+  }
+  Find(caller.org, BatchId(request.batch_id()),
+       [this, caller, request,
         reply = std::move(reply)](absl::StatusOr<BatchRecord> found) mutable {
          if (!found.ok() || !HasEnded(found->state)) {
            reply(found.ok() ? absl::FailedPreconditionError(
@@ -210,42 +283,51 @@ void BatchHandlers::Retry(const Caller& caller,
            return;
          }
          BatchRecord again = *std::move(found);
-         again.retry_of = id;
-         again.selector = fmt::format("retry of {}", id.str());
+         again.retry_of = again.id;
+         again.selector = fmt::format("retry of {}", again.id.str());
          again.issued_by = caller.principal;
          again.idempotency_key = request.idempotency_key();
+         again.request = DigestOf(request);
          again.state = BatchState::kRunning;
          again.reason.clear();
          again.finished_at.reset();
-         store_.Read(
-             [id](FleetStore& store) {
-               return store.ListBatchTargets(id, 0, wire::kSelectedMax);
-             },
-             [this, request, again = std::move(again),
-              reply = std::move(reply)](
-                 absl::StatusOr<std::vector<BatchTarget>> all) mutable {
-               if (!all.ok()) {
-                 reply(all.status());
-                 return;
-               }
-               std::vector<AgentId> targets;
-               for (const BatchTarget& target : *all) {
-                 if (!Again(target, request)) continue;
-                 if (!fleet_.machines().FindLiving(again.org, target.agent)) {
-                   continue;
-                 }
-                 targets.push_back(target.agent);
-               }
-               if (targets.empty()) {
-                 reply(NoMachines("none of the batch is left to be retried"));
-                 return;
-               }
-               const auto count = static_cast<uint32_t>(targets.size());
-               again.canary = std::min(again.canary, count);
-               Begin(std::move(again), std::move(targets),
-                     request.confirm_targets(), std::move(reply));
-             });
+         again.counts = {};
+         Once(std::move(again), std::move(reply),
+              [this, request](BatchRecord fresh, Reply<v1::Batch> answer) {
+                Repeat(std::move(fresh), request, std::move(answer));
+              });
        });
+}
+
+void BatchHandlers::Repeat(BatchRecord batch,
+                           const v1::RetryBatchRequest& request,
+                           Reply<v1::Batch> reply) {
+  const BatchId former = batch.retry_of;
+  store_.Read(
+      [former](FleetStore& store) {
+        return store.ListBatchTargets(former, 0, wire::kSelectedMax);
+      },
+      [this, request, batch = std::move(batch), reply = std::move(reply)](
+          absl::StatusOr<std::vector<BatchTarget>> all) mutable {
+        if (!all.ok()) {
+          reply(all.status());
+          return;
+        }
+        std::vector<AgentId> targets;
+        for (const BatchTarget& target : *all) {
+          if (Again(target, request) &&
+              fleet_.machines().FindLiving(batch.org, target.agent)) {
+            targets.push_back(target.agent);
+          }
+        }
+        if (targets.empty()) {
+          reply(NoMachines("none of the batch is left to be retried"));
+          return;
+        }
+        Begin(std::move(batch), std::move(targets),
+              {request.confirm_targets(), request.dry_run()},
+              std::move(reply));
+      });
 }
 
 void BatchHandlers::List(const Caller& caller,
@@ -381,9 +463,19 @@ v1::BatchTarget BatchHandlers::Render(const BatchTarget& target) {
   }
   if (!target.command) return out;
   const CommandRecord* open = fleet_.commands().Find(target.command->id);
-  CommandRecord command = open ? *open : *target.command;
-  command.spec = {};  // It is that of the batch.
-  *out.mutable_command() = ToProto(command, out.name());
+  v1::Command& command = *out.mutable_command();
+  command = ToProto(open ? *open : *target.command, out.name());
+  // The store tells these of the batch only.
+  command.clear_command();
+  command.clear_shell_type();
+  command.clear_argv();
+  command.clear_timeout();
+  command.clear_delivery_timeout();
+  command.clear_surroundings();
+  command.clear_input_bytes();
+  command.clear_output_bytes_max();
+  command.clear_labels();
+  command.clear_purpose();
   return out;
 }
 

@@ -51,8 +51,19 @@ class BatchHandlers {
   // The machines that are asked for, in the order of their turns.
   absl::StatusOr<std::vector<AgentId>> Select(const OrgId& org,
                                               const v1::SubmitBatchRequest&);
+  // What the caller has agreed to.
+  struct Consent {
+    uint32_t targets = 0;  // So many machines.
+    bool dry_run = false;  // Nothing but to be told.
+  };
+  using Go = absl::AnyInvocable<void(BatchRecord, Reply<v1::Batch>)>;
+  // Answers what the same request has made before, or lets `go` make it.
+  void Once(BatchRecord batch, Reply<v1::Batch> reply, Go go);
   void Begin(BatchRecord batch, std::vector<AgentId> targets,
-             uint32_t confirmed, Reply<v1::Batch> reply);
+             const Consent& consent, Reply<v1::Batch> reply);
+  // `batch.retry_of` on those of its machines that `request` means.
+  void Repeat(BatchRecord batch, const v1::RetryBatchRequest& request,
+              Reply<v1::Batch> reply);
   v1::BatchTarget Render(const BatchTarget& target);
 
   EventLoop& loop_;

@@ -210,6 +210,14 @@ v1::Surroundings ToProto(const Surroundings& surroundings) {
   return out;
 }
 
+// Values of the environment and the input may be secret.
+static v1::Surroundings WithoutSecrets(const Surroundings& surroundings) {
+  v1::Surroundings out = ToProto(surroundings);
+  for (auto& [name, value] : *out.mutable_environment()) value.clear();
+  out.clear_input();
+  return out;
+}
+
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   v1::Command out;
   out.set_command_id(command.id.str());
@@ -237,12 +245,7 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   out.set_stderr_bytes(command.stderr_bytes);
   out.set_output_complete(OutputComplete(command));
   out.set_output_dropped_bytes(command.output_dropped_bytes);
-  *out.mutable_surroundings() = ToProto(command.spec.surroundings);
-  for (auto& [name, value] :
-       *out.mutable_surroundings()->mutable_environment()) {
-    value.clear();
-  }
-  out.mutable_surroundings()->clear_input();
+  *out.mutable_surroundings() = WithoutSecrets(command.spec.surroundings);
   out.set_input_bytes(command.spec.surroundings.input.size());
   out.set_output_bytes_max(command.spec.output_bytes_max);
   CopyMap(command.labels, *out.mutable_labels());
@@ -279,6 +282,12 @@ v1::Batch ToProto(const BatchRecord& batch) {
   if (batch.finished_at) {
     *out.mutable_finished_at() = wire::ToProto(*batch.finished_at);
   }
+  *out.mutable_surroundings() = WithoutSecrets(batch.spec.surroundings);
+  out.set_input_bytes(batch.spec.surroundings.input.size());
+  out.set_output_bytes_max(batch.spec.output_bytes_max);
+  *out.mutable_timeout() = wire::ToProto(batch.spec.timeout);
+  *out.mutable_delivery_timeout() = wire::ToProto(batch.spec.delivery_timeout);
+  out.set_queue_offline(batch.queue_offline);
   out.set_selector(batch.selector);
   out.set_retry_of(batch.retry_of.str());
   return out;

@@ -29,6 +29,10 @@ void LongPoll::Run(absl::Duration wait, Watch watch, Attempt attempt) {
 void LongPoll::Try(std::shared_ptr<Wait> wait) {
   const bool last = ended_ || loop_.clock().Now() >= wait->until;
   wait->attempt(last, [this, wait] {
+    if (ended_) {  // Meanwhile; nobody would wake it.
+      Try(wait);
+      return;
+    }
     // Whichever comes first asks again; the other finds it done.
     auto asked = std::make_shared<bool>(false);
     const auto once = [this, wait, asked] {

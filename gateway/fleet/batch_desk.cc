@@ -17,10 +17,7 @@ BatchDesk::BatchDesk(EventLoop& loop, Journal& journal, Machines& machines,
       commands_(commands),
       why_(std::move(why)),
       options_(options) {
-  commands_.OnMoved([this](const CommandRecord& before,
-                           const CommandRecord& now) {
-    CommandMoved(before, now);
-  });
+  commands_.OnMoved([this](const CommandRecord& now) { CommandMoved(now); });
 }
 
 void BatchDesk::Restore(std::vector<StoredBatch> batches) {
@@ -40,15 +37,17 @@ void BatchDesk::Resume() {
 
 void BatchDesk::Submit(BatchRecord batch, std::vector<AgentId> targets,
                        Done submitted) {
-  if (open_.size() >= options_.open_max) {
-    submitted(TooManyBatches(open_.size(), options_.open_max));
+  if (open_.size() + submitting_ >= options_.open_max) {
+    submitted(TooManyBatches(open_.size() + submitting_, options_.open_max));
     return;
   }
+  ++submitting_;
   batch.counts = {.waiting = static_cast<uint32_t>(targets.size())};
   journal_.AddBatch(
       batch, targets,
       [this, targets, submitted = std::move(submitted)](
           absl::StatusOr<BatchRecord> stored) mutable {
+        --submitting_;
         if (!stored.ok()) {
           submitted(stored.status());
           return;
@@ -80,7 +79,7 @@ void BatchDesk::Cancel(const BatchId& id, Done cancelled) {
 
 const BatchRecord* BatchDesk::Find(const BatchId& id) const {
   const auto it = open_.find(id);
-  return it == open_.end() ? nullptr : &it->second->record;
+  return it == open_.end() ? nullptr : &it->second->stored;
 }
 
 bool BatchDesk::Watch(const BatchId& id, Changed changed) {
@@ -117,6 +116,7 @@ void BatchDesk::Add(StoredBatch batch) {
     ++(open->record.counts.*count);
     open->turns[target.agent] = {std::move(target.command->id), count};
   }
+  open->stored = open->record;
   const BatchId id = open->record.id;
   open_[id] = std::move(open);
 }
@@ -147,28 +147,38 @@ void BatchDesk::GiveTurns(Open& open) {
 }
 
 void BatchDesk::Start(CommandRecord command) {
-  const Open* open = FindOpen(command.batch);
-  if (open == nullptr) return;
+  Open* open = FindOpen(command.batch);
+  if (open == nullptr || !resumed_) return;
   const Machine* machine = machines_.FindLiving(command.org, command.agent);
-  if (machine == nullptr) {
+  if (open->record.state != BatchState::kRunning) {
+    PutBack(*open, command.agent);
+  } else if (machine == nullptr) {
     NotDelivered(std::move(command), "agent_deleted");
-  } else if (open->record.state == BatchState::kCancelling) {
-    NotDelivered(std::move(command), "the batch was cancelled");
   } else if (machine->record.status != Status::kOnline &&
              !open->record.queue_offline) {
     NotDelivered(std::move(command),
                  fmt::format("agent_unreachable: {}", why_(*machine)));
   } else {
-    commands_.Submit(command, [this, command](
-                                  absl::StatusOr<CommandRecord> stored) mutable {
-      const std::string code = ErrorCode(stored.status());
-      if (stored.ok() || code.empty()) {
-        Started(command, std::move(stored));
-      } else {
-        NotDelivered(std::move(command), code);
-      }
-    });
+    commands_.Submit(
+        command,
+        [this, command](absl::StatusOr<CommandRecord> stored) mutable {
+          const std::string code = ErrorCode(stored.status());
+          if (stored.ok() || code.empty()) {
+            Started(command, std::move(stored));
+          } else {
+            NotDelivered(std::move(command), code);
+          }
+        });
   }
+}
+
+void BatchDesk::PutBack(Open& open, const AgentId& agent) {
+  --open.in_store;
+  --open.record.counts.running;
+  ++open.record.counts.waiting;
+  open.turns.erase(agent);
+  open.waiting.push_front(agent);
+  Settle(open);
 }
 
 void BatchDesk::NotDelivered(CommandRecord command, std::string reason) {
@@ -185,7 +195,7 @@ void BatchDesk::Started(const CommandRecord& command,
                         absl::StatusOr<CommandRecord> stored) {
   Open* open = FindOpen(command.batch);
   if (open == nullptr) return;
-  if (!stored.ok()) {
+  if (!stored.ok() && MayPass(stored.status())) {
     // The store is away; the turn waits for it.
     CommandRecord again = command;
     again.state = CommandState::kQueued;
@@ -196,6 +206,15 @@ void BatchDesk::Started(const CommandRecord& command,
     return;
   }
   --open->in_store;
+  if (!stored.ok()) {
+    Log(kError, "a turn of a batch is lost: the store does not take it",
+        {{"batch_id", command.batch.str()},
+         {"agent_id", command.agent.str()},
+         {"error", stored.status()}});
+    CountAs(*open, command.agent, &BatchCounts::unknown);
+    Settle(*open);
+    return;
+  }
   // It may have moved on meanwhile.
   const CommandRecord* now = commands_.Find(stored->id);
   CountAs(*open, command.agent, BatchCountOf(now ? *now : *stored));
@@ -203,16 +222,10 @@ void BatchDesk::Started(const CommandRecord& command,
   Settle(*open);
 }
 
-void BatchDesk::CommandMoved(const CommandRecord& before,
-                             const CommandRecord& now) {
-  const Count from = BatchCountOf(before), to = BatchCountOf(now);
-  if (from == to) return;
+void BatchDesk::CommandMoved(const CommandRecord& now) {
   Open* open = FindOpen(now.batch);
-  if (open == nullptr) {
-    Correct(now.batch, from, to);
-    return;
-  }
-  CountAs(*open, now.agent, to);
+  if (open == nullptr) return;  // The store counts it anew.
+  CountAs(*open, now.agent, BatchCountOf(now));
   open->dirty |= HasEnded(open->record.state);
   Settle(*open);
 }
@@ -223,15 +236,6 @@ void BatchDesk::CountAs(Open& open, const AgentId& agent, Count count) {
   --(open.record.counts.*turn.count);
   ++(open.record.counts.*count);
   turn.count = count;
-}
-
-void BatchDesk::Correct(const BatchId& id, Count from, Count to) {
-  journal_.Put({BatchCorrection{id, from, to}},
-               [this, id, from, to](const absl::Status& status) {
-                 if (status.ok() || absl::IsNotFound(status)) return;
-                 loop_.PostAt(loop_.clock().Now() + options_.retry_after,
-                              [this, id, from, to] { Correct(id, from, to); });
-               });
 }
 
 void BatchDesk::CancelRunning(Open& open) {
@@ -278,6 +282,7 @@ void BatchDesk::Save(Open& open) {
 void BatchDesk::Saved(Open& open, const BatchRecord& written,
                       const absl::Status& status) {
   open.writing = false;
+  if (status.ok()) open.stored = written;
   for (Done& done : std::exchange(open.on_written, {})) {
     if (status.ok()) {
       done(written);
@@ -296,6 +301,7 @@ void BatchDesk::Saved(Open& open, const BatchRecord& written,
                  });
     return;
   }
+  Notify(open);
   if (open.dirty) {
     Save(open);
   } else if (!open.writing && HasEnded(written.state)) {
@@ -304,6 +310,8 @@ void BatchDesk::Saved(Open& open, const BatchRecord& written,
 }
 
 void BatchDesk::Notify(Open& open) {
+  // Of the rest only what is stored is shown.
+  open.stored.counts = open.record.counts;
   for (Changed& changed : std::exchange(open.watchers, {})) changed();
 }
 

@@ -30,7 +30,7 @@ namespace muster::gateway {
 class BatchDesk {
  public:
   struct Options {
-    size_t open_max = 32;  // 64 bytes for each of their machines.
+    size_t open_max = 32;  // About 200 bytes for each of their machines.
     // Turns that wait for the store at a time, of one batch.
     uint32_t turns_in_store_max = 64;
     size_t watchers_per_batch_max = 64;
@@ -61,7 +61,8 @@ class BatchDesk {
   // store.
   void Cancel(const BatchId& id, Done cancelled);
 
-  // An open batch, or nullptr.
+  // An open batch as it is stored, with the counts of this moment, which follow
+  // from what is stored of its commands; or nullptr: ask the store.
   const BatchRecord* Find(const BatchId& id) const;
 
   // Calls `changed` once: when a machine has come out or the state is another,
@@ -78,6 +79,7 @@ class BatchDesk {
   };
   struct Open {
     BatchRecord record;
+    BatchRecord stored;  // What may be shown.
     std::deque<AgentId> waiting;
     absl::flat_hash_map<AgentId, Turn> turns;
     uint32_t in_store = 0;  // Turns that wait for the store.
@@ -93,15 +95,15 @@ class BatchDesk {
   // Gives turns to as many as may have one.
   void GiveTurns(Open& open);
   void Start(CommandRecord command);
+  // It has not begun, and will not now.
+  void PutBack(Open& open, const AgentId& agent);
   void Started(const CommandRecord& command,
                absl::StatusOr<CommandRecord> stored);
   // Stores that the command did not run there.
   void NotDelivered(CommandRecord command, std::string reason);
-  // A command is stored in another state than `before`.
-  void CommandMoved(const CommandRecord& before, const CommandRecord& now);
+  // A command is stored in another state.
+  void CommandMoved(const CommandRecord& now);
   void CountAs(Open& open, const AgentId& agent, Count count);
-  // One came out later, of a batch that has ended.
-  void Correct(const BatchId& id, Count from, Count to);
   void CancelRunning(Open& open);
   void AskToCancel(const CommandId& id);
   // Something has changed: what follows from it.
@@ -120,6 +122,7 @@ class BatchDesk {
   const Options options_;
 
   absl::flat_hash_map<BatchId, std::unique_ptr<Open>> open_;
+  size_t submitting_ = 0;  // Not stored yet.
   bool resumed_ = false;
 };
 

@@ -261,13 +261,30 @@ TEST_F(BatchDeskTest, ACancelGoesOnAfterARestart) {
   EXPECT_EQ(Stored().state, BatchState::kCancelled);
 }
 
-TEST_F(BatchDeskTest, WhatIsFoundOutAfterTheEndCorrectsTheCount) {
-  Submit(Batch(2), 1);
-  End("m0", kOutcomeUnknown);
-  ASSERT_EQ(Stored().state, BatchState::kFinished);
-  EXPECT_EQ(Stored().counts, (BatchCounts{.unknown = 1}));
-  End("m0", kSucceeded);
-  EXPECT_EQ(Stored().counts, (BatchCounts{.succeeded = 1}));
+TEST_F(BatchDeskTest, AnEndIsShownWhenItIsStoredAndNotBefore) {
+  Submit(Batch(1));
+  journal_.FailNext(1000);
+  batches_->Cancel(BatchId("b"), [](auto) {});
+  loop_.RunReady();
+  EXPECT_EQ(batches_->Find(BatchId("b"))->state, BatchState::kRunning);
+  journal_.FailNext(0);
+  loop_.Advance(Seconds(2));
+  EXPECT_EQ(batches_->Find(BatchId("b"))->state, BatchState::kCancelling);
+}
+
+TEST_F(BatchDeskTest, ATurnThatWaitsForTheStoreIsNotBegunWhenItIsCancelled) {
+  journal_.Hold();
+  batches_->Submit(Batch(2), {AgentId("m0"), AgentId("m1")}, [](auto) {});
+  journal_.ReleaseOne();  // The batch.
+  loop_.RunReady();
+  journal_.FailNext(2);  // The turns.
+  journal_.Release();
+  loop_.RunReady();
+  batches_->Cancel(BatchId("b"), [](auto) {});
+  loop_.Advance(Seconds(2));
+  EXPECT_EQ(Turns(), 0);
+  EXPECT_EQ(Stored().state, BatchState::kCancelled);
+  EXPECT_EQ(Stored().counts, (BatchCounts{.waiting = 2}));
 }
 
 TEST_F(BatchDeskTest, WhoWatchesHearsOfEachThatComesOut) {

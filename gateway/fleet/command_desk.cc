@@ -420,8 +420,8 @@ void CommandDesk::Saved(Open& open, const CommandRecord& written,
     return;
   }
   open.numbered = written.dispatch_seq > 0;
-  if (moved_ && !written.batch.empty()) moved_(open.stored, written);
   open.stored = written;
+  if (moved_ && !written.batch.empty()) moved_(written);
   open.ShowOutput();
   Tell(open, written);
   for (Submitted& saved : std::exchange(open.on_written, {})) saved(written);

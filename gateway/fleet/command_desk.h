@@ -32,7 +32,7 @@ class CommandDesk {
  public:
   struct Options {
     // Commands of one machine that are not finished. 40 KiB each at most, but
-    // for the text (twice 256 KiB).
+    // for text, input and environment (twice 544 KiB).
     size_t open_per_machine_max = 1000;
     // Callers waiting for one command to change.
     size_t watchers_per_command_max = 64;
@@ -43,8 +43,7 @@ class CommandDesk {
   };
   using Submitted = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
   using Changed = absl::AnyInvocable<void()>;
-  using Moved = std::function<void(const CommandRecord& before,
-                                   const CommandRecord& now)>;
+  using Moved = std::function<void(const CommandRecord& now)>;
 
   CommandDesk(EventLoop& loop, Journal& journal, Machines& machines,
               Options options)
@@ -55,8 +54,8 @@ class CommandDesk {
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
 
-  // `moved` hears of every command of a batch what is stored of it now, and
-  // what was. Call it once, before anything else.
+  // `moved` hears what is stored of a command of a batch whenever that has
+  // changed. Call it once, before anything else.
   void OnMoved(Moved moved) { moved_ = std::move(moved); }
 
   // Takes back what the store still held open. Patience starts anew at `now`.

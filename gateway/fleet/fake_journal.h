@@ -211,11 +211,6 @@ class FakeJournal final : public Journal {
     history[c.id].push_back(c.state);
   }
   void Keep(const BatchRecord& b) { batches[b.id] = b; }
-  void Keep(const BatchCorrection& c) {
-    BatchCounts& counts = batches[c.batch].counts;
-    --(counts.*c.from);
-    ++(counts.*c.to);
-  }
   void Keep(const LastHeard& batch) {
     ++last_heard_batches;
     for (const auto& [agent, at] : batch.at) last_heard[agent] = at;

@@ -37,7 +37,7 @@ struct PresenceChange {
 using Change = std::variant<MachineRecord, TransitionRecord, LinkRecord,
                             CommandRecord, LastHeard, LabelChange, NoteRecord,
                             IncidentRecord, BlindRecord, PresenceChange,
-                            BatchRecord, BatchCorrection>;
+                            BatchRecord>;
 
 // What a store does with the status of a machine that it knows: only the
 // transition that is stored with it changes it, as `record` may be ahead of a

@@ -377,8 +377,12 @@ struct BatchRecord {
   uint32_t concurrency = 1;    // Machines at a time.
   uint32_t canary = 0;         // So many must succeed before the others begin.
   uint32_t failures_max = 0;   // So many failures stop it; 0: none does.
+  // As they were asked for: "10%".
+  std::string concurrency_text;
+  std::string stop_after;
   std::string issued_by;
   std::string idempotency_key;
+  std::string request;  // What a request with the same key must equal.
   Labels labels;
   std::string purpose;
   std::string selector;  // Which machines were asked for, for a person.
@@ -404,13 +408,6 @@ struct BatchTarget {
 struct StoredBatch {
   BatchRecord record;
   std::vector<BatchTarget> targets = {};  // In the order of their turns.
-};
-
-// A machine that counted in one way does so in another.
-struct BatchCorrection {
-  BatchId batch;
-  uint32_t BatchCounts::* from = nullptr;
-  uint32_t BatchCounts::* to = nullptr;
 };
 
 // A registration token. The secret itself is never stored.

@@ -51,10 +51,14 @@ absl::StatusOr<std::string> HashToken(TokenKind kind, std::string_view text) {
         fmt::format("not a token: it reads {} and {} letters and digits",
                     prefix, kRandomCharacters));
   }
+  return Sha256Hex(text);
+}
+
+std::string Sha256Hex(std::string_view bytes) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  MUSTER_CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(),
-                          nullptr) == 1);
+  MUSTER_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size,
+                          EVP_sha256(), nullptr) == 1);
   return absl::BytesToHexString(
       ToAbsl({reinterpret_cast<const char*>(digest), size}));
 }

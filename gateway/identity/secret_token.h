@@ -28,6 +28,9 @@ Secret NewToken(TokenKind kind);
 // error never quotes it.
 absl::StatusOr<std::string> HashToken(TokenKind kind, std::string_view text);
 
+// The SHA-256 of any bytes, in the same form.
+std::string Sha256Hex(std::string_view bytes);
+
 // Compares two hashes in a time that depends on their lengths only.
 bool SameHash(std::string_view a, std::string_view b);
 

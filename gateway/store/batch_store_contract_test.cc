@@ -25,6 +25,9 @@ class BatchStoreContract : public FleetStoreContract {
     b.canary = 2;
     b.failures_max = 7;
     b.issued_by = "admin";
+    b.concurrency_text = "10%";
+    b.stop_after = "7";
+    b.request = "digest";
     b.labels = {{"change", "4711"}};
     b.purpose = "disk full";
     b.selector = "label=env=prod";
@@ -84,15 +87,51 @@ TEST_P(BatchStoreContract, OnlyWhatMayChangeIsChanged) {
   changed.purpose = Batch("b1").purpose;
   EXPECT_EQ(*store_->GetBatch(BatchId("b1")), changed);
   EXPECT_THAT(*store_->LoadOpenBatches(), IsEmpty());
-  ASSERT_TRUE(store_
-                  ->CorrectBatch({BatchId("b1"), &BatchCounts::failed,
-                                  &BatchCounts::succeeded})
-                  .ok());
-  EXPECT_EQ(store_->GetBatch(BatchId("b1"))->counts,
-            (BatchCounts{.waiting = 1, .succeeded = 1}));
   EXPECT_TRUE(absl::IsNotFound(store_->PutBatch(Batch("b9"))));
-  EXPECT_TRUE(absl::IsNotFound(store_->CorrectBatch(
-      {BatchId("b9"), &BatchCounts::failed, &BatchCounts::succeeded})));
+}
+
+TEST_P(BatchStoreContract, WhatIsFoundOutAfterTheEndCountsAnew) {
+  BatchRecord batch = Batch("b1");
+  ASSERT_TRUE(store_->AddBatch(batch, both_).ok());
+  CommandRecord command = Command("c1", "m1");
+  command.batch = BatchId("b1");
+  Add(command);
+  const auto put = [&](CommandState state) {
+    command.state = state;
+    ASSERT_TRUE(store_->PutCommand(command).ok());
+  };
+  put(CommandState::kOutcomeUnknown);
+  batch.state = BatchState::kStopped;
+  batch.finished_at = At(9);
+  batch.counts = {.waiting = 1, .unknown = 1};
+  ASSERT_TRUE(store_->PutBatch(batch).ok());
+  for (int twice = 0; twice < 2; ++twice) {
+    put(CommandState::kSucceeded);
+    EXPECT_EQ(store_->GetBatch(BatchId("b1"))->counts,
+              (BatchCounts{.waiting = 1, .succeeded = 1}));
+  }
+}
+
+TEST_P(BatchStoreContract, CommandsOfABatchTellWhoHadATurnAsLongAsItIsThere) {
+  BatchRecord batch = Batch("b1");
+  ASSERT_TRUE(store_->AddBatch(batch, both_).ok());
+  CommandRecord command = Command("c1", "m1");
+  command.batch = BatchId("b1");
+  Add(command);
+  command.state = CommandState::kSucceeded;
+  ASSERT_TRUE(store_->PutCommand(command).ok());
+  const auto forget = [this](absl::Time now) {
+    while (*store_->DeleteExpired({}, now, 10) > 0) {
+    }
+  };
+  forget(At(10) + 2 * Retention().commands);
+  EXPECT_TRUE(store_->LoadOpenBatches()->at(0).targets[1].command.has_value());
+  batch.state = BatchState::kFinished;
+  batch.finished_at = At(9);
+  ASSERT_TRUE(store_->PutBatch(batch).ok());
+  forget(At(10) + 2 * Retention().commands);
+  EXPECT_TRUE(absl::IsNotFound(store_->GetBatch(BatchId("b1")).status()));
+  EXPECT_TRUE(absl::IsNotFound(store_->GetCommand(CommandId("c1")).status()));
 }
 
 TEST_P(BatchStoreContract, TheSameIdempotencyKeyReturnsTheStoredBatch) {
@@ -103,7 +142,10 @@ TEST_P(BatchStoreContract, TheSameIdempotencyKeyReturnsTheStoredBatch) {
   again.id = BatchId("b2");
   again.counts.waiting = 1;
   EXPECT_EQ(*store_->AddBatch(again, {}), first);
-  again.selector = "all";
+  EXPECT_EQ(*store_->FindBatch(OrgId("acme"), "k"), first);
+  EXPECT_TRUE(
+      absl::IsNotFound(store_->FindBatch(OrgId("other"), "k").status()));
+  again.request = "another";
   EXPECT_TRUE(absl::IsAlreadyExists(store_->AddBatch(again, {}).status()));
   again.org = OrgId("other");
   EXPECT_EQ(*store_->AddBatch(again, {}), again);

@@ -194,20 +194,20 @@ class FleetStore {
   // NotFound for an unknown machine.
   virtual absl::StatusOr<CommandRecord> AddCommand(const CommandRecord&) = 0;
   // Replaces the mutable part: state and what follows it, but stdout_bytes and
-  // stderr_bytes, which only AppendOutput() moves. NotFound if it was never
-  // added.
+  // stderr_bytes, which only AppendOutput() moves; and counts it anew in its
+  // batch, if that has ended. NotFound if it was never added.
   virtual absl::Status PutCommand(const CommandRecord&) = 0;
   // Adds a batch and its machines, in the order of their turns, and returns it.
   // If its org already used the same idempotency key: returns the stored batch
-  // when what is to be run, and where, is equal, else AlreadyExists and nothing
-  // is added. AlreadyExists if the id exists, NotFound for an unknown machine.
+  // when its `request` is equal, else AlreadyExists and nothing is added. AlreadyExists if the id exists, NotFound for an unknown machine.
   virtual absl::StatusOr<BatchRecord> AddBatch(
       const BatchRecord& batch, std::span<const AgentId> targets) = 0;
   // Replaces the mutable part: state, reason, finished_at and counts. NotFound
   // if it was never added.
   virtual absl::Status PutBatch(const BatchRecord&) = 0;
-  // NotFound likewise.
-  virtual absl::Status CorrectBatch(const BatchCorrection&) = 0;
+  // The one that this org made with this key. NotFound if there is none.
+  virtual absl::StatusOr<BatchRecord> FindBatch(const OrgId& org,
+                                                const std::string& key) = 0;
   // NotFound if it was never added or has expired.
   virtual absl::StatusOr<BatchRecord> GetBatch(const BatchId&) = 0;
   // Newest first, at most `limit`; only those with a smaller id than `before`.
@@ -246,9 +246,9 @@ class FleetStore {
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and
   // gives space back; returns how many. Call again until it returns 0. The age
-  // of a batch, a command, its output and its key counts from created_at; of a
-  // link and an incident from closed_at. Batches that have not ended, commands
-  // that are not terminal, their output, open links and open incidents stay.
+  // of a command, its output and its key counts from created_at; of a batch from
+  // finished_at; of a link and an incident from closed_at. What is open stays,
+  // and so do the commands of a batch that is there: they tell who had a turn.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
   // Bytes per kind: "machines", "transitions", "links", "commands", "output",

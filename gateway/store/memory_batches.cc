@@ -16,11 +16,9 @@ namespace muster::gateway {
 absl::StatusOr<BatchRecord> MemoryFleetStore::AddBatch(
     const BatchRecord& batch, std::span<const AgentId> targets) {
   RETURN_IF_ERROR(error());
-  for (const auto& [id, known] : batches_) {
-    if (!batch.idempotency_key.empty() && known.org == batch.org &&
-        known.idempotency_key == batch.idempotency_key) {
-      return SameRequest(known, batch);
-    }
+  if (!batch.idempotency_key.empty()) {
+    const auto known = FindBatch(batch.org, batch.idempotency_key);
+    if (known.ok()) return SameRequest(*known, batch);
   }
   if (batches_.contains(batch.id)) {
     return absl::AlreadyExistsError(
@@ -40,11 +38,13 @@ absl::Status MemoryFleetStore::PutBatch(const BatchRecord& batch) {
   return absl::OkStatus();
 }
 
-absl::Status MemoryFleetStore::CorrectBatch(const BatchCorrection& correction) {
-  ASSIGN_OR_RETURN(BatchRecord batch, GetBatch(correction.batch));
-  --(batch.counts.*correction.from);
-  ++(batch.counts.*correction.to);
-  return PutBatch(batch);
+absl::StatusOr<BatchRecord> MemoryFleetStore::FindBatch(
+    const OrgId& org, const std::string& key) {
+  RETURN_IF_ERROR(error());
+  for (const auto& [id, batch] : batches_) {
+    if (batch.org == org && batch.idempotency_key == key) return batch;
+  }
+  return absl::NotFoundError(fmt::format("no batch has the key {}", key));
 }
 
 absl::StatusOr<BatchRecord> MemoryFleetStore::GetBatch(const BatchId& id) {

@@ -260,6 +260,12 @@ absl::Status MemoryFleetStore::PutCommand(const CommandRecord& command) {
   changed.created_at = old.created_at;
   changed.stdout_bytes = old.stdout_bytes;
   changed.stderr_bytes = old.stderr_bytes;
+  const auto batch = batches_.find(old.batch);
+  if (batch != batches_.end() && HasEnded(batch->second.state)) {
+    BatchRecord counted = batch->second;
+    CountAnew(counted.counts, old, changed);
+    Put(batches_, old.batch, std::move(counted));
+  }
   Put(commands_, command.id, std::move(changed));
   return absl::OkStatus();
 }
@@ -412,21 +418,22 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
                           [&](const auto&, const auto& i) {
                             return i.closed_at && *i.closed_at < history_before;
                           });
-  // What still refers to a command is gone if there was room for it.
-  if (deleted < rows_max) {
-    deleted += EraseExpired(commands_, rows_max - deleted,
-                            [&](const auto& id, const auto&) {
-                              return command_before(id, commands_before);
-                            });
-  }
   const auto over = [&](const BatchId& id) {
-    const BatchRecord& batch = batches_.at(id);
-    return HasEnded(batch.state) && batch.created_at < commands_before;
+    const auto& finished = batches_.at(id).finished_at;
+    return finished && *finished < commands_before;
   };
   EraseExpired(batch_targets_, rows_max,
                [&](const auto& id, const auto&) { return over(id); });
   deleted += EraseExpired(batches_, rows_max - deleted,
                           [&](const auto& id, const auto&) { return over(id); });
+  // What still refers to a command is gone if there was room for it.
+  if (deleted < rows_max) {
+    deleted += EraseExpired(commands_, rows_max - deleted,
+                            [&](const auto& id, const auto&) {
+                              return command_before(id, commands_before) &&
+                                     !batches_.contains(commands_.at(id).batch);
+                            });
+  }
   return deleted;
 }
 

@@ -80,7 +80,8 @@ class MemoryFleetStore final : public FleetStore {
   absl::StatusOr<BatchRecord> AddBatch(
       const BatchRecord& batch, std::span<const AgentId> targets) override;
   absl::Status PutBatch(const BatchRecord& batch) override;
-  absl::Status CorrectBatch(const BatchCorrection& correction) override;
+  absl::StatusOr<BatchRecord> FindBatch(const OrgId& org,
+                                        const std::string& key) override;
   absl::StatusOr<BatchRecord> GetBatch(const BatchId& id) override;
   absl::StatusOr<std::vector<BatchRecord>> ListBatches(
       const OrgId& org, const std::optional<BatchId>& before,

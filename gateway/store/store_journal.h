@@ -82,9 +82,6 @@ class StoreJournal final : public Journal {
       return store.PutCommand(c);
     }
     absl::Status operator()(const BatchRecord& b) { return store.PutBatch(b); }
-    absl::Status operator()(const BatchCorrection& c) {
-      return store.CorrectBatch(c);
-    }
     absl::Status operator()(const LastHeard& batch) {
       return store.PutLastHeard(batch.at);
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "gateway/fleet/batch_rules.h"
 #include "gateway/fleet/command_rules.h"
 
 namespace muster::gateway {
@@ -101,16 +102,19 @@ absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
 
 absl::StatusOr<BatchRecord> SameRequest(const BatchRecord& stored,
                                         const BatchRecord& asked) {
-  if (stored.spec == asked.spec && stored.selector == asked.selector &&
-      stored.queue_offline == asked.queue_offline &&
-      stored.labels == asked.labels && stored.purpose == asked.purpose &&
-      stored.retry_of == asked.retry_of) {
-    return stored;
-  }
+  if (stored.request == asked.request) return stored;
   return absl::AlreadyExistsError(fmt::format(
       "idempotency_key '{}' was already used for batch {}, which is a different "
       "request",
       asked.idempotency_key, stored.id.str()));
+}
+
+void CountAnew(BatchCounts& counts, const CommandRecord& before,
+               const CommandRecord& now) {
+  const auto from = BatchCountOf(before), to = BatchCountOf(now);
+  if (from == to || counts.*from == 0) return;
+  --(counts.*from);
+  ++(counts.*to);
 }
 
 BatchRecord Changed(BatchRecord batch, const BatchRecord& changed) {

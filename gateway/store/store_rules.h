@@ -45,6 +45,10 @@ absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
 // The same for a batch.
 absl::StatusOr<BatchRecord> SameRequest(const BatchRecord& stored,
                                         const BatchRecord& asked);
+// The batch of `now` has ended: one of its machines, which counted as `before`,
+// counts as it is now.
+void CountAnew(BatchCounts& counts, const CommandRecord& before,
+               const CommandRecord& now);
 // `batch` with what PutBatch() replaces, and nothing else of `changed`.
 BatchRecord Changed(BatchRecord batch, const BatchRecord& changed);
 

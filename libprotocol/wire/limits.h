@@ -90,6 +90,10 @@ inline constexpr unsigned kSelectedMax = 10'000;
 // Above this a person must have said how many machines it may be.
 inline constexpr unsigned kUnconfirmedTargetsMax = 100;
 
+// What the commands of a batch that run at a time take up, each with its own
+// copy. At the gateway it is held four times at worst.
+inline constexpr size_t kRunningBytesMax = 64 << 20;
+
 // Questions -----------------------------------------------------------------
 
 // Of a long poll: below the idle time of common proxies.

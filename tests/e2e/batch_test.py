@@ -54,7 +54,7 @@ class BatchTest(muster_e2e.TestCase):
         out, err = ctl.communicate(timeout=30)
         self.assertEqual((ctl.returncode, out), (1, ""), err)
         self.assertIn(f"{name}: cancelled after it had started", err)
-        self.assertIn("1 of 3 machines: 1 failed, 2 waiting", err)
+        self.assertIn("1 of 3 machines: 1 failed, 2 never begun", err)
         wait_until(lambda: gateway.get("/api/batches")["batches"][0]["state"] == "cancelled", 10,
                    "it has ended")
 

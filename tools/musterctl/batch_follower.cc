@@ -24,12 +24,6 @@ constexpr size_t kLineBytesMax = 64 << 10;
 constexpr size_t kNamedMax = 20;
 constexpr size_t kBarWidth = 24;
 
-bool HasEnded(v1::BatchState state) {
-  return state == v1::BATCH_STATE_FINISHED ||
-         state == v1::BATCH_STATE_STOPPED ||
-         state == v1::BATCH_STATE_CANCELLED;
-}
-
 uint32_t CameOut(const v1::BatchCounts& counts) {
   return counts.succeeded() + counts.failed() + counts.not_delivered() +
          counts.unknown();
@@ -43,14 +37,21 @@ std::string Coloured(const std::string& name) {
 
 }  // namespace
 
-std::string CountsText(const v1::BatchCounts& counts) {
+bool HasEnded(const v1::Batch& batch) {
+  return batch.state() == v1::BATCH_STATE_FINISHED ||
+         batch.state() == v1::BATCH_STATE_STOPPED ||
+         batch.state() == v1::BATCH_STATE_CANCELLED;
+}
+
+std::string CountsText(const v1::Batch& batch) {
+  const v1::BatchCounts& counts = batch.counts();
   const std::pair<uint32_t, const char*> all[] = {
       {counts.succeeded(), "succeeded"},
       {counts.failed(), "failed"},
       {counts.not_delivered(), "not delivered"},
       {counts.unknown(), "unknown"},
       {counts.running(), "running"},
-      {counts.waiting(), "waiting"}};
+      {counts.waiting(), HasEnded(batch) ? "never begun" : "waiting"}};
   std::vector<std::string> parts;
   for (const auto& [count, word] : all) {
     if (count > 0) parts.push_back(fmt::format("{} {}", Grouped(count), word));
@@ -114,7 +115,7 @@ absl::Status BatchFollower::Run() {
     const absl::Status looked = Look();
     if (looked.ok()) {
       outage.Answered("");
-      if (HasEnded(batch_.state()) && AllDone()) break;
+      if (HasEnded(batch_) && AllDone()) break;
       tool_.patience.Pause(kLookEvery);
     } else if (IsPassing(looked)) {
       ClearProgress();
@@ -141,7 +142,10 @@ absl::Status BatchFollower::Look() {
                    tool_.api.Call<v1::Batch>("GetBatch", request));
   batch_ = std::move(answer.message);
   body_ = std::move(answer.body);
-  RETURN_IF_ERROR(TakeTargets());
+  // Who has its turn, or came out, shows in the counts.
+  const std::string counts = batch_.counts().SerializeAsString();
+  if (counts != counts_taken_) RETURN_IF_ERROR(TakeTargets());
+  counts_taken_ = counts;
   RETURN_IF_ERROR(ReadOutput());
   Progress();
   return absl::OkStatus();
@@ -175,6 +179,7 @@ void BatchFollower::Take(const v1::BatchTarget& target) {
                                    .reader = nullptr,
                                    .out = LinePrefix(shown + " | "),
                                    .err = LinePrefix(shown + " | "),
+                                   .quiet_since = {},
                                    .done = false})
           .first->second;
   machine.command = target.command();
@@ -182,33 +187,47 @@ void BatchFollower::Take(const v1::BatchTarget& target) {
 
 absl::Status BatchFollower::ReadOutput() {
   for (auto& [id, machine] : machines_) {
-    if (machine.done) continue;
-    if (NeverRan(machine.command)) {
-      Show(machine, v1::OUTPUT_STREAM_STDERR,
-           OutcomeText(machine.command) + "\n");
-      machine.done = true;
-      continue;
-    }
-    if (!machine.reader) {
-      machine.reader = std::make_unique<OutputReader>(
-          tool_, id,
-          [this, &machine](v1::OutputStream stream, std::string_view bytes) {
-            Show(machine, stream, bytes);
-          });
-    }
-    do {
-      RETURN_IF_ERROR(machine.reader->Poll(absl::ZeroDuration()));
-    } while (machine.reader->progressed() && !machine.reader->ended());
-    // Of what nobody knows no more output may ever come.
-    machine.done = machine.reader->ended() ||
-                   machine.command.state() == v1::COMMAND_STATE_OUTCOME_UNKNOWN;
-    if (!machine.done) continue;
-    machine.command = machine.reader->command();
-    ClearProgress();
-    tool_.console.Out(machine.out.Rest());
-    tool_.console.Err(machine.err.Rest());
-    machine.reader.reset();
+    if (!machine.done) RETURN_IF_ERROR(ReadOne(id, machine));
   }
+  return absl::OkStatus();
+}
+
+absl::Status BatchFollower::ReadOne(const std::string& id, Machine& machine) {
+  if (NeverRan(machine.command)) {
+    Show(machine, v1::OUTPUT_STREAM_STDERR,
+         OutcomeText(machine.command) + "\n");
+    machine.done = true;
+    return absl::OkStatus();
+  }
+  const Instant now = tool_.clock.Now();
+  if (!machine.reader) {
+    machine.quiet_since = now;
+    machine.reader = std::make_unique<OutputReader>(
+        tool_, id,
+        [this, &machine](v1::OutputStream stream, std::string_view bytes) {
+          Show(machine, stream, bytes);
+        });
+  }
+  RETURN_IF_ERROR(machine.reader->Poll(absl::ZeroDuration()));
+  machine.command = machine.reader->command();
+  if (machine.reader->progressed() || !IsTerminal(machine.command.state())) {
+    machine.quiet_since = now;
+  }
+  const bool quiet = now - machine.quiet_since > OutputReader::kTailWait;
+  // Of what nobody knows no more output may ever come.
+  machine.done = machine.reader->ended() || quiet ||
+                 machine.command.state() == v1::COMMAND_STATE_OUTCOME_UNKNOWN;
+  if (!machine.done) return absl::OkStatus();
+  ClearProgress();
+  tool_.console.Out(machine.out.Rest());
+  tool_.console.Err(machine.err.Rest());
+  if (quiet && !machine.reader->ended()) {
+    tool_.console.Err(fmt::format(
+        "warning: {} has not sent all output; the rest: musterctl commands "
+        "output {}\n",
+        machine.name, id));
+  }
+  machine.reader.reset();
   return absl::OkStatus();
 }
 
@@ -231,7 +250,7 @@ void BatchFollower::Progress() {
   const size_t filled = kBarWidth * CameOut(batch_.counts()) / targets;
   const std::string line = fmt::format(
       "[{:#<{}}{:.<{}}] {}", "", filled, "", kBarWidth - filled,
-      CountsText(batch_.counts()));
+      CountsText(batch_));
   tool_.console.Err("\r\x1b[K" + Clip(line, tool_.console.Columns() - 1));
   progress_shown_ = true;
 }
@@ -258,12 +277,15 @@ void BatchFollower::Summarize() const {
   }
   if (others > 0) tool_.console.Err(fmt::format("and {} more\n", others));
   if (!batch_.reason().empty()) {
-    tool_.console.Err(fmt::format("stopped: {}\n", batch_.reason()));
+    tool_.console.Err(fmt::format(
+        "{}: {}\n",
+        batch_.state() == v1::BATCH_STATE_CANCELLED ? "ended" : "stopped",
+        batch_.reason()));
   }
   tool_.console.Err(fmt::format(
       "musterctl: {} of {} machines: {}; musterctl batches get {}\n",
       Grouped(CameOut(batch_.counts())), Grouped(batch_.targets()),
-      CountsText(batch_.counts()), batch_.batch_id()));
+      CountsText(batch_), batch_.batch_id()));
 }
 
 }  // namespace muster::ctl

@@ -11,14 +11,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "libprotocol/base/clock.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/output_reader.h"
 #include "tools/musterctl/tool.h"
 
 namespace muster::ctl {
 
+bool HasEnded(const v1::Batch& batch);
+
 // "3 succeeded, 1 failed, 2 not delivered": what is not zero.
-std::string CountsText(const v1::BatchCounts& counts);
+std::string CountsText(const v1::Batch& batch);
 
 // What became of a machine's command, in a few words; empty if it succeeded.
 std::string OutcomeText(const v1::Command& command);
@@ -43,8 +46,8 @@ class BatchFollower {
   BatchFollower(Tool& tool, v1::Batch batch)
       : tool_(tool), batch_(std::move(batch)) {}
 
-  // Until the batch has ended and all output has been shown. Ctrl-C asks once
-  // to cancel it.
+  // Until the batch has ended and all output has been shown, but for what a
+  // machine does not send for half a minute. Ctrl-C asks once to cancel it.
   absl::Status Run();
 
   const v1::Batch& batch() const { return batch_; }
@@ -60,6 +63,8 @@ class BatchFollower {
     v1::Command command;
     std::unique_ptr<OutputReader> reader;
     LinePrefix out, err;
+    // Since when nothing has come of it.
+    Instant quiet_since;
     bool done = false;
   };
 
@@ -67,6 +72,7 @@ class BatchFollower {
   absl::Status TakeTargets();
   void Take(const v1::BatchTarget& target);
   absl::Status ReadOutput();
+  absl::Status ReadOne(const std::string& id, Machine& machine);
   void Show(Machine& machine, v1::OutputStream stream, std::string_view bytes);
   void Progress();
   void ClearProgress();
@@ -76,6 +82,7 @@ class BatchFollower {
   v1::Batch batch_;
   std::string body_;
   std::map<std::string, Machine> machines_;  // By command.
+  std::string counts_taken_ = "none yet";
   bool cancelled_ = false;
   bool progress_shown_ = false;
 };

@@ -1,9 +1,9 @@
 #include "tools/musterctl/batches_verbs.h"
 
+#include <optional>
 #include <utility>
 
 #include "fmt/format.h"
-#include "libprotocol/base/ids.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_time.h"
@@ -12,7 +12,7 @@
 #include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/output_format.h"
-#include "tools/musterctl/problem.h"
+#include "tools/musterctl/submit.h"
 
 namespace muster::ctl {
 namespace {
@@ -43,24 +43,60 @@ v1::SubmitBatchRequest RequestOf(const RunOptions& options,
   return request;
 }
 
-// Submits once, over lost connections: the key says that it is the same.
+struct Ask {
+  std::string_view verb;
+  bool yes = false;
+};
+
+// Asks the gateway on how many machines it would be, and a person about more
+// than 100; `request` then says that they are agreed to. An exit code if that is
+// all.
 template <typename Request>
-absl::StatusOr<Answer<v1::Batch>> Begin(Tool& tool, std::string_view method,
-                                        const Request& request) {
-  constexpr int kTriesMax = 5;
-  const std::string key = NewUuid(tool.clock.Wall());
-  for (int tries = 1;; ++tries) {
-    auto answer =
-        tool.api.Call<v1::Batch>(method, request, {.idempotency_key = key});
-    if (answer.ok() || tries == kTriesMax || !IsPassing(answer.status())) {
-      return answer;
-    }
-    tool.patience.Pause(absl::Seconds(1));
+absl::StatusOr<std::optional<int>> AgreeOn(Tool& tool, std::string_view method,
+                                           Request& request, const Ask& ask,
+                                           bool dry_run) {
+  request.set_dry_run(true);
+  ASSIGN_OR_RETURN(const auto plan, tool.api.Call<v1::Batch>(method, request));
+  request.set_dry_run(false);
+  request.set_confirm_targets(plan.message.targets());
+  const std::string what =
+      fmt::format("{} machine{} ({}), {} at a time",
+                  Grouped(plan.message.targets()),
+                  plan.message.targets() == 1 ? "" : "s",
+                  Printable(plan.message.selector()),
+                  plan.message.concurrency());
+  if (dry_run) {
+    ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, plan.body));
+    if (!shown) tool.console.Out("would run on " + what + "\n");
+    return kExitOk;
   }
+  if (plan.message.targets() <= wire::kUnconfirmedTargetsMax || ask.yes) {
+    return std::nullopt;
+  }
+  RETURN_IF_ERROR(CheckCanAsk(tool, ask.verb));
+  ASSIGN_OR_RETURN(const bool agreed,
+                   Agreed(tool, fmt::format("Run on {}?", what)));
+  if (!agreed) return kExitFailure;
+  return std::nullopt;
 }
 
-absl::StatusOr<int> Follow(Tool& tool, const Answer<v1::Batch>& begun,
-                           bool detach) {
+// Begins what was agreed to, and follows it.
+template <typename Request>
+absl::StatusOr<int> Begin(Tool& tool, std::string_view method,
+                          const Request& request, bool detach) {
+  bool maybe_sent = false;
+  const auto answer = Submit<v1::Batch>(tool, method, request, maybe_sent);
+  if (!answer.ok() && maybe_sent) {
+    tool.console.Err(
+        ErrorText(answer.status(), tool.format == OutputFormat::kJson));
+    tool.console.Err(fmt::format(
+        "musterctl: the gateway did not say whether it took the batch; do not "
+        "repeat it before musterctl batches ls shows; exit {}\n",
+        int{kExitOutcomeUnknown}));
+    return kExitOutcomeUnknown;
+  }
+  RETURN_IF_ERROR(answer.status());
+  const Answer<v1::Batch>& begun = *answer;
   if (detach) {
     ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, begun.body));
     if (!shown) tool.console.Out(begun.message.batch_id() + "\n");
@@ -79,31 +115,11 @@ absl::StatusOr<int> RunOnMany(Tool& tool, const RunOptions& options) {
   ASSIGN_OR_RETURN(v1::SubmitCommandRequest run,
                    SubmissionOf(options, tool.console));
   v1::SubmitBatchRequest request = RequestOf(options, std::move(run));
-  request.set_dry_run(true);
-  ASSIGN_OR_RETURN(const auto plan,
-                   tool.api.Call<v1::Batch>("SubmitBatch", request));
-  request.set_dry_run(false);
-  request.set_confirm_targets(plan.message.targets());
-  const std::string what =
-      fmt::format("{} machine{} ({}), {} at a time",
-                  Grouped(plan.message.targets()),
-                  plan.message.targets() == 1 ? "" : "s",
-                  Printable(plan.message.selector()),
-                  plan.message.concurrency());
-  if (options.on.dry_run) {
-    ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, plan.body));
-    if (!shown) tool.console.Out("would run on " + what + "\n");
-    return kExitOk;
-  }
-  if (plan.message.targets() > wire::kUnconfirmedTargetsMax &&
-      !options.on.yes) {
-    RETURN_IF_ERROR(CheckCanAsk(tool, "run"));
-    ASSIGN_OR_RETURN(const bool agreed,
-                     Agreed(tool, fmt::format("Run on {}?", what)));
-    if (!agreed) return kExitFailure;
-  }
-  ASSIGN_OR_RETURN(const auto begun, Begin(tool, "SubmitBatch", request));
-  return Follow(tool, begun, options.detach);
+  const Ask ask{.verb = "run", .yes = options.on.yes};
+  ASSIGN_OR_RETURN(const auto plan, AgreeOn(tool, "SubmitBatch", request, ask,
+                                            options.on.dry_run));
+  if (plan) return *plan;
+  return Begin(tool, "SubmitBatch", request, options.detach);
 }
 
 absl::StatusOr<int> BatchesLs(Tool& tool, const BatchesLsOptions& options) {
@@ -132,7 +148,7 @@ absl::StatusOr<int> BatchesLs(Tool& tool, const BatchesLsOptions& options) {
                   {Grouped(batch.targets())},
                   {AgeText(now - wire::FromProto(batch.created_at()))},
                   {batch.issued_by()},
-                  {CountsText(batch.counts())},
+                  {CountsText(batch)},
                   {CommandText(batch)}});
   }
   tool.console.Out(table.Render(tool.Style(options.header)));
@@ -160,7 +176,8 @@ absl::StatusOr<int> BatchesGet(Tool& tool, const std::string& batch_id) {
     for (const v1::BatchTarget& target : targets.message.targets()) {
       const bool had_turn = target.has_command();
       const std::string outcome =
-          had_turn ? OutcomeText(target.command()) : "waiting";
+          had_turn ? OutcomeText(target.command())
+                   : (HasEnded(answer.message) ? "never begun" : "waiting");
       table.AddRow({{target.name()},
                     {had_turn ? target.command().command_id() : ""},
                     {outcome.empty() ? "succeeded" : outcome}});
@@ -179,9 +196,11 @@ absl::StatusOr<int> BatchesGet(Tool& tool, const std::string& batch_id) {
        {"State", StateWord(batch)},
        {"Reason", batch.reason()},
        {"Machines", fmt::format("{}: {}", Grouped(batch.targets()),
-                                CountsText(batch.counts()))},
+                                CountsText(batch))},
        {"Selected", batch.selector()},
        {"Text", CommandText(batch)},
+       {"User", batch.surroundings().user()},
+       {"Folder", batch.surroundings().working_directory()},
        {"At a time", Grouped(batch.concurrency())},
        {"Canary", batch.canary() == 0 ? "" : Grouped(batch.canary())},
        {"Stop after",
@@ -202,7 +221,7 @@ absl::StatusOr<int> BatchesCancel(Tool& tool, const std::string& batch_id) {
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (shown) return kExitOk;
   tool.console.Out(fmt::format("{}: {}\n", StateWord(answer.message),
-                               CountsText(answer.message.counts())));
+                               CountsText(answer.message)));
   return kExitOk;
 }
 
@@ -212,9 +231,11 @@ absl::StatusOr<int> BatchesRetry(Tool& tool,
   request.set_batch_id(options.batch_id);
   request.set_unknown(options.unknown);
   request.set_waiting(options.waiting);
-  if (options.yes) request.set_confirm_targets(wire::kSelectedMax);
-  ASSIGN_OR_RETURN(const auto begun, Begin(tool, "RetryBatch", request));
-  return Follow(tool, begun, options.detach);
+  const Ask ask{.verb = "batches retry", .yes = options.yes};
+  ASSIGN_OR_RETURN(const auto plan,
+                   AgreeOn(tool, "RetryBatch", request, ask, false));
+  if (plan) return *plan;
+  return Begin(tool, "RetryBatch", request, options.detach);
 }
 
 }  // namespace muster::ctl

@@ -16,9 +16,6 @@ namespace {
 constexpr absl::Duration kPollWait = absl::Seconds(1);
 constexpr absl::Duration kRetryPause = absl::Seconds(1);
 
-// How long an ended command's missing output is waited for.
-constexpr absl::Duration kTailWait = absl::Seconds(30);
-
 }  // namespace
 
 bool IsTerminal(v1::CommandState state) {

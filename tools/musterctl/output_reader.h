@@ -54,6 +54,8 @@ class OutputReader {
   bool progressed() const { return progressed_; }
 
   static constexpr absl::Duration kGiveUpAfter = absl::Minutes(5);
+  // Of a command that has ended, for output that has not come.
+  static constexpr absl::Duration kTailWait = absl::Seconds(30);
 
  private:
   void Deliver(const v1::OutputChunk& chunk, uint64_t& offset);

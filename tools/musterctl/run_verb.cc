@@ -18,12 +18,10 @@
 #include "tools/musterctl/output_reader.h"
 #include "tools/musterctl/problem.h"
 #include "tools/musterctl/resolve.h"
+#include "tools/musterctl/submit.h"
 
 namespace muster::ctl {
 namespace {
-
-constexpr int kSubmitTriesMax = 5;
-constexpr absl::Duration kSubmitPause = absl::Seconds(1);
 
 // For a POSIX shell: 'it'\''s'.
 std::string ShellQuoted(const std::string& word) {
@@ -135,29 +133,6 @@ absl::Status SetWords(const RunOptions& options,
   }
 }
 
-// Submits, over lost connections. `maybe_sent` tells after an error whether the
-// command may be running all the same.
-absl::StatusOr<Answer<v1::Command>> Submit(
-    Tool& tool, const v1::SubmitCommandRequest& request, bool& maybe_sent) {
-  const std::string key = NewUuid(tool.clock.Wall());
-  maybe_sent = false;
-  for (int tries = 1;; ++tries) {
-    auto answer = tool.api.Call<v1::Command>("SubmitCommand", request,
-                                             {.idempotency_key = key});
-    if (answer.ok()) return answer;
-    const absl::Status& error = answer.status();
-    const auto problem = ProblemOf(error);
-    // A refusal is an answer; what the gateway itself failed at may be done.
-    if (problem && problem->status < 500) {
-      maybe_sent = false;
-      return error;
-    }
-    if (problem || !NeverSent(error)) maybe_sent = true;
-    if (!maybe_sent || tries == kSubmitTriesMax) return error;
-    tool.patience.Pause(kSubmitPause);
-  }
-}
-
 // The command's result as an exit code; the last line for everything that is
 // not the command's own word.
 int Conclude(Tool& tool, const v1::Command& command) {
@@ -264,7 +239,7 @@ absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
   ASSIGN_OR_RETURN(const ResolvedAgent resolved,
                    ResolveAgent(tool, options.agent));
   request.set_agent_id(resolved.agent.agent_id());
-  return Submit(tool, request, maybe_sent);
+  return Submit<v1::Command>(tool, "SubmitCommand", request, maybe_sent);
 }
 
 }  // namespace

@@ -26,6 +26,9 @@ struct VerdictColumns {
   std::optional<std::string> summary;
 };
 
+// Greater than every id.
+inline constexpr char kAfterEveryId[] = "\U0010FFFF";
+
 // JSON, so that a person with a database shell can read it. InvalidArgument if
 // a text is not UTF-8; reading fails with DataLoss.
 absl::StatusOr<std::string> LabelsToJson(const Labels& labels);

@@ -270,30 +270,27 @@ ALTER TABLE command_specs ADD COLUMN input BLOB NOT NULL DEFAULT x'';
 ALTER TABLE commands ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';  -- JSON object.
 ALTER TABLE commands ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
 ALTER TABLE commands ADD COLUMN batch TEXT NOT NULL DEFAULT '';  -- Empty: none.
-CREATE UNIQUE INDEX commands_by_batch ON commands(batch, agent)
+CREATE UNIQUE INDEX commands_by_turn ON commands(batch, agent)
   WHERE batch<>'';
+CREATE INDEX commands_by_batch ON commands(batch, id) WHERE batch<>'';
 
 CREATE TABLE batches(
   id TEXT NOT NULL PRIMARY KEY,
   org TEXT NOT NULL,
   shell INTEGER NOT NULL,
-  spec_text TEXT NOT NULL,
-  argv TEXT NOT NULL,                -- JSON array.
   timeout_us INTEGER NOT NULL,
   delivery_timeout_us INTEGER NOT NULL,
   kill_grace_us INTEGER NOT NULL,
   output_bytes_max INTEGER NOT NULL,
-  run_as TEXT NOT NULL,
-  working_directory TEXT NOT NULL,
-  environment TEXT NOT NULL,         -- JSON object.
-  umask INTEGER,
-  input BLOB NOT NULL,
   queue_offline INTEGER NOT NULL,
   concurrency INTEGER NOT NULL,
   canary INTEGER NOT NULL,
   failures_max INTEGER NOT NULL,
+  concurrency_text TEXT NOT NULL,
+  stop_after TEXT NOT NULL,
   issued_by TEXT NOT NULL,
   idempotency_key TEXT,              -- NULL: none.
+  request TEXT NOT NULL,             -- SHA-256 of what was asked for.
   labels TEXT NOT NULL,              -- JSON object.
   purpose TEXT NOT NULL,
   selector TEXT NOT NULL,
@@ -307,11 +304,19 @@ CREATE TABLE batches(
   succeeded INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   not_delivered INTEGER NOT NULL,
-  outcome_unknown INTEGER NOT NULL
+  outcome_unknown INTEGER NOT NULL,
+  -- What may be long comes last: the rest is read without it.
+  run_as TEXT NOT NULL,
+  working_directory TEXT NOT NULL,
+  umask INTEGER,
+  environment TEXT NOT NULL,         -- JSON object.
+  argv TEXT NOT NULL,                -- JSON array.
+  spec_text TEXT NOT NULL,
+  input BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_org ON batches(org, id);
 CREATE INDEX batches_open ON batches(id) WHERE state<4;
-CREATE INDEX batches_by_age ON batches(created_at_us) WHERE state>3;
+CREATE INDEX batches_by_age ON batches(finished_at_us);
 CREATE UNIQUE INDEX batches_by_key ON batches(org, idempotency_key);
 
 CREATE TABLE batch_targets(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fmt/format.h"
+#include "gateway/fleet/batch_rules.h"
 #include "gateway/store/sqlite/columns.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 #include "gateway/store/store_rules.h"
@@ -26,7 +27,7 @@ constexpr char kColumns[] =
     "id, org, shell, spec_text, argv, timeout_us, delivery_timeout_us, "
     "kill_grace_us, output_bytes_max, run_as, working_directory, environment, "
     "umask, input, queue_offline, concurrency, canary, failures_max, "
-    "issued_by, idempotency_key, labels, purpose, selector, retry_of, "
+    "concurrency_text, stop_after, issued_by, idempotency_key, request, labels, purpose, selector, retry_of, "
     "created_at_us, state, reason, finished_at_us, waiting, running, "
     "succeeded, failed, not_delivered, outcome_unknown";
 
@@ -43,8 +44,8 @@ absl::Status ReadBatch(const Statement& row, BatchRecord& b) {
   row.Read(b.id, b.org, s.shell, s.text, argv, s.timeout, s.delivery_timeout,
            s.kill_grace, s.output_bytes_max, in.user, in.working_directory,
            environment, in.umask, in.input, b.queue_offline, b.concurrency,
-           b.canary, b.failures_max, b.issued_by, key, labels,
-           b.purpose, b.selector, b.retry_of, b.created_at, b.state, b.reason,
+           b.canary, b.failures_max, b.concurrency_text, b.stop_after, b.issued_by,
+           key, b.request, labels, b.purpose, b.selector, b.retry_of, b.created_at, b.state, b.reason,
            b.finished_at, n.waiting, n.running, n.succeeded, n.failed,
            n.not_delivered, n.unknown);
   b.idempotency_key = std::move(key).value_or("");
@@ -78,14 +79,15 @@ absl::Status InsertBatch(Database& db, const BatchRecord& b) {
       db.Prepare(fmt::format(
           "INSERT INTO batches({}) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, "
           "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
-          "$23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)",
+          "$23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, "
+          "$36, $37)",
           kColumns)));
   return add
       .Bind(b.id, b.org, s.shell, s.text, argv, s.timeout, s.delivery_timeout,
             s.kill_grace, s.output_bytes_max, in.user, in.working_directory,
             environment, in.umask, Blob{in.input}, b.queue_offline,
-            b.concurrency, b.canary, b.failures_max, b.issued_by, key, labels,
-            b.purpose, b.selector, b.retry_of, b.created_at, b.state, b.reason,
+            b.concurrency, b.canary, b.failures_max, b.concurrency_text,
+            b.stop_after, b.issued_by, key, b.request, labels, b.purpose, b.selector, b.retry_of, b.created_at, b.state, b.reason,
             b.finished_at, n.waiting, n.running, n.succeeded, n.failed,
             n.not_delivered, n.unknown)
       .Run();
@@ -97,16 +99,9 @@ absl::StatusOr<BatchRecord> SqliteFleetStore::AddBatch(
     const BatchRecord& batch, std::span<const AgentId> targets) {
   ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   if (!batch.idempotency_key.empty()) {
-    ASSIGN_OR_RETURN(
-        Statement find,
-        db_->Prepare(Select("org=$1 AND idempotency_key=$2")));
-    ASSIGN_OR_RETURN(const bool found,
-                     find.Bind(batch.org, batch.idempotency_key).Step());
-    if (found) {
-      BatchRecord stored;
-      RETURN_IF_ERROR(ReadBatch(find, stored));
-      return SameRequest(stored, batch);
-    }
+    const auto known = FindBatch(batch.org, batch.idempotency_key);
+    if (known.ok()) return SameRequest(*known, batch);
+    if (!absl::IsNotFound(known.status())) return known.status();
   }
   RETURN_IF_ERROR(InsertBatch(*db_, batch));
   for (size_t place = 0; place < targets.size(); ++place) {
@@ -134,13 +129,36 @@ absl::Status SqliteFleetStore::PutBatch(const BatchRecord& b) {
   return db_->changes() == 1 ? absl::OkStatus() : UnknownBatch(b.id);
 }
 
-absl::Status SqliteFleetStore::CorrectBatch(const BatchCorrection& correction) {
-  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
-  ASSIGN_OR_RETURN(BatchRecord batch, GetBatch(correction.batch));
-  --(batch.counts.*correction.from);
-  ++(batch.counts.*correction.to);
-  RETURN_IF_ERROR(PutBatch(batch));
-  return txn.Commit();
+absl::StatusOr<BatchRecord> SqliteFleetStore::FindBatch(
+    const OrgId& org, const std::string& key) {
+  ASSIGN_OR_RETURN(Statement find,
+                   db_->Prepare(Select("org=$1 AND idempotency_key=$2")));
+  ASSIGN_OR_RETURN(const bool found, find.Bind(org, key).Step());
+  if (!found) {
+    return absl::NotFoundError(fmt::format("no batch has the key {}", key));
+  }
+  BatchRecord batch;
+  RETURN_IF_ERROR(ReadBatch(find, batch));
+  return batch;
+}
+
+absl::Status SqliteFleetStore::CountInBatch(const CommandRecord& now) {
+  ASSIGN_OR_RETURN(Statement look,
+                   db_->Prepare("SELECT state FROM batches WHERE id=$1"));
+  ASSIGN_OR_RETURN(const bool kept, look.Bind(now.batch).Step());
+  BatchState state = BatchState::kRunning;
+  if (kept) look.Read(state);
+  if (!HasEnded(state)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Prepare("SELECT state, started_at_us FROM commands WHERE id=$1"));
+  ASSIGN_OR_RETURN(const bool found, find.Bind(now.id).Step());
+  if (!found) return UnknownCommand(now.id);
+  CommandRecord before;
+  find.Read(before.state, before.started_at);
+  ASSIGN_OR_RETURN(BatchRecord counted, GetBatch(now.batch));
+  CountAnew(counted.counts, before, now);
+  return PutBatch(counted);
 }
 
 absl::StatusOr<BatchRecord> SqliteFleetStore::GetBatch(const BatchId& id) {
@@ -156,9 +174,9 @@ absl::StatusOr<std::vector<BatchRecord>> SqliteFleetStore::ListBatches(
     const OrgId& org, const std::optional<BatchId>& before, size_t limit) {
   ASSIGN_OR_RETURN(
       Statement select,
-      db_->Prepare(Select("org=$1 AND ($2 IS NULL OR id<$2) ORDER BY id DESC "
-                          "LIMIT $3")));
-  select.Bind(org, before, limit);
+      db_->Prepare(Select("org=$1 AND id<$2 ORDER BY id DESC LIMIT $3")));
+  const std::string end = before ? before->str() : sqlite::kAfterEveryId;
+  select.Bind(org, end, limit);
   return ReadBatches(select);
 }
 

@@ -29,9 +29,6 @@ constexpr char kSelectCommands[] =
     "environment, umask, input FROM commands AS c "
     "JOIN command_specs AS s ON s.command=c.row_number ";
 
-// Greater than every id.
-constexpr char kAfterEveryId[] = "\U0010FFFF";
-
 absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
   std::string argv, labels, environment;
   CommandSpec& s = c.spec;
@@ -148,6 +145,8 @@ absl::StatusOr<CommandRecord> SqliteFleetStore::AddCommand(
 }
 
 absl::Status SqliteFleetStore::PutCommand(const CommandRecord& c) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  if (!c.batch.empty()) RETURN_IF_ERROR(CountInBatch(c));
   ASSIGN_OR_RETURN(
       Statement put,
       db_->Prepare("UPDATE commands SET state=$2, dispatch_seq=$3, "
@@ -160,7 +159,8 @@ absl::Status SqliteFleetStore::PutCommand(const CommandRecord& c) {
                            c.reason, c.cancel_requested, c.stdout_total,
                            c.stderr_total, c.output_dropped_bytes)
                       .Run());
-  return db_->changes() == 1 ? absl::OkStatus() : UnknownCommand(c.id);
+  if (db_->changes() != 1) return UnknownCommand(c.id);
+  return txn.Commit();
 }
 
 absl::StatusOr<CommandRecord> SqliteFleetStore::GetCommand(
@@ -191,10 +191,13 @@ absl::StatusOr<std::vector<CommandRecord>> SqliteFleetStore::ListCommands(
   ASSIGN_OR_RETURN(Transaction txn,
                    Transaction::Begin(*db_, Database::Intent::kRead));
   const std::string before =
-      filter.before.has_value() ? filter.before->str() : kAfterEveryId;
+      filter.before.has_value() ? filter.before->str() : sqlite::kAfterEveryId;
   const std::string sql =
       fmt::format("{} WHERE {}{}{}{} id<$4 ORDER BY id DESC LIMIT $5",
-                  kSelectCommands, filter.org.empty() ? "" : "org=$1 AND ",
+                  kSelectCommands,
+                  filter.org.empty()     ? ""
+                  : filter.batch.empty() ? "org=$1 AND "
+                                         : "+org=$1 AND ",  // Not along it.
                   filter.batch.empty() ? "" : "batch=$6 AND batch<>'' AND ",
                   filter.agent.has_value() ? "agent=$2 AND " : "",
                   filter.states.empty() ? "" : "state=$3 AND ");

@@ -135,12 +135,17 @@ absl::StatusOr<size_t> SqliteFleetStore::DeleteExpired(
       {"DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE "
        "closed_at_us<$1 ORDER BY closed_at_us LIMIT $2)",
        now - retention.transitions},
-      // Before its commands, or it would seem that some never had their turn.
-      {"DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE "
-       "created_at_us<$1 AND state>3 ORDER BY created_at_us LIMIT $2)",
+      {"DELETE FROM batch_targets WHERE (batch, place) IN (SELECT t.batch, "
+       "t.place FROM batches AS b JOIN batch_targets AS t ON t.batch=b.id "
+       "WHERE b.finished_at_us<$1 LIMIT $2)",
+       commands_before},
+      {"DELETE FROM batches WHERE id IN (SELECT id FROM batches AS b WHERE "
+       "finished_at_us<$1 AND NOT EXISTS (SELECT 1 FROM batch_targets AS t "
+       "WHERE t.batch=b.id) ORDER BY finished_at_us LIMIT $2)",
        commands_before},
       {"DELETE FROM commands WHERE row_number IN (SELECT row_number FROM "
-       "commands WHERE created_at_us<$1 AND state>4 AND output_kept=0 ORDER BY "
+       "commands AS c WHERE created_at_us<$1 AND state>4 AND output_kept=0 AND "
+       "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id=c.batch) ORDER BY "
        "created_at_us LIMIT $2)",
        commands_before},
   };

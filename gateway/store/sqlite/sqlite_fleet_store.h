@@ -83,7 +83,8 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<BatchRecord> AddBatch(
       const BatchRecord& batch, std::span<const AgentId> targets) override;
   absl::Status PutBatch(const BatchRecord& batch) override;
-  absl::Status CorrectBatch(const BatchCorrection& correction) override;
+  absl::StatusOr<BatchRecord> FindBatch(const OrgId& org,
+                                        const std::string& key) override;
   absl::StatusOr<BatchRecord> GetBatch(const BatchId& id) override;
   absl::StatusOr<std::vector<BatchRecord>> ListBatches(
       const OrgId& org, const std::optional<BatchId>& before,
@@ -126,6 +127,8 @@ class SqliteFleetStore final : public FleetStore {
 
   // The number under which the other tables know a command; NotFound.
   absl::StatusOr<int64_t> RowNumber(const CommandId& id);
+  // If its batch has ended: PutCommand() makes it count as it is now.
+  absl::Status CountInBatch(const CommandRecord& now);
   // Where reading of one stream must start; see ReadOutput().
   absl::StatusOr<int64_t> ArrivalOf(int64_t command, Stream stream,
                                     uint64_t offset);

@@ -475,6 +475,8 @@ TEST(SqliteFleetStore, ListsWalkAnIndexAndSortNothing) {
       {"org='a' AND id<'z' ORDER BY id DESC", "commands_by_org"},
       {"org='a' AND state=1 AND id<'z' ORDER BY id DESC", "commands_by_state"},
       {"agent='a' AND id<'z' ORDER BY id DESC", "commands_by_agent"},
+      {"+org='a' AND batch='b' AND batch<>'' AND id<'z' ORDER BY id DESC",
+       "commands_by_batch"},
       {"(state<5 OR stdout_bytes<stdout_total OR stderr_bytes<stderr_total) "
        "ORDER BY id",
        "commands_open"}};
