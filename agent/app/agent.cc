@@ -87,7 +87,10 @@ std::string RefusalBy(const std::string& policy_file, const Spec& spec,
   const std::string_view rule =
       policy->RuleAgainst(spec, *user, program, running,
                           absl::ToCivilSecond(wall, absl::LocalTimeZone()));
-  return rule.empty() ? "" : fmt::format("policy: {}", rule);
+  if (rule.empty()) return "";
+  Log(kWarning, "command refused by the policy",
+      {{"command_id", spec.command_id.str()}, {"rule", rule}, {"user", *user}});
+  return fmt::format("policy: {}", rule);
 }
 
 std::string Ago(absl::Duration d) {
