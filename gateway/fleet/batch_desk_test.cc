@@ -156,7 +156,9 @@ TEST_F(BatchDeskTest, AMachineThatIsNotOnlineIsStoredAsNotDeliveredAndSaysWhy) {
 }
 
 TEST_F(BatchDeskTest, AMachineMayBeWaitedFor) {
-  machines_->Find(AgentId("m0"))->record.status = Status::kOffline;
+  Machine& machine = *machines_->Find(AgentId("m0"));
+  machine.record.status = Status::kOffline;
+  machine.link = nullptr;
   BatchRecord batch = Batch(6);
   batch.queue_offline = true;
   Submit(std::move(batch), 1);
@@ -223,9 +225,7 @@ TEST_F(BatchDeskTest, ATurnWaitsForAStoreThatIsAway) {
   batches_->Submit(second, {AgentId("m3")}, [](auto) {});
   journal_.Hold();
   loop_.RunReady();
-  journal_.ReleaseOne();  // The batch.
-  loop_.RunReady();
-  journal_.FailNext(1);
+  journal_.FailNext(1);  // The turn: the batch is stored.
   journal_.Release();
   loop_.RunReady();
   EXPECT_EQ(Turns(), 0);

@@ -315,26 +315,6 @@ std::optional<AcknowledgementNotice> Fleet::Heartbeat(
   return answer;
 }
 
-void Fleet::TakeWord(const AgentId& agent, uint64_t epoch, CommandWord word) {
-  Machine* machine = Current(agent, epoch);
-  if (machine == nullptr) return;
-  const Instant now = loop_.clock().Now();
-  Pass(now);
-  Heard(*machine, now);
-  commands_.TakeWord(*machine, std::move(word), now);
-}
-
-void Fleet::TakeOutput(
-    const AgentId& agent, OutputRecord output,
-    absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored) {
-  Machine* machine = machines_.Find(agent);
-  if (machine == nullptr || machine->record.deleted_at) {
-    stored(NotFound("agent", agent.str()));
-    return;
-  }
-  commands_.TakeOutput(*machine, std::move(output), std::move(stored));
-}
-
 void Fleet::Goodbye(const AgentId& agent, uint64_t epoch,
                     GoodbyeNotice notice) {
   Machine* machine = Current(agent, epoch);
@@ -434,8 +414,8 @@ void Fleet::Adopt(Machine& machine, Instant now) {
 
 void Fleet::Close(const Disconnect& why) {
   open_ = false;
-  batches_.Pause();
   loop_.Cancel(turn_timer_);
+  batches_.Pause();
   std::vector<Machine*> linked;
   machines_.ForEachLiving([&](Machine& machine) {
     if (machine.link != nullptr) linked.push_back(&machine);

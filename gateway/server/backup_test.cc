@@ -223,6 +223,11 @@ TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
                              "umask", "input"}) {
     Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
   }
+  Change("DROP TABLE batch_targets");
+  Change("DROP TABLE batches");
+  Change("DROP INDEX commands_by_turn");
+  Change("DROP INDEX commands_by_batch");
+  Change("ALTER TABLE commands DROP COLUMN batch");
   Change("ALTER TABLE commands DROP COLUMN labels");
   Change("ALTER TABLE commands DROP COLUMN purpose");
   Change("ALTER TABLE machines DROP COLUMN incident");

@@ -399,7 +399,8 @@ CLI::Option* AddWords(CLI::App* app, const std::string& flag,
           },
           help)
       ->type_name(EnumWords(type))
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);  // The next word is no more of them.
 }
 
 void AddNoHeaders(CLI::App* verb, bool& header) {
@@ -409,6 +410,10 @@ void AddNoHeaders(CLI::App* verb, bool& header) {
 
 void OnChosen(CLI::App* verb, Parse& parse, ApiVerb run) {
   verb->callback([&parse, run = std::move(run)] { parse.verb = run; });
+}
+
+void OnParsed(CLI::App* verb, std::function<void()> then) {
+  verb->callback(std::move(then));
 }
 
 // --- The whole line ---------------------------------------------------------

@@ -71,6 +71,9 @@ void Once(CLI::Option* option);
 void AddNoHeaders(CLI::App* verb, bool& header);
 
 void OnChosen(CLI::App* verb, Parse& parse, ApiVerb run);
+// `then` is called once all of the verb's options are known, while there is
+// still a Parse; it may Refuse().
+void OnParsed(CLI::App* verb, std::function<void()> then);
 
 // The verb's options live as long as the closure that runs it.
 template <typename Options, typename Function>

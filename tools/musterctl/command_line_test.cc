@@ -92,6 +92,10 @@ INSTANTIATE_TEST_SUITE_P(
                   "\"xml\" is none of table, wide, json, yaml, name"},
         UsageCase{"LimitTooLow", {"commands", "ls", "--limit", "0"}, "--limit"},
         UsageCase{"WordsWithoutDashes", {"run", "a", "uptime"}, "uptime"},
+        UsageCase{"NoMachine", {"run", "--", "x"}, "AGENT is required"},
+        UsageCase{"OneMachineAndAll",
+                  {"run", "a", "--all", "--", "x"},
+                  "AGENT stands alone"},
         UsageCase{"DashesElsewhere",
                   {"status", "--", "x"},
                   "only run takes a command"}),
@@ -112,6 +116,19 @@ TEST(CommandLineTest, TheWordsOfACommandAreNeverTakenForFlagsOrVerbs) {
   EXPECT_THAT(
       world.gateway.requests[1].body,
       HasSubstr(R"("argv":["agents","--help","-o","json","--","[x,y]"])"));
+}
+
+TEST(CommandLineTest, AMachineMayStandBehindAShell) {
+  FakeWorld world;
+  v1::ResolveAgentResponse resolved;
+  resolved.mutable_agent()->set_agent_id("id");
+  v1::Command command;
+  command.set_command_id("c");
+  world.gateway.On("GET /api/resolve", Ok(resolved));
+  world.gateway.On("POST /api/agents/id/commands", Ok(command));
+  EXPECT_EQ(world.Run({"run", "--shell", "sh", "web-1", "--detach", "--", "x"}),
+            0);
+  EXPECT_THAT(world.gateway.requests[1].body, HasSubstr(R"("command":"x")"));
 }
 
 TEST(CommandLineTest, TheTimeoutOfRunIsTheCommandsAndGlobalFlagsGoAnywhere) {

@@ -68,9 +68,8 @@ void AddRun(CLI::App& app, Parse& parse) {
   AddTexts(run, "--label", options->labels,
            "a label of the command, k=v; repeatable", "LABEL");
   AddText(run, "--purpose", options->purpose, "why; kept with the command");
-  AddSwitch(run, "--detach", options->detach,
-            "print the id and do not wait");
-  OnChosen(run, parse, [&parse, options](Tool& tool) {
+  AddSwitch(run, "--detach", options->detach, "print the id and do not wait");
+  OnParsed(run, [&parse, options] {
     options->words = parse.words;
     if (options->agent.empty() != options->on.any()) {
       Refuse(options->agent.empty()
@@ -78,7 +77,10 @@ void AddRun(CLI::App& app, Parse& parse) {
                  : "AGENT stands alone: -l, --status, --hostname and --all "
                    "select by themselves");
     }
-    return options->on.any() ? RunOnMany(tool, *options) : Run(tool, *options);
+    parse.verb = [options](Tool& tool) {
+      return options->on.any() ? RunOnMany(tool, *options)
+                               : Run(tool, *options);
+    };
   });
 }
 

@@ -396,8 +396,7 @@ TEST(SubmissionTest, AFlagThatMeansNothingIsNamed) {
     options.words = {"true"};
     change(options);
     FakeConsole console;
-    return std::string(
-        ToStd(SubmissionOf(options, console).status().message()));
+    return std::string(SubmissionOf(options, console).status().message());
   };
   EXPECT_EQ(error([](RunOptions& o) { o.umask = "0888"; }),
             "--umask: must be octal 0 to 0777, got '0888'");
