@@ -33,6 +33,15 @@ class ExecutorRunner final : public CommandRunner {
                                          size_t bytes_max) override {
     return executor_.ReadOutput(id, stream, offset, bytes_max);
   }
+  uint64_t OutputBegin(const CommandId& id) override {
+    return executor_.OutputBegin(id);
+  }
+  bool IsSession(const CommandId& id) override {
+    return executor_.IsSession(id);
+  }
+  void Say(const CommandId& id, const ShimMessage& message) override {
+    executor_.Say(id, message);
+  }
   absl::Status Forget(const CommandId& id) override {
     return executor_.Forget(id);
   }
@@ -124,6 +133,10 @@ Agent::Agent(EventLoop& loop, AgentState state, Options options,
                       .send_chunk =
                           [this](v1::TransferChunk c) {
                             return keeper_.Send(std::move(c));
+                          },
+                      .send_taken =
+                          [this](v1::InputTaken t) {
+                            return keeper_.Send(std::move(t));
                           }}),
       prober_(loop, TargetOf(options_)),
       pace_{options_.policy.heartbeat_interval, options_.policy.reconnect_max} {
@@ -191,6 +204,7 @@ void Agent::KeepPace(const Pace& pace) {
 }
 
 void Agent::OnOffline(const WentOffline& offline) {
+  courier_.OnOffline();
   offline_ = offline;
   next_dial_ = loop_.clock().Now() + offline.retry_in;
   // A probe walks straight to the gateway: what it finds there says nothing

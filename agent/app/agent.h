@@ -79,6 +79,9 @@ class Agent final : private LinkKeeper::Delegate {
   void OnCancel(const std::string& command_id) override {
     courier_.OnCancel(command_id);
   }
+  void OnCommandInput(const v1::CommandInput& input) override {
+    courier_.OnCommandInput(input);
+  }
   void OnUpdateAck(const v1::CommandUpdateAck& ack) override {
     courier_.OnUpdateAck(ack);
   }

@@ -1,5 +1,7 @@
 #include "agent/app/command_courier.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "fmt/format.h"
@@ -24,6 +26,13 @@ bool IsTerminal(v1::CommandState state) {
 uint64_t BytesOf(const v1::CommandUpdate& update, v1::OutputStream stream) {
   return stream == v1::OUTPUT_STREAM_STDOUT ? update.stdout_bytes()
                                             : update.stderr_bytes();
+}
+
+WindowSize FromProto(const v1::WindowSize& size) {
+  const auto bounded = [](uint32_t n) {
+    return static_cast<uint16_t>(std::min<uint32_t>(n, UINT16_MAX));
+  };
+  return {bounded(size.rows()), bounded(size.columns())};
 }
 
 Stream ToRunner(v1::OutputStream stream) {
@@ -76,6 +85,13 @@ absl::StatusOr<Order> FromProto(const v1::CommandOrder& order) {
     out.surroundings.environment.push_back(name + "=" + value);
   }
   if (surroundings.has_umask()) out.surroundings.umask = surroundings.umask();
+  if (order.has_terminal()) {
+    out.terminal = Terminal{.size = FromProto(order.terminal().size()),
+                            .type = order.terminal().type(),
+                            .keep = wire::FromProto(order.terminal().keep()),
+                            .recorded = order.terminal().recorded()};
+  }
+  out.input_streamed = order.input_streamed();
   return out;
 }
 
@@ -110,6 +126,35 @@ void CommandCourier::OnOutput(const CommandId& command_id) {
   SendOutput();
 }
 
+void CommandCourier::OnInput(const CommandId& command_id,
+                             const InputState& input) {
+  InputState& known = inputs_[command_id];
+  known = input;
+  SendTaken(command_id, input);
+  if (input.again) Accompany(command_id);  // A shim that hears us anew.
+}
+
+void CommandCourier::SendTaken(const CommandId& command_id,
+                               const InputState& input) {
+  v1::InputTaken taken;
+  taken.set_command_id(command_id.str());
+  taken.set_offset(input.taken);
+  taken.set_again(input.again);
+  taken.set_closed(input.closed);
+  link_.send_taken(std::move(taken));  // Without a link OnOnline() says it.
+}
+
+void CommandCourier::Accompany(const CommandId& command_id) {
+  if (!runner_->IsSession(command_id)) return;
+  ShimMessage message{.kind = ShimMessage::Kind::kAlone};
+  if (online_) {
+    message.kind = ShimMessage::Kind::kAcknowledged;
+    message.number =
+        output_.acknowledged({command_id, v1::OUTPUT_STREAM_STDOUT});
+  }
+  runner_->Say(command_id, message);
+}
+
 CommandsForHello CommandCourier::ForHello() const {
   CommandsForHello out;
   out.seen_high = runner_->seen_high();
@@ -119,10 +164,39 @@ CommandsForHello CommandCourier::ForHello() const {
 }
 
 void CommandCourier::OnOnline() {
+  online_ = true;
   for (auto& [id, open] : open_) open.sent = open.acked;
   output_.PathLost();
+  for (auto& [id, input] : inputs_) {
+    input.again = true;  // The last link may have lost some.
+    SendTaken(id, input);
+    Accompany(id);
+  }
   SendUpdates();
   SendOutput();
+}
+
+void CommandCourier::OnOffline() {
+  online_ = false;
+  for (const auto& [id, input] : inputs_) Accompany(id);
+}
+
+void CommandCourier::OnCommandInput(const v1::CommandInput& input) {
+  const CommandId id(input.command_id());
+  if (!inputs_.contains(id)) return;  // OnInput() asks for it again.
+  if (input.has_size()) {
+    runner_->Say(id, {.kind = ShimMessage::Kind::kSize,
+                      .size = FromProto(input.size())});
+  }
+  if (!input.data().empty()) {
+    runner_->Say(id, {.kind = ShimMessage::Kind::kInput,
+                      .number = input.offset(),
+                      .data = input.data()});
+  }
+  if (input.end()) {
+    runner_->Say(id, {.kind = ShimMessage::Kind::kEnd,
+                      .number = input.offset() + input.data().size()});
+  }
 }
 
 void CommandCourier::OnOrder(const v1::CommandOrder& order) {
@@ -164,6 +238,7 @@ void CommandCourier::OnUpdateAck(const v1::CommandUpdateAck& ack) {
 void CommandCourier::OnTransferAck(const v1::TransferAck& ack) {
   const CommandId id(ack.command_id());
   output_.Acknowledged({id, ack.stream()}, ack.offset(), loop_.clock().Now());
+  Accompany(id);
   ForgetIfDone(id);
   SendOutput();
 }
@@ -189,6 +264,10 @@ void CommandCourier::SendOutput() {
     const absl::StatusOr<std::string> data =
         runner_->ReadOutput(slice->key.command, ToRunner(slice->key.stream),
                             slice->offset, slice->bytes);
+    if (absl::IsOutOfRange(data.status())) {
+      output_.SkipTo(slice->key, runner_->OutputBegin(slice->key.command));
+      continue;
+    }
     if (!data.ok()) {
       Log(kError, "output_unreadable",
           {{"command_id", slice->key.command.str()}, {"error", data.status()}});
@@ -221,6 +300,7 @@ void CommandCourier::ForgetIfDone(const CommandId& command_id) {
         {{"command_id", command_id.str()}, {"error", status}});
   }
   output_.Forget(command_id);
+  inputs_.erase(command_id);
   open_.erase(it);
 }
 

@@ -31,16 +31,20 @@ class CommandRunner {
   virtual absl::StatusOr<std::string> ReadOutput(const CommandId& command_id,
                                                  Stream stream, uint64_t offset,
                                                  size_t bytes_max) = 0;
+  virtual uint64_t OutputBegin(const CommandId& command_id) = 0;
+  virtual bool IsSession(const CommandId& command_id) = 0;
+  virtual void Say(const CommandId& command_id, const ShimMessage& message) = 0;
   virtual absl::Status Forget(const CommandId& command_id) = 0;
   virtual std::vector<CommandId> OpenCommands() = 0;
   virtual uint64_t seen_high() = 0;
 };
 
-// The way out. Both return false when the message was not taken; the courier
+// The way out. All return false when the message was not taken; the courier
 // tries again when the link tells of progress.
 struct CommandLink {
   std::function<bool(v1::CommandUpdate)> send_update;
   std::function<bool(v1::TransferChunk)> send_chunk;
+  std::function<bool(v1::InputTaken)> send_taken;
 };
 
 // CommandCourier keeps the books of what the gateway has. Threading: everything
@@ -56,12 +60,15 @@ class CommandCourier final : public Executor::Delegate {
   // From the runner.
   void OnUpdate(const Update& update) override;
   void OnOutput(const CommandId& command_id) override;
+  void OnInput(const CommandId& command_id, const InputState& input) override;
 
   // From the link.
   CommandsForHello ForHello() const;
   void OnOnline();
+  void OnOffline();
   void OnOrder(const v1::CommandOrder& order);
   void OnCancel(const std::string& command_id);
+  void OnCommandInput(const v1::CommandInput& input);
   void OnUpdateAck(const v1::CommandUpdateAck& ack);
   void OnTransferAck(const v1::TransferAck& ack);
   void OnTransferLost();
@@ -77,6 +84,10 @@ class CommandCourier final : public Executor::Delegate {
   void Keep(v1::CommandUpdate update);
   void SendUpdates();
   void SendOutput();
+  void SendTaken(const CommandId& command_id, const InputState& input);
+  // Tells the shim of a session how much of it the gateway has, or that there
+  // is none.
+  void Accompany(const CommandId& command_id);
   void ForgetIfDone(const CommandId& command_id);
 
   // Constant after construction.
@@ -86,6 +97,8 @@ class CommandCourier final : public Executor::Delegate {
 
   // Touched only on loop_.
   std::map<CommandId, Open> open_;
+  std::map<CommandId, InputState> inputs_;  // Of those that have a line.
+  bool online_ = false;
   OutputSender output_;
   // Expires with the courier: for tasks that may run later.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

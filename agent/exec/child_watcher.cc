@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -83,7 +84,7 @@ void ChildWatcher::Signal(const CommandId& command_id, int signal) {
 std::vector<ChildWatcher::Event> ChildWatcher::Take() {
   MutexLock lock(mu_);
   std::vector<Event> events;
-  for (const auto& [id, gone] : events_) events.push_back({id, gone});
+  for (auto& [id, event] : events_) events.push_back(event);
   events_.clear();
   announced_ = false;
   return events;
@@ -97,7 +98,7 @@ void ChildWatcher::Run() {
     if (event.data.fd == inotify_.get()) {
       ReadChanges();
     } else {
-      ReadEnds();
+      ReadShims();
     }
     AnnounceIfNew();
   }
@@ -111,18 +112,19 @@ void ChildWatcher::ReadChanges() {
     const auto* event = reinterpret_cast<inotify_event*>(buffer + at);
     at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
     if ((event->mask & IN_Q_OVERFLOW) != 0) {
-      for (const auto& [id, watched] : watched_) Note(id, false);
+      for (const auto& [id, watched] : watched_) EventOf(id).changed = true;
     } else if (const auto it = by_watch_.find(event->wd);
                it != by_watch_.end()) {
-      Note(it->second, false);
+      EventOf(it->second).changed = true;
     }
   }
 }
 
-void ChildWatcher::ReadEnds() {
+void ChildWatcher::ReadShims() {
   MutexLock lock(mu_);
   for (auto it = watched_.begin(); it != watched_.end();) {
-    const Watched& watched = it->second;
+    Watched& watched = it->second;
+    ReadLine(it->first, watched);
     if (!Readable(watched.pid_fd.get())) {
       ++it;
       continue;
@@ -134,13 +136,69 @@ void ChildWatcher::ReadEnds() {
       inotify_rm_watch(inotify_.get(), watched.watch);
       by_watch_.erase(watched.watch);
     }
-    Note(it->first, true);
+    EventOf(it->first).gone = true;
     it = watched_.erase(it);
   }
 }
 
-void ChildWatcher::Note(const CommandId& command_id, bool gone) {
-  events_[command_id] |= gone;
+void ChildWatcher::ReadLine(const CommandId& command_id, Watched& watched) {
+  while (watched.line.valid()) {
+    const auto message = ReceivePacket(watched.line.get());
+    if (message) {
+      Hear(command_id, *message, watched);
+    } else if (errno == EAGAIN || errno == EINTR) {
+      return;
+    } else {
+      watched.line.Reset();
+      // If the shim lives, a look opens another one.
+      EventOf(command_id).changed = true;
+    }
+  }
+}
+
+void ChildWatcher::Hear(const CommandId& command_id, const ShimMessage& message,
+                        Watched& watched) {
+  if (message.kind == ShimMessage::Kind::kHello) {
+    watched.foreign = message.number != kShimProtocol;
+    if (watched.foreign) watched.line.Reset();
+    EventOf(command_id).input = InputState{.again = true};
+    return;
+  }
+  std::optional<InputState>& input = EventOf(command_id).input;
+  if (!input) input.emplace();
+  input->taken = message.number;
+  input->closed = message.kind == ShimMessage::Kind::kClosed;
+}
+
+ChildWatcher::Event& ChildWatcher::EventOf(const CommandId& command_id) {
+  Event& event = events_[command_id];
+  event.command_id = command_id;
+  return event;
+}
+
+absl::Status ChildWatcher::OpenLine(const CommandId& command_id,
+                                    const std::string& folder) {
+  MutexLock lock(mu_);
+  const auto it = watched_.find(command_id);
+  if (it == watched_.end()) return absl::NotFoundError("not watched");
+  Watched& watched = it->second;
+  if (watched.line.valid() || watched.foreign) return absl::OkStatus();
+  absl::StatusOr<Fd> line = DialLine(folder);
+  if (!line.ok()) return line.status();
+  watched.line = *std::move(line);
+  MUSTER_CHECK(AddTo(epoll_, watched.line.get()));
+  return absl::OkStatus();
+}
+
+bool ChildWatcher::Say(const CommandId& command_id,
+                       const ShimMessage& message) {
+  MutexLock lock(mu_);
+  const auto it = watched_.find(command_id);
+  if (it == watched_.end() || !it->second.line.valid()) return false;
+  if (SendPacket(it->second.line.get(), message)) return true;
+  // Its end is read by the thread, which opens another.
+  shutdown(it->second.line.get(), SHUT_RDWR);
+  return false;
 }
 
 void ChildWatcher::AnnounceIfNew() {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,14 +15,23 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "agent/exec/shim_message.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/mutex.h"
 
 namespace muster::agent {
 
-// ChildWatcher waits, on a thread of its own, for folders to change (inotify)
-// and for shims to end (pidfd), be they children of this process or not.
+// How far the input of a command has come.
+struct InputState {
+  uint64_t taken = 0;   // Everything before it was written to the command.
+  bool again = false;   // What was said beyond `taken` is lost.
+  bool closed = false;  // The command reads no more.
+};
+
+// ChildWatcher waits, on a thread of its own, for folders to change (inotify),
+// for shims to speak (the line) and to end (pidfd), be they children of this
+// process or not.
 //
 // Threading: thread-safe. Lifetime: the destructor joins; nothing is announced
 // after it.
@@ -29,7 +39,9 @@ class ChildWatcher {
  public:
   struct Event {
     CommandId command_id;
-    bool gone = false;  // The shim has ended. False: its folder changed.
+    bool changed = false;  // Its folder.
+    bool gone = false;     // The shim has ended.
+    std::optional<InputState> input = {};
   };
 
   // `announce` is called on the watcher's thread when Take() has something to
@@ -43,6 +55,15 @@ class ChildWatcher {
   absl::Status Watch(const CommandId& command_id, const std::string& folder,
                      pid_t pid) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Opens the line to the shim of a watched command, unless it is open: an
+  // event tells its state. Errors are those of the socket.
+  absl::Status OpenLine(const CommandId& command_id, const std::string& folder)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Says it on the line. False: there is none, or it broke just now.
+  bool Say(const CommandId& command_id, const ShimMessage& message)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
   // Sends `signal` to the shim of the command; a no-op if it has ended.
   void Signal(const CommandId& command_id, int signal) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -53,12 +74,18 @@ class ChildWatcher {
   struct Watched {
     Fd pid_fd;
     int watch = -1;  // Of inotify; -1: none.
+    Fd line;
+    bool foreign = false;  // The shim speaks another protocol: no line.
   };
 
   void Run();
   void ReadChanges() ABSL_LOCKS_EXCLUDED(mu_);
-  void ReadEnds() ABSL_LOCKS_EXCLUDED(mu_);
-  void Note(const CommandId& command_id, bool gone)
+  void ReadShims() ABSL_LOCKS_EXCLUDED(mu_);
+  void ReadLine(const CommandId& command_id, Watched& watched)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Hear(const CommandId& command_id, const ShimMessage& message,
+            Watched& watched) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Event& EventOf(const CommandId& command_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AnnounceIfNew() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -69,7 +96,7 @@ class ChildWatcher {
   Mutex mu_;
   std::map<CommandId, Watched> watched_ ABSL_GUARDED_BY(mu_);
   std::map<int, CommandId> by_watch_ ABSL_GUARDED_BY(mu_);
-  std::map<CommandId, bool> events_ ABSL_GUARDED_BY(mu_);  // Value: gone.
+  std::map<CommandId, Event> events_ ABSL_GUARDED_BY(mu_);
   bool announced_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread thread_;  // Last: starts when everything above exists.

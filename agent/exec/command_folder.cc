@@ -110,6 +110,29 @@ absl::StatusOr<Surroundings> ReadSurroundings(const Record& r) {
   return surroundings;
 }
 
+void Add(Record& r, const Terminal& terminal) {
+  r.Add("rows", terminal.size.rows);
+  r.Add("columns", terminal.size.columns);
+  r.Add("terminal", terminal.type);
+  r.Add("keep_ms", absl::ToInt64Milliseconds(terminal.keep));
+  r.Add("recorded", terminal.recorded ? 1 : 0);
+}
+
+absl::StatusOr<std::optional<Terminal>> ReadTerminal(const Record& r) {
+  if (!r.Has("rows")) return std::optional<Terminal>();
+  constexpr int64_t kSizeMax = std::numeric_limits<uint16_t>::max();
+  Terminal terminal;
+  ASSIGN_OR_RETURN(const int64_t rows, r.Int("rows", 0, kSizeMax));
+  ASSIGN_OR_RETURN(const int64_t columns, r.Int("columns", 0, kSizeMax));
+  terminal.size = {static_cast<uint16_t>(rows), static_cast<uint16_t>(columns)};
+  ASSIGN_OR_RETURN(terminal.type, r.Text("terminal"));
+  ASSIGN_OR_RETURN(const int64_t keep_ms, r.Int("keep_ms", 0, kIntMax));
+  terminal.keep = absl::Milliseconds(keep_ms);
+  ASSIGN_OR_RETURN(const int64_t recorded, r.Int("recorded", 0, 1));
+  terminal.recorded = recorded == 1;
+  return std::optional<Terminal>(std::move(terminal));
+}
+
 std::string Encode(const Spec& spec) {
   Record r;
   r.Add("command_id", spec.command_id.str());
@@ -121,6 +144,8 @@ std::string Encode(const Spec& spec) {
   r.Add("kill_grace_ms", absl::ToInt64Milliseconds(spec.kill_grace));
   r.Add("output_bytes_max", static_cast<int64_t>(spec.output_bytes_max));
   Add(r, spec.surroundings);
+  if (spec.terminal) Add(r, *spec.terminal);
+  if (spec.input_streamed) r.Add("input_streamed", 1);
   r.Add("boot_id", spec.boot_id);
   return r.Encode();
 }
@@ -219,9 +244,11 @@ absl::StatusOr<Spec> CommandFolder::ReadSpec() const {
   ASSIGN_OR_RETURN(spec.shell, ReadEnum(r, "shell", kShells));
   ASSIGN_OR_RETURN(spec.command, r.Text("command"));
   spec.argv = r.All("arg");
-  if (spec.shell == Shell::kExec && spec.argv.empty()) {
+  ASSIGN_OR_RETURN(spec.terminal, ReadTerminal(r));
+  if (spec.shell == Shell::kExec && spec.argv.empty() && !spec.terminal) {
     return absl::DataLossError("spec: exec without arg");
   }
+  spec.input_streamed = r.Has("input_streamed");
   ASSIGN_OR_RETURN(const int64_t timeout_ms, r.Int("timeout_ms", 1, kIntMax));
   spec.timeout = absl::Milliseconds(timeout_ms);
   ASSIGN_OR_RETURN(const int64_t grace_ms, r.Int("kill_grace_ms", 0, kIntMax));

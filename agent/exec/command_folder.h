@@ -7,7 +7,9 @@
 //     started       created before exec, whole and only once. Whoever creates it
 //                   decides: the shim "I will exec now", the agent "never
 //                   started"
-//     out err       what the command wrote, each up to output_bytes_max
+//     out err       what the command wrote, each up to output_bytes_max; of a
+//                   session `out` alone, and only the end of it
+//     line          socket of the shim, if somebody types or pipes into it
 //     cancel        exists once the command is to be cancelled
 //     exit          how it ended; complete from the moment it exists
 //
@@ -29,6 +31,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "agent/exec/pty.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/ids.h"
 
@@ -79,17 +82,30 @@ struct Surroundings {
   friend bool operator==(const Surroundings&, const Surroundings&) = default;
 };
 
+// What a session runs on.
+struct Terminal {
+  WindowSize size = {};
+  std::string type = {};  // $TERM.
+  absl::Duration keep;    // It lives so long without an agent that has a gateway.
+  bool recorded = false;
+
+  friend bool operator==(const Terminal&, const Terminal&) = default;
+};
+
 // What to run. Plain data; the agent has validated it.
 struct Spec {
   CommandId command_id;
   uint64_t dispatch_seq = 0;
   Shell shell = Shell::kSh;
   std::string command;            // Of a shell.
-  std::vector<std::string> argv;  // Of kExec.
+  // Of kExec. None, on a terminal: the user's login shell.
+  std::vector<std::string> argv;
   absl::Duration timeout;
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
   Surroundings surroundings;
+  std::optional<Terminal> terminal = {};
+  bool input_streamed = false;  // What stdin gives comes later.
   std::string boot_id;  // Of the boot in which it was accepted.
 };
 

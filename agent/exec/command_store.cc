@@ -146,11 +146,14 @@ absl::StatusOr<std::vector<CommandId>> CommandStore::List() {
 }
 
 absl::StatusOr<CommandStore::View> CommandStore::Look(
-    const CommandId& command_id) const {
+    const CommandId& command_id) {
   const CommandFolder folder = FolderOf(command_id);
   View view;
+  bool has_line = false;
   if (const auto spec = folder.ReadSpec(); spec.ok()) {
     view.dispatch_seq = spec->dispatch_seq;
+    view.session = spec->terminal.has_value();
+    has_line = view.session || spec->input_streamed;
   }
   if (const auto started = folder.ReadStarted();
       started.ok() && !started->by_agent) {
@@ -168,6 +171,10 @@ absl::StatusOr<CommandStore::View> CommandStore::Look(
   }
   view.stdout_bytes = folder.OutputBytes(Stream::kStdout);
   view.stderr_bytes = folder.OutputBytes(Stream::kStderr);
+  if (has_line && view.started_at && !view.exit) {
+    // One that fails is tried again at the next look.
+    (void)watcher_.OpenLine(command_id, folder.path());
+  }
   return view;
 }
 

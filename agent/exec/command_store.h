@@ -22,7 +22,7 @@
 namespace muster::agent {
 
 // CommandStore is the blocking half of Executor: folders, the log of seen
-// orders, shims. Used by one thread at a time; TakeEvents() by any.
+// orders, shims. Used by one thread at a time; TakeEvents() and Say() by any.
 class CommandStore {
  public:
   struct Options {
@@ -36,6 +36,7 @@ class CommandStore {
     uint64_t dispatch_seq = 0;
     std::optional<absl::Time> started_at;
     std::optional<Exit> exit;
+    bool session = false;
     uint64_t stdout_bytes = 0;
     uint64_t stderr_bytes = 0;
   };
@@ -53,8 +54,13 @@ class CommandStore {
   // Call it before the first Accept().
   absl::StatusOr<std::vector<CommandId>> List();
 
-  // What the folder says now.
-  absl::StatusOr<View> Look(const CommandId& command_id) const;
+  // What the folder says now. Opens the line of a running command that has one.
+  absl::StatusOr<View> Look(const CommandId& command_id);
+
+  // Says it to the shim. False: it was not heard. By any thread.
+  bool Say(const CommandId& command_id, const ShimMessage& message) {
+    return watcher_.Say(command_id, message);
+  }
 
   // Like Look(); a command that no shim runs and that has no exit yet gets one:
   // it never started, or its outcome is unknown. A living shim is watched.

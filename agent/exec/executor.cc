@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/exec/spool.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
 
@@ -22,7 +23,9 @@ bool HasNul(const std::string& text) {
   return text.find('\0') != std::string::npos;
 }
 
-std::string_view ArgvProblem(const std::vector<std::string>& argv) {
+std::string_view ArgvProblem(const std::vector<std::string>& argv,
+                             bool may_be_empty) {
+  if (argv.empty() && may_be_empty) return "";
   if (argv.empty() || argv.front().empty()) return "argv_empty";
   size_t bytes = 0;
   for (const std::string& arg : argv) {
@@ -155,6 +158,8 @@ Spec Executor::SpecOf(Order order) const {
           ? options_.output_bytes_max
           : std::min(order.output_bytes_max, options_.output_bytes_max);
   spec.surroundings = std::move(order.surroundings);
+  spec.terminal = std::move(order.terminal);
+  spec.input_streamed = order.input_streamed;
   spec.boot_id = options_.boot_id;
   return spec;
 }
@@ -162,7 +167,8 @@ Spec Executor::SpecOf(Order order) const {
 std::string_view Executor::RejectionOf(const Spec& spec) const {
   if (Name(spec.shell) == "unknown") return "shell_unavailable";
   const std::string_view problem = spec.shell == Shell::kExec
-                                       ? ArgvProblem(spec.argv)
+                                       ? ArgvProblem(spec.argv,
+                                                     spec.terminal.has_value())
                                        : TextProblem(spec.command);
   if (!problem.empty()) return problem;
   if (const auto bad = SurroundingsProblem(spec.surroundings); !bad.empty()) {
@@ -213,11 +219,13 @@ absl::Status Executor::Accept(Order order) {
     spec.timeout = options_.timeout_default;
     spec.kill_grace = options_.kill_grace_default;
     spec.surroundings = {};
+    spec.terminal.reset();
   }
   ordered_high_ = spec.dispatch_seq;
   // Whatever the shim does before it is watched goes unannounced: look once.
   Command& command = commands_[id];
   command.looking = command.look_again = true;
+  command.session = spec.terminal.has_value();
   disk_.Post([this, id, spec = std::move(spec), rejection,
               running = Running() - 1] {
     std::string why_not = rejection;
@@ -247,8 +255,28 @@ absl::StatusOr<std::string> Executor::ReadOutput(const CommandId& command_id,
   if (!commands_.contains(command_id)) {
     return absl::NotFoundError("no open command " + command_id.str());
   }
-  return FolderOf(command_id)
-      .ReadOutput(stream, offset, std::min(bytes_max, kReadBytesMax));
+  absl::StatusOr<std::string> bytes =
+      FolderOf(command_id)
+          .ReadOutput(stream, offset, std::min(bytes_max, kReadBytesMax));
+  // Looked at afterwards: it may have been given back meanwhile.
+  if (IsSession(command_id) && offset < OutputBegin(command_id)) {
+    return absl::OutOfRangeError("not kept any more");
+  }
+  return bytes;
+}
+
+bool Executor::IsSession(const CommandId& command_id) const {
+  const auto it = commands_.find(command_id);
+  return it != commands_.end() && it->second.session;
+}
+
+uint64_t Executor::OutputBegin(const CommandId& command_id) const {
+  const uint64_t end = FolderOf(command_id).OutputBytes(Stream::kStdout);
+  return end - std::min(end, kRingBytes);
+}
+
+void Executor::Say(const CommandId& command_id, const ShimMessage& message) {
+  (void)store_->Say(command_id, message);  // OnInput() will tell.
 }
 
 uint64_t Executor::OutputBytes(const CommandId& command_id,
@@ -289,7 +317,10 @@ std::optional<Update> Executor::LastUpdate(const CommandId& command_id) const {
 
 void Executor::TakeEvents() {
   for (const ChildWatcher::Event& event : store_->TakeEvents()) {
-    Look(event.command_id, event.gone);
+    if (event.input && commands_.contains(event.command_id)) {
+      delegate_.OnInput(event.command_id, *event.input);
+    }
+    if (event.changed || event.gone) Look(event.command_id, event.gone);
   }
 }
 
@@ -345,6 +376,7 @@ void Executor::Apply(const CommandId& command_id,
   command.stdout_bytes = std::max(command.stdout_bytes, view.stdout_bytes);
   command.stderr_bytes = std::max(command.stderr_bytes, view.stderr_bytes);
   if (news) command.update = update;
+  command.session |= view.session;
   // Last, for the delegate may Forget().
   if (more) delegate_.OnOutput(command_id);
   if (news) delegate_.OnUpdate(update);

@@ -41,6 +41,8 @@ struct Order {
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
   Surroundings surroundings;
+  std::optional<Terminal> terminal = {};  // A session.
+  bool input_streamed = false;
 };
 
 // The machine's word on a command. What it says is durable on this machine.
@@ -76,6 +78,9 @@ class Executor {
     virtual void OnUpdate(const Update& update) = 0;
     // There is more to ReadOutput() than before.
     virtual void OnOutput(const CommandId& command_id) = 0;
+    // How far the input of a session, or a streamed one, has come.
+    virtual void OnInput(const CommandId& command_id,
+                         const InputState& input) = 0;
   };
 
   struct Options {
@@ -128,10 +133,21 @@ class Executor {
   // command has ended it is all that there will ever be.
   uint64_t OutputBytes(const CommandId& command_id, Stream stream) const;
 
-  // At most `bytes_max` bytes, capped at 1 MiB; empty at the present end.
+  // Says it to the shim of a session, or of a command with streamed input.
+  // What is not heard is told by an OnInput() with `again`.
+  void Say(const CommandId& command_id, const ShimMessage& message);
+
+  // The commands that are sessions.
+  bool IsSession(const CommandId& command_id) const;
+
+  // At most `bytes_max` bytes, capped at 1 MiB; empty at the present end. Of a
+  // session OutOfRange for what is not kept any more: go on at OutputBegin().
   absl::StatusOr<std::string> ReadOutput(const CommandId& command_id,
                                          Stream stream, uint64_t offset,
                                          size_t bytes_max) const;
+
+  // Where the output of a session begins that is still kept.
+  uint64_t OutputBegin(const CommandId& command_id) const;
 
   // Deletes the folder. Only after the gateway's durable acknowledgement of the
   // terminal state and of all output. FailedPrecondition before a terminal
@@ -159,6 +175,7 @@ class Executor {
     bool looking = false;          // A look at the folder is under way, …
     bool look_again = false;       // … and something happened meanwhile,
     bool gone = false;             // … namely the end of the shim.
+    bool session = false;
     uint64_t stdout_bytes = 0;     // As last announced.
     uint64_t stderr_bytes = 0;
   };

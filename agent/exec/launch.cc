@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -166,6 +167,10 @@ bool Become(const RunAs& run_as, int out, int err) {
 // The child's side of Child::Fork().
 [[noreturn]] void Execute(const Launch& launch, int gate, int out, int err) {
   setsid();
+  if (launch.terminal.valid()) {
+    ioctl(launch.terminal.get(), TIOCSCTTY, 0);
+    out = err = launch.terminal.get();
+  }
   const int refused =
       launch.run_as && !Become(*launch.run_as, out, err) ? errno : 0;
   // A lost shim must not leave it running. After Become(), which undoes it.
@@ -176,7 +181,9 @@ bool Become(const RunAs& run_as, int out, int err) {
   // Above every number that dup2() is about to overwrite.
   const int text =
       launch.text.valid() ? fcntl(launch.text.get(), F_DUPFD, 16) : -1;
-  dup2(launch.input.valid() ? launch.input.get() : open("/dev/null", O_RDONLY),
+  dup2(launch.terminal.valid() ? launch.terminal.get()
+       : launch.input.valid()  ? launch.input.get()
+                               : open("/dev/null", O_RDONLY),
        0);
   dup2(out, 1);
   dup2(err, 2);
@@ -196,7 +203,15 @@ bool Become(const RunAs& run_as, int out, int err) {
   Fail("execute", launch.argv.front(), errno, errno == ENOENT ? 127 : 126);
 }
 
-absl::Status PlanProgram(const Spec& spec, Launch& launch) {
+absl::Status PlanProgram(const Spec& spec, const Account& account,
+                         Launch& launch) {
+  if (spec.terminal && spec.argv.empty()) {
+    launch.program = account.shell;
+    // The '-' makes it a login shell.
+    launch.argv = {
+        "-" + account.shell.substr(account.shell.find_last_of('/') + 1)};
+    return absl::OkStatus();
+  }
   if (spec.shell == Shell::kExec) {
     launch.argv = spec.argv;
     launch.program = FindProgram(spec.argv.front(), kCommandPath);
@@ -253,7 +268,7 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
   const Surroundings& surroundings = spec.surroundings;
   ASSIGN_OR_RETURN(const Account account, AccountFor(surroundings.user));
   Launch launch;
-  RETURN_IF_ERROR(PlanProgram(spec, launch));
+  RETURN_IF_ERROR(PlanProgram(spec, account, launch));
   RETURN_IF_ERROR(PlanFolder(surroundings.folder, account, launch));
   launch.umask = surroundings.umask.value_or(022);
   if (account.uid != getuid()) {
@@ -270,6 +285,7 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
                 "SHELL=" + account.shell,
                 "LANG=C.UTF-8",
                 "MUSTER_COMMAND_ID=" + spec.command_id.str()};
+  if (spec.terminal) launch.env.push_back("TERM=" + spec.terminal->type);
   for (const std::string& entry : surroundings.environment) {
     const std::string name = entry.substr(0, entry.find('=') + 1);
     std::erase_if(launch.env, [&](const std::string& known) {

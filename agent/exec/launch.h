@@ -42,6 +42,8 @@ struct Launch {
   mode_t umask;
   Fd text;   // Open on the text as descriptor 3; invalid: not needed.
   Fd input;  // Open on what stdin gives; invalid: nothing.
+  // All three streams are this terminal, which is its own; invalid: none is.
+  Fd terminal;
   // Whom to become; absent: nobody else.
   std::optional<RunAs> run_as;
 };
@@ -51,6 +53,8 @@ struct Launch {
 // user_not_permitted, working_directory_missing. A missing program of kExec is
 // no error here: the attempt to run it is what fails, with code 127, as in a
 // shell.
+// `terminal` and `input` are the caller's to fill in, of a session or when input
+// is streamed.
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec);
 
 // The name of the user that a command with these surroundings runs as. Errors
@@ -65,8 +69,8 @@ std::string FindProgram(std::string_view name, std::string_view path);
 // having executed.
 class Child {
  public:
-  // Forks; the child leads a session of its own and writes to `out` and `err`.
-  // For processes with one thread.
+  // Forks; the child leads a session of its own and writes to `out` and `err`,
+  // if it has no terminal. For processes with one thread.
   static absl::StatusOr<Child> Fork(const Launch& launch, int out, int err);
 
   pid_t pid() const { return pid_; }

@@ -1,5 +1,6 @@
 #include "agent/exec/shim.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -8,7 +9,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -29,6 +33,8 @@ constexpr absl::Duration kForceLook = absl::Milliseconds(20);
 // a signal may have been lost with the agent that was to send it.
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
 constexpr size_t kPidsNamedMax = 8;
+
+constexpr std::string_view kRecordedNotice = "This session is recorded.\r\n";
 
 std::string PidsText(std::vector<pid_t> pids) {
   pids.resize(std::min(pids.size(), kPidsNamedMax));
@@ -75,7 +81,7 @@ absl::Status Shim::Start() {
     exit_.state = CommandState::kCancelled;
     return absl::OkStatus();
   }
-  const absl::StatusOr<Launch> launch = PlanLaunch(spec_);
+  absl::StatusOr<Launch> launch = PlanLaunch(spec_);
   if (absl::IsFailedPrecondition(launch.status())) {
     return Reject(ToStd(launch.status().message()));
   }
@@ -87,11 +93,8 @@ absl::Status Shim::Start() {
   return Reject(StorageReason(claimed));
 }
 
-absl::Status Shim::Prepare(const Launch& launch) {
-  ASSIGN_OR_RETURN(out_,
-                   Spool::Open(folder_.File("out"), spec_.output_bytes_max));
-  ASSIGN_OR_RETURN(err_,
-                   Spool::Open(folder_.File("err"), spec_.output_bytes_max));
+absl::Status Shim::Prepare(Launch& launch) {
+  RETURN_IF_ERROR(spec_.terminal ? OpenTerminal(launch) : OpenPipes(launch));
   sigset_t wanted;
   sigemptyset(&wanted);
   for (const int signal : {SIGCHLD, SIGUSR1}) sigaddset(&wanted, signal);
@@ -101,8 +104,40 @@ absl::Status Shim::Prepare(const Launch& launch) {
   // Orphans of the command come to us: the tree below us stays complete.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 
-  ASSIGN_OR_RETURN(child_, Child::Fork(launch, out_->writer(), err_->writer()));
+  ASSIGN_OR_RETURN(child_, Child::Fork(launch, out_->writer(),
+                                       err_ ? err_->writer() : -1));
   cgroup_ = Cgroup::Make(spec_.command_id.str(), child_->pid());
+  return absl::OkStatus();
+}
+
+absl::Status Shim::OpenTerminal(Launch& launch) {
+  ASSIGN_OR_RETURN(Pty pty, Pty::Open(spec_.terminal->size));
+  Fd writer(fcntl(pty.master.get(), F_DUPFD_CLOEXEC, 0));
+  if (!writer.valid()) return ErrnoStatus(errno, "making", "a terminal");
+  ASSIGN_OR_RETURN(intake_,
+                   Intake::Open(folder_.path(), std::move(writer), true));
+  ASSIGN_OR_RETURN(
+      out_, Spool::OpenRing(folder_.File("out"), std::move(pty.master)));
+  if (spec_.terminal->recorded) out_->Say(kRecordedNotice);
+  launch.terminal = std::move(pty.slave);
+  return absl::OkStatus();
+}
+
+absl::Status Shim::OpenPipes(Launch& launch) {
+  ASSIGN_OR_RETURN(out_,
+                   Spool::Open(folder_.File("out"), spec_.output_bytes_max));
+  ASSIGN_OR_RETURN(err_,
+                   Spool::Open(folder_.File("err"), spec_.output_bytes_max));
+  if (!spec_.input_streamed) return absl::OkStatus();
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "making", "pipe");
+  launch.input.Reset(ends[0]);
+  Fd writer(ends[1]);
+  if (fcntl(writer.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return ErrnoStatus(errno, "preparing", "pipe");
+  }
+  ASSIGN_OR_RETURN(intake_,
+                   Intake::Open(folder_.path(), std::move(writer), false));
   return absl::OkStatus();
 }
 
@@ -112,11 +147,12 @@ absl::Status Shim::Claim() {
                            .by_agent = false,
                            .cgroup = cgroup_ ? cgroup_->path() : ""};
   RETURN_IF_ERROR(folder_.CreateStarted(started));
-  timeout_at_ = clock_.Now() + spec_.timeout;
+  accompanied_at_ = clock_.Now();
+  timeout_at_ = accompanied_at_ + spec_.timeout;
   exit_.started_at = started.at;
   child_->Release();
   out_->CloseWriter();
-  err_->CloseWriter();
+  if (err_) err_->CloseWriter();
   return absl::OkStatus();
 }
 
@@ -127,34 +163,56 @@ void Shim::Supervise() {
     if (Settled(now)) break;
     Wait();
   }
-  exit_.stdout_bytes = out_->kept_bytes();
-  exit_.stderr_bytes = err_->kept_bytes();
-  exit_.stdout_dropped = out_->dropped_bytes();
-  exit_.stderr_dropped = err_->dropped_bytes();
-  exit_.output_complete =
-      out_->ended() && err_->ended() && out_->dropped_bytes() == 0 &&
-      err_->dropped_bytes() == 0 && out_->Sync().ok() && err_->Sync().ok();
+  exit_.output_complete = StreamsEnded();
+  for (const auto& [spool, bytes, dropped] :
+       {std::tuple(&out_, &exit_.stdout_bytes, &exit_.stdout_dropped),
+        std::tuple(&err_, &exit_.stderr_bytes, &exit_.stderr_dropped)}) {
+    if (!*spool) continue;
+    *bytes = (*spool)->kept_bytes();
+    *dropped = (*spool)->dropped_bytes();
+    exit_.output_complete &= *dropped == 0 && (*spool)->Sync().ok();
+  }
+}
+
+bool Shim::StreamsEnded() const {
+  return out_->ended() && (!err_ || err_->ended());
 }
 
 void Shim::Wait() {
-  absl::Duration wait = kLookAgain;
-  const Instant now = clock_.Now();
-  if (force_ != Force::kNone) {
-    wait = kForceLook;
-  } else if (!wait_status_) {
-    wait = std::min(wait, timeout_at_ - now);
-  }
-  pollfd fds[] = {{signals_.get(), POLLIN, 0},
-                  {out_->reader(), POLLIN, 0},  // Negative ones are skipped.
-                  {err_->reader(), POLLIN, 0}};
-  const int64_t wait_ms =
-      std::max<int64_t>(0, absl::ToInt64Milliseconds(wait) + 1);
-  if (poll(fds, 3, static_cast<int>(wait_ms)) <= 0) return;
+  std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0},
+                             {HoldsBack() ? -1 : out_->reader(), POLLIN, 0},
+                             {err_ ? err_->reader() : -1, POLLIN, 0}};
+  if (intake_) intake_->AddTo(fds);
+  const int64_t wait_ms = std::max<int64_t>(
+      0, absl::ToInt64Milliseconds(Patience(clock_.Now())) + 1);
+  const int ready = poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
+  out_->Retry();
+  if (ready <= 0) return;
   if (fds[0].revents != 0) ReadSignals();
   bool came = false;
   if (fds[1].revents != 0) came |= out_->Drain();
   if (fds[2].revents != 0) came |= err_->Drain();
   if (came) quiet_since_ = clock_.Now();
+  if (intake_) intake_->Serve();
+}
+
+absl::Duration Shim::Patience(Instant now) const {
+  if (force_ != Force::kNone) return kForceLook;
+  return wait_status_ ? kLookAgain : std::min(kLookAgain, timeout_at_ - now);
+}
+
+bool Shim::HoldsBack() const {
+  if (!spec_.terminal || wait_status_ || !intake_->acknowledged()) return false;
+  // What was said anew after a restart of the agent may be more than is here.
+  const uint64_t kept = out_->kept_bytes();
+  return kept - std::min(kept, *intake_->acknowledged()) >= kRingBytes / 2;
+}
+
+bool Shim::Abandoned(Instant now) {
+  if (!spec_.terminal) return false;
+  if (intake_->acknowledged()) accompanied_at_ = now;
+  abandoned_ = now - accompanied_at_ >= spec_.terminal->keep;
+  return abandoned_;
 }
 
 void Shim::ReadSignals() {
@@ -185,10 +243,10 @@ void Shim::ForceEnd(Instant now) {
         forced_state_ = CommandState::kCancelled;
       } else if (now >= timeout_at_) {
         forced_state_ = CommandState::kTimedOut;
-      } else {
+      } else if (!Abandoned(now)) {
         return;
       }
-      for (const pid_t pid : Descendants(getpid())) kill(pid, SIGTERM);
+      Terminate();
       force_ = Force::kTerm;
       force_at_ = now + spec_.kill_grace;
       return;
@@ -202,6 +260,16 @@ void Shim::ForceEnd(Instant now) {
   }
 }
 
+void Shim::Terminate() const {
+  for (const pid_t pid : Descendants(getpid())) {
+    // As when a terminal is closed: shells ignore SIGTERM on one, and what is
+    // stopped must go on to hear it.
+    if (spec_.terminal) kill(pid, SIGHUP);
+    if (spec_.terminal) kill(pid, SIGCONT);
+    kill(pid, SIGTERM);
+  }
+}
+
 bool Shim::Settled(Instant now) {
   if (force_ != Force::kNone) {
     ReapChildren();
@@ -209,7 +277,7 @@ bool Shim::Settled(Instant now) {
     if (!wait_status_ || !TreeEmpty()) return false;
   }
   if (!wait_status_) return false;
-  return (out_->ended() && err_->ended()) || now - quiet_since_ >= kDrainIdle ||
+  return StreamsEnded() || now - quiet_since_ >= kDrainIdle ||
          now - ended_at_ >= kDrainTotal;
 }
 
@@ -235,10 +303,11 @@ void Shim::DescribeEnd() {
   const std::vector<pid_t> remaining = Descendants(getpid());
   if (force_ != Force::kNone) {
     exit_.state = forced_state_;
+    if (abandoned_) exit_.reason = "no_gateway";
     if (!remaining.empty()) {
       exit_.reason = "processes_remain: " + PidsText(remaining);
     }
-  } else if (!out_->ended() || !err_->ended()) {
+  } else if (!StreamsEnded()) {
     exit_.reason = "pipe_held_by: " + PidsText(remaining);
   }
   // What the command left running on purpose keeps its cgroup.

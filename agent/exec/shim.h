@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "agent/exec/command_folder.h"
+#include "agent/exec/intake.h"
 #include "agent/exec/launch.h"
 #include "agent/exec/process_tree.h"
 #include "agent/exec/spool.h"
@@ -46,15 +47,25 @@ class Shim {
   // Everything up to exec. Ok: the command runs, or `exit_` says that nothing
   // was started. AlreadyExists: the agent has decided otherwise.
   absl::Status Start();
-  absl::Status Prepare(const Launch& launch);
+  absl::Status Prepare(Launch& launch);
+  // What the command reads and writes.
+  absl::Status OpenTerminal(Launch& launch);
+  absl::Status OpenPipes(Launch& launch);
   absl::Status Claim();
   absl::Status Reject(std::string_view reason);
 
   void Supervise();
   void Wait();
+  absl::Duration Patience(Instant now) const;
+  // The agent is slower than the session: its programs wait.
+  bool HoldsBack() const;
+  bool StreamsEnded() const;
+  // Nobody can see the session, nor will soon.
+  bool Abandoned(Instant now);
   void ReadSignals();
   void ReapChildren();
   void ForceEnd(Instant now);
+  void Terminate() const;
   bool Settled(Instant now);
   bool TreeEmpty() const;
   void KillTree() const;
@@ -65,7 +76,8 @@ class Shim {
 
   Fd lock_, signals_;
   Spec spec_;
-  std::optional<Spool> out_, err_;
+  std::optional<Spool> out_, err_;  // A session has no err_.
+  std::optional<Intake> intake_;    // Of a session, or for streamed input.
   std::optional<Cgroup> cgroup_;
   std::optional<Child> child_;  // Engaged: the command was released to exec.
   Exit exit_;
@@ -77,6 +89,8 @@ class Shim {
   Instant give_up_at_;
   Force force_ = Force::kNone;
   CommandState forced_state_ = CommandState::kCancelled;
+  Instant accompanied_at_;  // When an agent last spoke of a gateway.
+  bool abandoned_ = false;
 };
 
 }  // namespace muster::agent

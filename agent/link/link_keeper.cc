@@ -45,6 +45,13 @@ bool LinkKeeper::Send(v1::CommandUpdate update) {
   return link_->Send(std::move(message));
 }
 
+bool LinkKeeper::Send(v1::InputTaken taken) {
+  if (!machine_.online() || !link_) return false;
+  v1::AgentMessage message;
+  *message.mutable_input_taken() = std::move(taken);
+  return link_->Send(std::move(message));
+}
+
 bool LinkKeeper::Send(v1::TransferChunk chunk) {
   return machine_.online() && link_ && link_->SendChunk(std::move(chunk));
 }
@@ -131,6 +138,7 @@ void LinkKeeper::CarryOutOne(LinkAction& action) {
           },
           [this](OrderArrived& a) { delegate_.OnOrder(std::move(a.order)); },
           [this](const CancelArrived& a) { delegate_.OnCancel(a.command_id); },
+          [this](const InputArrived& a) { delegate_.OnCommandInput(a.input); },
           [this](const UpdateAcknowledged& a) { delegate_.OnUpdateAck(a.ack); },
           [this](const Deregistered& a) {
             delegate_.OnDeregistered(a.text);

@@ -41,6 +41,7 @@ class LinkKeeper final : private GatewayLink::Delegate {
     virtual void OnHeartbeatAcknowledged(const HeartbeatAcknowledged&) {}
     virtual void OnOrder(v1::CommandOrder) {}
     virtual void OnCancel(const std::string& /*command_id*/) {}
+    virtual void OnCommandInput(const v1::CommandInput&) {}
     virtual void OnUpdateAck(const v1::CommandUpdateAck&) {}
     virtual void OnTransferAck(const v1::TransferAck&) {}
     // Chunks that are not acknowledged are lost, the link itself is up.
@@ -60,6 +61,7 @@ class LinkKeeper final : private GatewayLink::Delegate {
   // False when not online, or the outbox is full: send again after OnOnline().
   bool Send(v1::CommandUpdate update);
   bool Send(v1::TransferChunk chunk);
+  bool Send(v1::InputTaken taken);
 
   // The link, if there is one, ends without a word; a dial follows at once.
   void Redial();

@@ -135,6 +135,9 @@ LinkActions LinkMachine::Message(const v1::GatewayMessage& message, Instant now,
     case v1::GatewayMessage::kCommand:
       out.emplace_back(OrderArrived{message.command()});
       return out;
+    case v1::GatewayMessage::kInput:
+      out.emplace_back(InputArrived{message.input()});
+      break;
     case v1::GatewayMessage::kCancel:
       out.emplace_back(CancelArrived{message.cancel().command_id()});
       return out;

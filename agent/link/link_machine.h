@@ -83,6 +83,9 @@ struct OrderArrived {
 struct CancelArrived {
   std::string command_id;
 };
+struct InputArrived {
+  v1::CommandInput input;
+};
 struct UpdateAcknowledged {
   v1::CommandUpdateAck ack;
 };
@@ -94,8 +97,8 @@ struct Stopped {};  // The goodbye is over; nothing follows.
 using LinkAction =
     std::variant<DialNow, SendMessage, FinishWrites, CloseLink, WentOnline,
                  HeartbeatSent, HeartbeatAcknowledged, WentOffline,
-                 OrderArrived, CancelArrived, UpdateAcknowledged, Deregistered,
-                 Stopped>;
+                 OrderArrived, CancelArrived, InputArrived, UpdateAcknowledged,
+                 Deregistered, Stopped>;
 using LinkActions = std::vector<LinkAction>;
 
 // What only the rest of the agent knows when a hello is due.

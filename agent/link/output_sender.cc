@@ -21,6 +21,14 @@ void OutputSender::EndsAt(const OutputKey& key, uint64_t bytes) {
   p.known = std::max(p.sent, bytes);
 }
 
+void OutputSender::SkipTo(const OutputKey& key, uint64_t offset) {
+  Progress& p = streams_[key];
+  if (offset <= p.sent) return;
+  unacknowledged_ -= p.sent - p.acknowledged;
+  p.acknowledged = p.sent = offset;
+  p.known = std::max(p.known, offset);
+}
+
 void OutputSender::Forget(const CommandId& command) {
   std::erase_if(streams_, [&](const auto& entry) {
     if (entry.first.command != command) return false;

@@ -55,6 +55,10 @@ class OutputSender {
   // Nothing can be read from `bytes` on, whatever Grew() said before.
   void EndsAt(const OutputKey& key, uint64_t bytes);
 
+  // What is before `offset` cannot be read any more, and is not sent; an
+  // acknowledgement of it, if it was sent, changes nothing.
+  void SkipTo(const OutputKey& key, uint64_t offset);
+
   // Nothing of this command is wanted any more.
   void Forget(const CommandId& command);
 
