@@ -90,7 +90,8 @@ std::string RefusalBy(const std::string& policy_file, const Spec& spec,
   const absl::StatusOr<std::string> user = UserOf(spec.surroundings);
   // Whom it would run as is not known: as the shim would say.
   if (!user.ok()) return std::string(ToStd(user.status().message()));
-  const std::string program = spec.shell == Shell::kExec
+  const bool exec = spec.shell == Shell::kExec && !spec.argv.empty();
+  const std::string program = exec
                                   ? FindProgram(spec.argv.front(), kCommandPath)
                                   : "";
   const std::string_view rule =

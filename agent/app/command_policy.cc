@@ -151,6 +151,12 @@ absl::Status ReadField(const Reader& reader, std::string_view field,
     return reader.List(value, field, "like \"Mon-Fri 08:00-18:00\"", HoursOf,
                        policy.hours);
   }
+  if (field == "sessions") {
+    policy.sessions = value.value<bool>();
+    return policy.sessions
+               ? absl::OkStatus()
+               : reader.Error(value, field, "must be true or false");
+  }
   if (field != "running_max") return reader.Error(value, field, "unknown rule");
   const auto number = value.value<int64_t>();
   if (!number || *number < 0 || *number > kRunningMaxMax) {
@@ -230,7 +236,8 @@ std::string CommandPolicy::Given() const {
       {programs.has_value(), "programs"},
       {environment.has_value(), "environment"},
       {hours.has_value(), "hours"},
-      {running_max.has_value(), "running_max"}};
+      {running_max.has_value(), "running_max"},
+      {sessions.has_value(), "sessions"}};
   std::string names;
   for (const auto& [given, name] : rules) {
     if (given) names += fmt::format("{}{}", names.empty() ? "" : " ", name);
@@ -247,10 +254,12 @@ std::string_view CommandPolicy::RuleAgainst(const Spec& spec,
     return std::ranges::find(list, item) != list.end();
   };
   const bool exec = spec.shell == Shell::kExec;
+  const bool login = spec.terminal && spec.argv.empty();
   if (users && !has(*users, user)) return "users";
-  if (shells && !has(*shells, spec.shell)) return "shells";
+  if (spec.terminal && !AllowsSessions()) return "sessions";
+  if (shells && !login && !has(*shells, spec.shell)) return "shells";
   if (programs && !shells && !exec) return "programs";
-  if (programs && exec && !IsOneOf(*programs, std::string(program))) {
+  if (programs && exec && !login && !IsOneOf(*programs, std::string(program))) {
     return "programs";
   }
   for (const std::string& entry : spec.surroundings.environment) {

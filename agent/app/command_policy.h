@@ -9,10 +9,12 @@
 //   environment = ["LANG", "SHOP_*"]      # names that may be given
 //   running_max = 4                       # at once
 //   hours = ["Mon-Fri 08:00-18:00"]       # by the machine's local time
+//   sessions = true                       # or false: interactive ones
 //
 // With `programs` and without `shells` no shell may be used: its text could run
 // anything. Nor may variables be given without `environment`: LD_PRELOAD would
-// make any program of it.
+// make any program of it. With `programs` or `shells` and without `sessions` no
+// session may be opened: anything can be typed into one.
 
 #ifndef MUSTER_AGENT_APP_COMMAND_POLICY_H_
 #define MUSTER_AGENT_APP_COMMAND_POLICY_H_
@@ -49,6 +51,7 @@ struct CommandPolicy {
   std::optional<std::vector<std::string>> environment;
   std::optional<size_t> running_max;
   std::optional<std::vector<Hours>> hours;
+  std::optional<bool> sessions;
 
   // OK with nothing given if `path` is kDefaultPolicyFile and there is no such
   // file; any other must be there. InvalidArgument, naming
@@ -66,6 +69,11 @@ struct CommandPolicy {
   std::string_view RuleAgainst(const Spec& spec, std::string_view user,
                                std::string_view program, size_t running,
                                absl::CivilSecond local) const;
+
+ private:
+  bool AllowsSessions() const {
+    return sessions.value_or(!programs && !shells);
+  }
 };
 
 }  // namespace muster::agent
