@@ -43,7 +43,9 @@ CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
       .output_bytes_max = request.has_output_bytes_max()
                               ? request.output_bytes_max()
                               : defaults.output_bytes_max,
-      .surroundings = ToSurroundings(request.surroundings())};
+      .surroundings = ToSurroundings(request.surroundings()),
+      .terminal = std::nullopt,
+      .input_streamed = request.input_streamed()};
   return spec;
 }
 
@@ -313,7 +315,7 @@ void CommandHandlers::ReadOutput(const Caller& caller,
 
 void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
   if (const CommandRecord* open = fleet_.commands().Find(id)) {
-    if (open->org == org) {
+    if (open->org == org && !open->spec.terminal) {
       found(*open);
     } else {
       found(NotFound("command", id.str()));
@@ -324,7 +326,8 @@ void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
       [id](FleetStore& store) { return store.GetCommand(id); },
       [org, id, found = std::move(found)](
           absl::StatusOr<CommandRecord> command) mutable {
-        const bool mine = command.ok() && command->org == org;
+        const bool mine = command.ok() && command->org == org &&
+                          !command->spec.terminal;
         if (mine || (!command.ok() && !absl::IsNotFound(command.status()))) {
           found(std::move(command));
         } else {

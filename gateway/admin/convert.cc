@@ -251,6 +251,7 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   CopyMap(command.labels, *out.mutable_labels());
   out.set_purpose(command.purpose);
   out.set_batch_id(command.batch.str());
+  out.set_input_streamed(command.spec.input_streamed);
   return out;
 }
 
@@ -304,6 +305,54 @@ v1::CommandOrder ToOrder(const CommandRecord& command) {
   *out.mutable_kill_grace() = wire::ToProto(command.spec.kill_grace);
   out.set_output_bytes_max(command.spec.output_bytes_max);
   *out.mutable_surroundings() = ToProto(command.spec.surroundings);
+  out.set_input_streamed(command.spec.input_streamed);
+  if (const auto& terminal = command.spec.terminal) {
+    v1::Terminal& to = *out.mutable_terminal();
+    *to.mutable_size() = ToProto(terminal->size);
+    to.set_type(terminal->type);
+    *to.mutable_keep() = wire::ToProto(terminal->keep);
+    to.set_recorded(terminal->recorded);
+  }
+  return out;
+}
+
+v1::WindowSize ToProto(const WindowSize& size) {
+  v1::WindowSize out;
+  out.set_rows(size.rows);
+  out.set_columns(size.columns);
+  return out;
+}
+
+WindowSize ToWindowSize(const v1::WindowSize& size) {
+  return {.rows = size.rows(), .columns = size.columns()};
+}
+
+v1::Session ToSession(const CommandRecord& session, std::string_view hostname,
+                      bool attached) {
+  v1::Session out;
+  out.set_session_id(session.id.str());
+  out.set_agent_id(session.agent.str());
+  out.set_hostname(std::string(hostname));
+  out.set_state(ToProto(session.state));
+  for (const std::string& arg : session.spec.argv) out.add_argv(arg);
+  out.set_user(session.spec.surroundings.user);
+  out.set_issued_by(session.issued_by);
+  *out.mutable_created_at() = wire::ToProto(session.created_at);
+  if (session.started_at) {
+    *out.mutable_started_at() = wire::ToProto(*session.started_at);
+  }
+  if (session.finished_at) {
+    *out.mutable_finished_at() = wire::ToProto(*session.finished_at);
+  }
+  if (session.exit_code) out.set_exit_code(*session.exit_code);
+  if (session.signal) out.set_signal(*session.signal);
+  out.set_reason(session.reason);
+  *out.mutable_timeout() = wire::ToProto(session.spec.timeout);
+  *out.mutable_keep() = wire::ToProto(session.spec.terminal->keep);
+  out.set_recorded(session.spec.terminal->recorded);
+  out.set_purpose(session.purpose);
+  out.set_attached(attached);
+  out.set_terminal_type(session.spec.terminal->type);
   return out;
 }
 

@@ -14,6 +14,7 @@
 #include "muster/v1/event.pb.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "muster/v1/history.pb.h"
+#include "muster/v1/session.pb.h"
 
 namespace muster::gateway {
 
@@ -48,6 +49,11 @@ v1::StatusCounts ToProto(const StatusCounts& counts);
 // `hostname` is the machine's present name. What may be secret is left out.
 v1::Command ToProto(const CommandRecord& command, std::string_view hostname);
 v1::Batch ToProto(const BatchRecord& batch);
+// `attached`: somebody types.
+v1::Session ToSession(const CommandRecord& session, std::string_view hostname,
+                      bool attached);
+v1::WindowSize ToProto(const WindowSize& size);
+WindowSize ToWindowSize(const v1::WindowSize& size);
 v1::CommandOrder ToOrder(const CommandRecord& command);
 v1::OutputChunk ToProto(const OutputRecord& output);
 v1::Token ToProto(const TokenRecord& token, absl::Time now);

@@ -223,6 +223,7 @@ void BatchDesk::Started(const CommandRecord& command,
 }
 
 void BatchDesk::CommandMoved(const CommandRecord& now) {
+  if (now.batch.empty()) return;
   Open* open = FindOpen(now.batch);
   if (open == nullptr) return;  // The store counts it anew.
   CountAs(*open, now.agent, BatchCountOf(now));

@@ -51,7 +51,8 @@ void CommandDesk::Submit(CommandRecord command, Submitted submitted) {
       });
 }
 
-void CommandDesk::Cancel(const CommandId& id, Submitted cancelled) {
+void CommandDesk::Cancel(const CommandId& id, Submitted cancelled,
+                         std::string_view why) {
   Open* open = FindOpen(id);
   if (open == nullptr) {
     cancelled(NotFound("command", id.str()));
@@ -68,6 +69,7 @@ void CommandDesk::Cancel(const CommandId& id, Submitted cancelled) {
     return;
   }
   record.cancel_requested = true;
+  if (!why.empty()) record.reason = why;
   // Only what was never sent can be called off here; see DESIGN "Commands".
   if (record.state == CommandState::kQueued) CallOff(record);
   open->on_saved.push_back(std::move(cancelled));
@@ -76,7 +78,7 @@ void CommandDesk::Cancel(const CommandId& id, Submitted cancelled) {
 
 void CommandDesk::CallOff(CommandRecord& record) {
   record.state = CommandState::kCancelled;
-  record.reason = "cancelled before it was sent";
+  if (record.reason.empty()) record.reason = "cancelled before it was sent";
   record.finished_at = loop_.clock().Wall();
 }
 
@@ -295,6 +297,10 @@ void CommandDesk::TakeOutput(
 void CommandDesk::AppendOutput(
     const CommandSpec& spec, OutputRecord output,
     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored) {
+  if (spec.terminal) {  // Of a session that is over: nobody looks any more.
+    stored(output.offset + output.data.size());
+    return;
+  }
   // The agent was told the limit; one that errs must not fill our disk.
   if (output.offset > spec.output_bytes_max ||
       output.data.size() > spec.output_bytes_max - output.offset) {
@@ -421,7 +427,7 @@ void CommandDesk::Saved(Open& open, const CommandRecord& written,
   }
   open.numbered = written.dispatch_seq > 0;
   open.stored = written;
-  if (moved_ && !written.batch.empty()) moved_(written);
+  for (const Moved& moved : moved_) moved(written);
   open.ShowOutput();
   Tell(open, written);
   for (Submitted& saved : std::exchange(open.on_written, {})) saved(written);

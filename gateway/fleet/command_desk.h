@@ -54,9 +54,9 @@ class CommandDesk {
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
 
-  // `moved` hears what is stored of a command of a batch whenever that has
-  // changed. Call it once, before anything else.
-  void OnMoved(Moved moved) { moved_ = std::move(moved); }
+  // `moved` hears what is stored of a command whenever that has changed. Call it
+  // before anything else.
+  void OnMoved(Moved moved) { moved_.push_back(std::move(moved)); }
 
   // Takes back what the store still held open. Patience starts anew at `now`.
   void Restore(std::vector<CommandRecord> commands, Instant now);
@@ -68,8 +68,10 @@ class CommandDesk {
 
   // Cancels: a queued command at once, a dispatched one by asking the agent.
   // `cancelled` hears the record once the request is durable. A command that
-  // has ended is returned as it is. NotFound if it is not open.
-  void Cancel(const CommandId& id, Submitted cancelled);
+  // has ended is returned as it is. NotFound if it is not open. `why`: its
+  // reason, if it is cancelled.
+  void Cancel(const CommandId& id, Submitted cancelled,
+              std::string_view why = "");
 
   // The machine can be sent commands now: sends what is queued.
   void Dispatch(Machine& machine, Instant now);
@@ -182,7 +184,7 @@ class CommandDesk {
 
   absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;
   Deadlines<CommandId> deadlines_;
-  Moved moved_;
+  std::vector<Moved> moved_;
   LogLimit save_failed_log_;
   LogLimit odd_word_log_;
 };

@@ -48,7 +48,10 @@ bool ApplyWord(CommandRecord& record, const CommandWord& word, absl::Time now) {
   if (!IsTerminal(word.state)) return true;
   record.exit_code = word.exit_code;
   record.signal = word.signal;
-  record.reason = word.reason;
+  // The machine does not know for what it was cancelled.
+  if (word.state != CommandState::kCancelled || !word.reason.empty()) {
+    record.reason = word.reason;
+  }
   record.finished_at = word.finished_at.value_or(now);
   record.stdout_total = word.stdout_total;
   record.stderr_total = word.stderr_total;
@@ -58,6 +61,7 @@ bool ApplyWord(CommandRecord& record, const CommandWord& word, absl::Time now) {
 
 bool OutputComplete(const CommandRecord& record) {
   if (!IsTerminal(record.state)) return false;
+  if (record.spec.terminal) return true;  // It is seen while it is there.
   if (!record.stdout_total || !record.stderr_total) {
     // The gateway ended it: nothing ran, or nobody knows what comes.
     return record.state != CommandState::kOutcomeUnknown;

@@ -64,6 +64,19 @@ absl::Status TooManyWatchers(std::string_view watching, size_t max) {
                   "too_many_watchers");
 }
 
+absl::Status TooManySessions(size_t open_max) {
+  return WithCode(absl::ResourceExhaustedError(fmt::format(
+                      "{} sessions are open, which is the limit", open_max)),
+                  "too_many_sessions");
+}
+
+absl::Status SessionTakenOver() {
+  return WithCode(
+      absl::AbortedError("somebody else has attached to this session, or the "
+                         "gateway was restarted: attach again to go on"),
+      "session_taken_over");
+}
+
 absl::Status IdempotencyConflict(std::string_view key) {
   return WithCode(
       absl::AlreadyExistsError(fmt::format(

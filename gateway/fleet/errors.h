@@ -39,6 +39,13 @@ absl::Status TooManySettings(size_t max);
 // 429 too_many_watchers: `watching` says how many of what.
 absl::Status TooManyWatchers(std::string_view watching, size_t max);
 
+// 429 too_many_sessions: no further one is opened until others have ended.
+absl::Status TooManySessions(size_t open_max);
+
+// 409 session_taken_over: somebody else types now, or nobody has attached since
+// the gateway started. Attach again to go on.
+absl::Status SessionTakenOver();
+
 // 409 idempotency_conflict: the key was used for a different command.
 absl::Status IdempotencyConflict(std::string_view key);
 

@@ -20,6 +20,7 @@ class FakeLink final : public LinkPort {
   void SendCancel(const CommandId& command) override {
     cancels.push_back(command);
   }
+  void SendInput(const InputPart& part) override { inputs.push_back(part); }
   void SendUpdateAck(const CommandId& command, CommandState state) override {
     acks.emplace_back(command, state);
   }
@@ -28,6 +29,7 @@ class FakeLink final : public LinkPort {
   std::optional<WelcomeNotice> welcome;
   std::vector<CommandRecord> orders;
   std::vector<CommandId> cancels;
+  std::vector<InputPart> inputs;
   std::vector<std::pair<CommandId, CommandState>> acks;
   std::optional<Disconnect> closed;
 };

@@ -68,6 +68,8 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
           loop, journal, machines_, commands_,
           [this](const Machine& machine) { return Why(machine); },
           options_.batches),
+      input_(loop, machines_, commands_, options_.input),
+      sessions_(loop, journal, commands_, options_.sessions),
       history_(loop, journal, machines_, {}),
       events_(options_.events),
       mass_silence_(options_.mass_silence),
@@ -119,6 +121,9 @@ void Fleet::Restore(uint64_t run, Remembered remembered) {
       machine.instances.ExpectRival(now);
       (void)machine.presence.Contest(*known);  // It is stale already.
     }
+  }
+  for (const CommandRecord& command : remembered.open_commands) {
+    sessions_.Opened(command);
   }
   commands_.Restore(std::move(remembered.open_commands), now);
   batches_.Restore(std::move(remembered.open_batches));

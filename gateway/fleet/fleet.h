@@ -27,11 +27,13 @@
 #include "gateway/fleet/deadlines.h"
 #include "gateway/fleet/event_log.h"
 #include "gateway/fleet/history_log.h"
+#include "gateway/fleet/input_desk.h"
 #include "gateway/fleet/journal.h"
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/presence.h"
 #include "gateway/fleet/presence_settings.h"
+#include "gateway/fleet/session_desk.h"
 #include "libprotocol/base/event_loop.h"
 
 namespace muster::gateway {
@@ -40,6 +42,8 @@ struct FleetOptions {
   PresencePolicy presence;
   CommandDesk::Options commands;
   BatchDesk::Options batches = {};
+  InputDesk::Options input = {};
+  SessionDesk::Options sessions = {};
   EventLog::Options events = {};
   AdmissionLimits admission;
   MassSilencePolicy mass_silence;
@@ -129,6 +133,7 @@ class Fleet {
                                                  uint64_t epoch,
                                                  const HeartbeatNotice&);
   void TakeWord(const AgentId& agent, uint64_t epoch, CommandWord word);
+  void TakeInput(const AgentId& agent, uint64_t epoch, const InputWord& word);
   // Output needs no epoch: its offsets say what it is.
   void TakeOutput(const AgentId& agent, OutputRecord output,
                   absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored);
@@ -183,6 +188,8 @@ class Fleet {
   Machines& machines() { return machines_; }
   CommandDesk& commands() { return commands_; }
   BatchDesk& batches() { return batches_; }
+  InputDesk& input() { return input_; }
+  SessionDesk& sessions() { return sessions_; }
   const HistoryLog& history() const { return history_; }
   EventLog& events() { return events_; }
   const FleetOptions& options() const { return options_; }
@@ -346,6 +353,8 @@ class Fleet {
   Machines machines_;
   CommandDesk commands_;
   BatchDesk batches_;
+  InputDesk input_;
+  SessionDesk sessions_;
   HistoryLog history_;
   EventLog events_;
   FleetCounters counters_;

@@ -16,6 +16,16 @@ void Fleet::TakeWord(const AgentId& agent, uint64_t epoch, CommandWord word) {
   commands_.TakeWord(*machine, std::move(word), now);
 }
 
+void Fleet::TakeInput(const AgentId& agent, uint64_t epoch,
+                      const InputWord& word) {
+  Machine* machine = Current(agent, epoch);
+  if (machine == nullptr) return;
+  const Instant now = loop_.clock().Now();
+  Pass(now);
+  Heard(*machine, now);
+  input_.Take(*machine, word);
+}
+
 void Fleet::TakeOutput(
     const AgentId& agent, OutputRecord output,
     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> stored) {
@@ -24,7 +34,11 @@ void Fleet::TakeOutput(
     stored(NotFound("agent", agent.str()));
     return;
   }
-  commands_.TakeOutput(*machine, std::move(output), std::move(stored));
+  if (sessions_.Has(output.command)) {
+    sessions_.TakeOutput(agent, std::move(output), std::move(stored));
+  } else {
+    commands_.TakeOutput(*machine, std::move(output), std::move(stored));
+  }
 }
 
 }  // namespace muster::gateway

@@ -4,6 +4,7 @@
 #define MUSTER_GATEWAY_FLEET_LINK_PORT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -39,6 +40,15 @@ struct WelcomeNotice {
   absl::Duration heartbeat_interval;
 };
 
+// A part of what a command reads.
+struct InputPart {
+  CommandId command;
+  uint64_t offset = 0;
+  std::string data;
+  bool end = false;                // Nothing follows.
+  std::optional<WindowSize> size;  // Of the terminal, before the data.
+};
+
 // LinkPort is the gateway's end of one link. Called on the fleet loop only;
 // never blocks. Messages go out in order; after Close() nothing does.
 class LinkPort {
@@ -47,6 +57,7 @@ class LinkPort {
   virtual void SendWelcome(const WelcomeNotice& welcome) = 0;
   virtual void SendOrder(const CommandRecord& command) = 0;
   virtual void SendCancel(const CommandId& command) = 0;
+  virtual void SendInput(const InputPart& input) = 0;
   virtual void SendUpdateAck(const CommandId& command, CommandState state) = 0;
   virtual void Close(const Disconnect& why) = 0;
 };

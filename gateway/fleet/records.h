@@ -301,16 +301,37 @@ struct Surroundings {
   friend bool operator==(const Surroundings&, const Surroundings&) = default;
 };
 
+// In characters.
+struct WindowSize {
+  uint32_t rows = 24;
+  uint32_t columns = 80;
+
+  friend bool operator==(const WindowSize&, const WindowSize&) = default;
+};
+
+// What a session runs on.
+struct Terminal {
+  WindowSize size = {};  // At first.
+  std::string type = {};
+  absl::Duration keep;  // It lives so long with nobody who looks.
+  bool recorded = false;
+
+  friend bool operator==(const Terminal&, const Terminal&) = default;
+};
+
 // What to execute and under which limits. Never changes after submission.
 struct CommandSpec {
   Shell shell = Shell::kBash;
-  std::string text;               // Empty for kExec.
-  std::vector<std::string> argv;  // For kExec only.
+  std::string text;  // Empty for kExec.
+  // For kExec only. None, on a terminal: the user's login shell.
+  std::vector<std::string> argv;
   absl::Duration timeout;
   absl::Duration delivery_timeout;
   absl::Duration kill_grace;
   uint64_t output_bytes_max = 0;  // Per stream.
   Surroundings surroundings = {};
+  std::optional<Terminal> terminal = {};  // A session.
+  bool input_streamed = false;
 
   friend bool operator==(const CommandSpec&, const CommandSpec&) = default;
 };
@@ -435,6 +456,9 @@ struct OutputRecord {
   Stream stream = Stream::kStdout;
   uint64_t offset = 0;
   std::string data;
+  // Of a recorded session: when it came. What is between it and the record
+  // before was never seen.
+  std::optional<absl::Time> at = {};
 
   friend bool operator==(const OutputRecord&, const OutputRecord&) = default;
 };

@@ -111,6 +111,17 @@ void AgentLink::SendCancel(const CommandId& command) {
   Send(std::move(message));
 }
 
+void AgentLink::SendInput(const InputPart& input) {
+  v1::GatewayMessage message;
+  v1::CommandInput& out = *message.mutable_input();
+  out.set_command_id(input.command.str());
+  out.set_offset(input.offset);
+  out.set_data(input.data);
+  out.set_end(input.end);
+  if (input.size) *out.mutable_size() = ToProto(*input.size);
+  Send(std::move(message));
+}
+
 void AgentLink::SendUpdateAck(const CommandId& command, CommandState state) {
   v1::GatewayMessage message;
   message.mutable_update_ack()->set_command_id(command.str());
@@ -167,6 +178,9 @@ void AgentLink::OnMessage(v1::AgentMessage message) {
       return;
     case v1::AgentMessage::kCommandUpdate:
       OnCommandUpdate(message.command_update());
+      return;
+    case v1::AgentMessage::kInputTaken:
+      OnInputTaken(message.input_taken());
       return;
     case v1::AgentMessage::KIND_NOT_SET:
       return;  // A newer agent's message: not for us.
@@ -292,6 +306,14 @@ void AgentLink::OnCommandUpdate(const v1::CommandUpdate& update) {
   if (update.has_exit_code()) word.exit_code = update.exit_code();
   if (update.has_signal()) word.signal = update.signal();
   fleet_.TakeWord(peer_.agent, *epoch_, std::move(word));
+}
+
+void AgentLink::OnInputTaken(const v1::InputTaken& taken) {
+  fleet_.TakeInput(peer_.agent, *epoch_,
+                   {.id = CommandId(taken.command_id()),
+                    .taken = taken.offset(),
+                    .again = taken.again(),
+                    .closed = taken.closed()});
 }
 
 void AgentLink::OnOverflow() {

@@ -45,6 +45,7 @@ class AgentLink final
   void SendWelcome(const WelcomeNotice& welcome) override;
   void SendOrder(const CommandRecord& command) override;
   void SendCancel(const CommandId& command) override;
+  void SendInput(const InputPart& input) override;
   void SendUpdateAck(const CommandId& command, CommandState state) override;
   void Close(const Disconnect& why) override;
 
@@ -58,6 +59,7 @@ class AgentLink final
   void OnHeartbeat(const v1::Heartbeat& heartbeat);
   void OnGoodbye(const v1::Goodbye& goodbye);
   void OnCommandUpdate(const v1::CommandUpdate& update);
+  void OnInputTaken(const v1::InputTaken& taken);
   void Refuse(std::string text);
 
   // Constant after construction.

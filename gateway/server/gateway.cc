@@ -220,6 +220,8 @@ HandlerTable Gateway::MakeHandlers() {
       std::make_unique<HistoryHandlers>(*loop_, *fleet_, *store_);
   metrics_handlers_ = std::make_unique<MetricsHandlers>(
       clock_, *fleet_, *store_, *event_handlers_, started_at_);
+  session_handlers_ = std::make_unique<SessionHandlers>(
+      *loop_, *fleet_, *store_, config_.commands);
   HandlerTable table;
   agent_handlers_->AddTo(table);
   batch_handlers_->AddTo(table);
@@ -229,6 +231,7 @@ HandlerTable Gateway::MakeHandlers() {
   gateway_handlers_->AddTo(table);
   history_handlers_->AddTo(table);
   metrics_handlers_->AddTo(table);
+  session_handlers_->AddTo(table);
   return table;
 }
 
@@ -431,6 +434,7 @@ void Gateway::Stop() {
       batch_handlers_->EndWaits();
       command_handlers_->EndWaits();
       event_handlers_->EndWaits();
+      session_handlers_->EndWaits();
     });
     http_->Stop(absl::Seconds(1));
   }

@@ -17,6 +17,7 @@
 #include "gateway/admin/admin_api.h"
 #include "gateway/admin/agent_handlers.h"
 #include "gateway/admin/batch_handlers.h"
+#include "gateway/admin/session_handlers.h"
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/enrollment_handlers.h"
 #include "gateway/admin/event_handlers.h"
@@ -149,6 +150,7 @@ class Gateway {
   std::unique_ptr<FleetServer> fleet_server_;
   std::unique_ptr<AgentHandlers> agent_handlers_;
   std::unique_ptr<BatchHandlers> batch_handlers_;
+  std::unique_ptr<SessionHandlers> session_handlers_;
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
   std::unique_ptr<EventHandlers> event_handlers_;

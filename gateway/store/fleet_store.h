@@ -46,6 +46,7 @@ struct CommandFilter {
   // Only commands with a smaller id: ids sort by time of creation.
   std::optional<CommandId> before = {};
   BatchId batch = {};
+  bool sessions = false;  // Only sessions; else none.
 };
 
 // A transition, and what was found out about it later. Its row is never
@@ -224,8 +225,8 @@ class FleetStore {
   virtual absl::StatusOr<std::vector<CommandRecord>> ListCommands(
       const CommandFilter&, size_t limit) = 0;
   // Appends; bytes before the stored end are skipped (a repeated transfer).
-  // Returns the stored end. OutOfRange if it would leave a hole, NotFound for
-  // an unknown command.
+  // Returns the stored end. OutOfRange if it would leave a hole in what is no
+  // recording (OutputRecord::at), NotFound for an unknown command.
   virtual absl::StatusOr<uint64_t> AppendOutput(const OutputRecord&) = 0;
   // In order of arrival, starting at the given offset of each stream, until
   // about `bytes_max` bytes are collected: the last record is not cut. Bytes

@@ -285,6 +285,7 @@ absl::StatusOr<std::vector<CommandRecord>> MemoryFleetStore::ListCommands(
     return (filter.org.empty() || c.org == filter.org) &&
            (!filter.agent.has_value() || c.agent == *filter.agent) &&
            (filter.batch.empty() || c.batch == filter.batch) &&
+           c.spec.terminal.has_value() == filter.sessions &&
            (filter.states.empty() ||
             std::find(filter.states.begin(), filter.states.end(), c.state) !=
                 filter.states.end());
@@ -307,11 +308,12 @@ absl::StatusOr<uint64_t> MemoryFleetStore::AppendOutput(
   CommandRecord command = it->second;
   uint64_t& end = output.stream == Stream::kStdout ? command.stdout_bytes
                                                    : command.stderr_bytes;
-  ASSIGN_OR_RETURN(const std::string_view fresh, FreshPart(output, end));
-  if (fresh.empty()) return end;
+  ASSIGN_OR_RETURN(const FreshOutput fresh, FreshPart(output, end));
+  if (fresh.bytes.empty()) return end;
   Put(output_, {output.command, ++last_arrival_},
-      OutputRecord{output.command, output.stream, end, std::string(fresh)});
-  end += fresh.size();
+      OutputRecord{output.command, output.stream, fresh.start,
+                   std::string(fresh.bytes), output.at});
+  end = fresh.start + fresh.bytes.size();
   const uint64_t stored = end;
   Put(commands_, output.command, std::move(command));
   return stored;

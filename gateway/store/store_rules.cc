@@ -125,8 +125,11 @@ BatchRecord Changed(BatchRecord batch, const BatchRecord& changed) {
   return batch;
 }
 
-absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
-                                           uint64_t end) {
+absl::StatusOr<FreshOutput> FreshPart(const OutputRecord& output,
+                                      uint64_t end) {
+  if (output.offset > end && output.at) {
+    return FreshOutput{output.offset, output.data};
+  }
   if (output.offset > end) {
     return absl::OutOfRangeError(
         fmt::format("output of command {} is stored up to offset {}, the next "
@@ -136,7 +139,7 @@ absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
   std::string_view fresh = output.data;
   const uint64_t known = end - output.offset;
   fresh.remove_prefix(std::min<uint64_t>(known, fresh.size()));
-  return fresh;
+  return FreshOutput{end, fresh};
 }
 
 void SkipBefore(OutputRecord& output, uint64_t offset) {
@@ -146,8 +149,9 @@ void SkipBefore(OutputRecord& output, uint64_t offset) {
 }
 
 bool IsOpen(const CommandRecord& command) {
-  return !IsTerminal(command.state) ||
-         command.stdout_bytes < command.stdout_total.value_or(0) ||
+  if (!IsTerminal(command.state)) return true;
+  if (command.spec.terminal) return false;
+  return command.stdout_bytes < command.stdout_total.value_or(0) ||
          command.stderr_bytes < command.stderr_total.value_or(0);
 }
 

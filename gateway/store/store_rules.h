@@ -52,10 +52,13 @@ void CountAnew(BatchCounts& counts, const CommandRecord& before,
 // `batch` with what PutBatch() replaces, and nothing else of `changed`.
 BatchRecord Changed(BatchRecord batch, const BatchRecord& changed);
 
-// The bytes of `output` behind `end`, the stored end of its stream; points into
-// `output`. OutOfRange if there is a hole between the two.
-absl::StatusOr<std::string_view> FreshPart(const OutputRecord& output,
-                                           uint64_t end);
+struct FreshOutput {
+  uint64_t start = 0;
+  std::string_view bytes;  // Points into the record.
+};
+// The part of `output` behind `end`, the stored end of its stream. OutOfRange if
+// there is a hole between the two, unless it is a recording.
+absl::StatusOr<FreshOutput> FreshPart(const OutputRecord& output, uint64_t end);
 
 // Cuts off what lies before `offset`, which is less than the record's end.
 void SkipBefore(OutputRecord& output, uint64_t offset);

@@ -72,6 +72,16 @@ inline constexpr absl::Duration kCommandTimeoutMin = absl::Seconds(1);
 inline constexpr absl::Duration kCommandTimeoutMax = absl::Hours(7 * 24);
 inline constexpr absl::Duration kKillGraceMax = absl::Minutes(10);
 
+// Sessions ------------------------------------------------------------------
+
+inline constexpr uint32_t kWindowSizeMax = 1000;  // Rows, columns.
+inline constexpr size_t kTerminalTypeBytesMax = 64;
+inline constexpr absl::Duration kSessionTimeoutMax = absl::Hours(24 * 30);
+inline constexpr absl::Duration kSessionKeepMin = absl::Seconds(15);
+inline constexpr absl::Duration kSessionKeepMax = absl::Hours(24 * 7);
+// Of input in one request: what is kept of it (gateway/fleet/input_desk.h).
+inline constexpr size_t kInputDataBytesMax = 64 << 10;
+
 // Tokens --------------------------------------------------------------------
 
 inline constexpr size_t kTokenDescriptionBytesMax = 200;

@@ -81,22 +81,20 @@ absl::Status ValidateScript(const v1::SubmitCommandRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateArgv(const v1::SubmitCommandRequest& request) {
-  if (!request.command().empty()) {
-    return Invalid("command: must be empty for shell_type exec, got {} bytes",
-                   request.command().size());
-  }
-  const size_t count = request.argv().size();
+using Argv = google::protobuf::RepeatedPtrField<std::string>;
+
+absl::Status ValidateArgv(const Argv& argv) {
+  const size_t count = static_cast<size_t>(argv.size());
   if (count == 0 || count > kArgvMax) {
     return Invalid("argv: must have 1 to {} arguments, got {}", kArgvMax,
                    count);
   }
-  if (request.argv(0).empty()) {
+  if (argv[0].empty()) {
     return Invalid("argv[0]: must name a program, got \"\"");
   }
   size_t bytes = 0;
   for (size_t i = 0; i < count; ++i) {
-    const std::string& argument = request.argv(static_cast<int>(i));
+    const std::string& argument = argv[static_cast<int>(i)];
     bytes += argument.size() + 1;  // As execve(2) counts them.
     if (const size_t nul = argument.find('\0'); nul != argument.npos) {
       return Invalid("argv[{}]: must not contain NUL, got one at byte {}", i,
@@ -108,6 +106,14 @@ absl::Status ValidateArgv(const v1::SubmitCommandRequest& request) {
                    kCommandBytesMax, bytes);
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidateExec(const v1::SubmitCommandRequest& request) {
+  if (!request.command().empty()) {
+    return Invalid("command: must be empty for shell_type exec, got {} bytes",
+                   request.command().size());
+  }
+  return ValidateArgv(request.argv());
 }
 
 bool IsNameCharacter(char c) {
@@ -310,7 +316,7 @@ absl::Status ValidateRun(const v1::SubmitCommandRequest& request) {
                    static_cast<int>(request.if_offline()));
   }
   RETURN_IF_ERROR(request.shell_type() == v1::SHELL_TYPE_EXEC
-                      ? ValidateArgv(request)
+                      ? ValidateExec(request)
                       : ValidateScript(request));
   if (request.has_timeout()) {
     RETURN_IF_ERROR(ValidateDuration("timeout", request.timeout(),
@@ -332,6 +338,9 @@ absl::Status ValidateRun(const v1::SubmitCommandRequest& request) {
                    kCommandOutputBytesMax, request.output_bytes_max());
   }
   RETURN_IF_ERROR(ValidateSurroundings(request.surroundings()));
+  if (request.input_streamed() && !request.surroundings().input().empty()) {
+    return Invalid("input_streamed: must not be set with surroundings.input");
+  }
   RETURN_IF_ERROR(ValidateLabels("labels", request.labels()));
   RETURN_IF_ERROR(ValidateText("purpose", request.purpose(), kPurposeBytesMax));
   return ValidateText("idempotency_key", request.idempotency_key(),
@@ -353,6 +362,9 @@ absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request) {
   if (!run.idempotency_key().empty()) {
     return Invalid("run.idempotency_key: must be empty; the batch has its own");
   }
+  if (run.input_streamed()) {
+    return Invalid("run.input_streamed: must not be set for many machines");
+  }
   if (absl::Status s = ValidateRun(run); !s.ok()) {
     return Invalid("run.{}", ToStd(s.message()));
   }
@@ -371,6 +383,58 @@ absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request) {
   for (const std::string& id : request.agent_id()) {
     RETURN_IF_ERROR(ValidateId("agent_id", id));
   }
+  return ValidateText("idempotency_key", request.idempotency_key(),
+                      kIdempotencyKeyBytesMax);
+}
+
+absl::Status ValidateWindowSize(std::string_view field,
+                                const v1::WindowSize& size) {
+  for (const auto& [name, value] :
+       {std::pair("rows", size.rows()), std::pair("columns", size.columns())}) {
+    if (value == 0 || value > kWindowSizeMax) {
+      return Invalid("{}.{}: must be 1 to {}, got {}", field, name,
+                     kWindowSizeMax, value);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateInputData(std::string_view data) {
+  if (data.size() <= kInputDataBytesMax) return absl::OkStatus();
+  return Invalid("data: must be at most {} bytes, got {}", kInputDataBytesMax,
+                 data.size());
+}
+
+absl::Status ValidateOpenSession(const v1::OpenSessionRequest& request) {
+  RETURN_IF_ERROR(ValidateId("agent_id", request.agent_id()));
+  if (!request.argv().empty()) RETURN_IF_ERROR(ValidateArgv(request.argv()));
+  RETURN_IF_ERROR(ValidateSurroundings(request.surroundings()));
+  if (!request.surroundings().input().empty()) {
+    return Invalid("surroundings.input: must be empty; WriteSession types");
+  }
+  if (request.has_size()) {
+    RETURN_IF_ERROR(ValidateWindowSize("size", request.size()));
+  }
+  const std::string& type = request.terminal_type();
+  const auto is_type_character = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' ||
+           c == '.' || c == '+' || c == '_';
+  };
+  if (type.size() > kTerminalTypeBytesMax ||
+      !std::ranges::all_of(type, is_type_character)) {
+    return Invalid("terminal_type: must be at most {} of A-Z a-z 0-9 - . + _, "
+                   "got {}",
+                   kTerminalTypeBytesMax, Shown(type));
+  }
+  if (request.has_timeout()) {
+    RETURN_IF_ERROR(ValidateDuration("timeout", request.timeout(),
+                                     kCommandTimeoutMin, kSessionTimeoutMax));
+  }
+  if (request.has_keep()) {
+    RETURN_IF_ERROR(ValidateDuration("keep", request.keep(), kSessionKeepMin,
+                                     kSessionKeepMax));
+  }
+  RETURN_IF_ERROR(ValidateText("purpose", request.purpose(), kPurposeBytesMax));
   return ValidateText("idempotency_key", request.idempotency_key(),
                       kIdempotencyKeyBytesMax);
 }

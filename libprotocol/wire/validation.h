@@ -49,6 +49,13 @@ absl::Status ValidatePresenceEdit(
     const google::protobuf::RepeatedField<int>& reset);
 absl::Status ValidateSubmitCommand(const v1::SubmitCommandRequest& request);
 absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request);
+absl::Status ValidateOpenSession(const v1::OpenSessionRequest& request);
+// Of a terminal: `field` is its name.
+absl::Status ValidateWindowSize(std::string_view field,
+                                const v1::WindowSize& size);
+// What is piped or typed in one request.
+absl::Status ValidateInputData(std::string_view data);
+
 absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
 
 // The limit of a list: 0 … kPageSizeMax.

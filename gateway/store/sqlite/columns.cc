@@ -35,6 +35,23 @@ VerdictColumns::VerdictColumns(const std::optional<Verdict>& verdict) {
   summary = verdict->summary;
 }
 
+TerminalColumns::TerminalColumns(const std::optional<Terminal>& terminal) {
+  if (!terminal) return;
+  rows = terminal->size.rows;
+  columns = terminal->size.columns;
+  type = terminal->type;
+  keep = terminal->keep;
+  recorded = terminal->recorded;
+}
+
+std::optional<Terminal> TerminalColumns::ToTerminal() const {
+  if (!rows || !columns || !type || !keep || !recorded) return std::nullopt;
+  return Terminal{.size = {*rows, *columns},
+                  .type = *type,
+                  .keep = *keep,
+                  .recorded = *recorded};
+}
+
 std::optional<Verdict> VerdictColumns::ToVerdict() const {
   if (!domain.has_value()) return std::nullopt;
   return Verdict{*domain, cause.value_or(Cause::kUndetermined),

@@ -26,6 +26,19 @@ struct VerdictColumns {
   std::optional<std::string> summary;
 };
 
+// What a session runs on as columns, all NULL or none.
+struct TerminalColumns {
+  TerminalColumns() = default;
+  explicit TerminalColumns(const std::optional<Terminal>& terminal);
+  std::optional<Terminal> ToTerminal() const;
+
+  std::optional<uint32_t> rows;
+  std::optional<uint32_t> columns;
+  std::optional<std::string> type;
+  std::optional<absl::Duration> keep;
+  std::optional<bool> recorded;
+};
+
 // Greater than every id.
 inline constexpr char kAfterEveryId[] = "\U0010FFFF";
 

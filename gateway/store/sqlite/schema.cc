@@ -266,6 +266,16 @@ ALTER TABLE command_specs ADD COLUMN working_directory TEXT NOT NULL DEFAULT '';
 ALTER TABLE command_specs ADD COLUMN environment TEXT NOT NULL DEFAULT '{}';  -- JSON object.
 ALTER TABLE command_specs ADD COLUMN umask INTEGER;
 ALTER TABLE command_specs ADD COLUMN input BLOB NOT NULL DEFAULT x'';
+ALTER TABLE command_specs ADD COLUMN input_streamed INTEGER NOT NULL DEFAULT 0;
+-- Of a session; else NULL.
+ALTER TABLE command_specs ADD COLUMN terminal_rows INTEGER;
+ALTER TABLE command_specs ADD COLUMN terminal_columns INTEGER;
+ALTER TABLE command_specs ADD COLUMN terminal_type TEXT;
+ALTER TABLE command_specs ADD COLUMN keep_us INTEGER;
+ALTER TABLE command_specs ADD COLUMN recorded INTEGER;
+ALTER TABLE commands ADD COLUMN is_session INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX commands_sessions ON commands(org, id) WHERE is_session=1;
+ALTER TABLE output ADD COLUMN at_us INTEGER;  -- Of a recording; else NULL.
 
 ALTER TABLE commands ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';  -- JSON object.
 ALTER TABLE commands ADD COLUMN purpose TEXT NOT NULL DEFAULT '';

@@ -26,13 +26,15 @@ constexpr char kSelectCommands[] =
     "started_at_us, finished_at_us, exit_code, signal, reason, "
     "cancel_requested, stdout_bytes, stderr_bytes, stdout_total, stderr_total, "
     "output_dropped_bytes, c.labels, purpose, batch, run_as, working_directory, "
-    "environment, umask, input FROM commands AS c "
+    "environment, umask, input, input_streamed, terminal_rows, "
+    "terminal_columns, terminal_type, keep_us, recorded FROM commands AS c "
     "JOIN command_specs AS s ON s.command=c.row_number ";
 
 absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
   std::string argv, labels, environment;
   CommandSpec& s = c.spec;
   Surroundings& in = s.surroundings;
+  sqlite::TerminalColumns terminal;
   row.Read(c.id, c.agent, c.org, s.shell, s.text, argv, s.timeout,
            s.delivery_timeout, s.kill_grace, s.output_bytes_max, c.issued_by,
            c.idempotency_key, c.created_at, c.state, c.dispatch_seq,
@@ -40,7 +42,9 @@ absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
            c.reason, c.cancel_requested, c.stdout_bytes, c.stderr_bytes,
            c.stdout_total, c.stderr_total, c.output_dropped_bytes, labels,
            c.purpose, c.batch, in.user, in.working_directory, environment, in.umask,
-           in.input);
+           in.input, s.input_streamed, terminal.rows, terminal.columns,
+           terminal.type, terminal.keep, terminal.recorded);
+  s.terminal = terminal.ToTerminal();
   ASSIGN_OR_RETURN(s.argv, sqlite::ArgvFromJson(argv));
   ASSIGN_OR_RETURN(c.labels, sqlite::LabelsFromJson(labels));
   ASSIGN_OR_RETURN(in.environment, sqlite::EnvironmentFromJson(environment));
@@ -67,16 +71,19 @@ absl::Status InsertCommand(Database& db, const CommandRecord& c) {
           "idempotency_key, created_at_us, state, dispatch_seq, "
           "dispatched_at_us, started_at_us, finished_at_us, exit_code, signal, "
           "reason, cancel_requested, stdout_bytes, stderr_bytes, stdout_total, "
-          "stderr_total, output_dropped_bytes, labels, purpose, batch) "
+          "stderr_total, output_dropped_bytes, labels, purpose, batch, "
+          "is_session) "
           "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-          "$15, $16, $17, $18, $19, $20, 0, 0, $21, $22, $23, $24, $25, $26)"));
+          "$15, $16, $17, $18, $19, $20, 0, 0, $21, $22, $23, $24, $25, $26, "
+          "$27)"));
   return add
       .Bind(c.id, c.agent, c.org, s.shell, s.timeout, s.delivery_timeout,
             s.kill_grace, s.output_bytes_max, c.issued_by, c.idempotency_key,
             c.created_at, c.state, c.dispatch_seq, c.dispatched_at,
             c.started_at, c.finished_at, c.exit_code, c.signal, c.reason,
             c.cancel_requested, c.stdout_total, c.stderr_total,
-            c.output_dropped_bytes, labels, c.purpose, c.batch)
+            c.output_dropped_bytes, labels, c.purpose, c.batch,
+            s.terminal.has_value())
       .Run();
 }
 
@@ -89,11 +96,16 @@ absl::Status InsertSpec(Database& db, int64_t row_number,
   ASSIGN_OR_RETURN(
       Statement add,
       db.Prepare("INSERT INTO command_specs(command, spec_text, argv, run_as, "
-                 "working_directory, environment, umask, input) VALUES($1, $2, "
-                 "$3, $4, $5, $6, $7, $8)"));
+                 "working_directory, environment, umask, input, "
+                 "input_streamed, terminal_rows, terminal_columns, "
+                 "terminal_type, keep_us, recorded) VALUES($1, $2, $3, $4, $5, "
+                 "$6, $7, $8, $9, $10, $11, $12, $13, $14)"));
+  const sqlite::TerminalColumns terminal(spec.terminal);
   return add
       .Bind(row_number, spec.text, argv, in.user, in.working_directory,
-            environment, in.umask, Blob{in.input})
+            environment, in.umask, Blob{in.input}, spec.input_streamed,
+            terminal.rows, terminal.columns, terminal.type, terminal.keep,
+            terminal.recorded)
       .Run();
 }
 
@@ -178,8 +190,9 @@ absl::StatusOr<std::vector<CommandRecord>>
 SqliteFleetStore::LoadOpenCommands() {
   ASSIGN_OR_RETURN(
       Statement select,
-      db_->Prepare(fmt::format("{} WHERE (state<5 OR stdout_bytes<stdout_total "
-                               "OR stderr_bytes<stderr_total) ORDER BY id",
+      db_->Prepare(fmt::format("{} WHERE (state<5 OR (stdout_bytes<stdout_total "
+                               "OR stderr_bytes<stderr_total) AND is_session=0) "
+                               "ORDER BY id",
                                kSelectCommands)));
   std::vector<CommandRecord> commands;
   RETURN_IF_ERROR(ReadCommands(select, commands));
@@ -193,14 +206,16 @@ absl::StatusOr<std::vector<CommandRecord>> SqliteFleetStore::ListCommands(
   const std::string before =
       filter.before.has_value() ? filter.before->str() : sqlite::kAfterEveryId;
   const std::string sql =
-      fmt::format("{} WHERE {}{}{}{} id<$4 ORDER BY id DESC LIMIT $5",
+      fmt::format("{} WHERE {}{}{}{} is_session={} AND id<$4 ORDER BY id DESC "
+                  "LIMIT $5",
                   kSelectCommands,
                   filter.org.empty()     ? ""
                   : filter.batch.empty() ? "org=$1 AND "
                                          : "+org=$1 AND ",  // Not along it.
                   filter.batch.empty() ? "" : "batch=$6 AND batch<>'' AND ",
                   filter.agent.has_value() ? "agent=$2 AND " : "",
-                  filter.states.empty() ? "" : "state=$3 AND ");
+                  filter.states.empty() ? "" : "state=$3 AND ",
+                  filter.sessions ? 1 : 0);
   // One search per state, each along an index, merged here: the cost depends on
   // `limit` and not on how many commands there are.
   std::vector<CommandState> states = filter.states;
@@ -235,14 +250,16 @@ absl::StatusOr<uint64_t> SqliteFleetStore::AppendOutput(
   int64_t command = 0;
   uint64_t end = 0;
   find.Read(command, end);
-  ASSIGN_OR_RETURN(const std::string_view fresh, FreshPart(output, end));
-  if (fresh.empty()) return end;
+  ASSIGN_OR_RETURN(const FreshOutput fresh, FreshPart(output, end));
+  if (fresh.bytes.empty()) return end;
 
   ASSIGN_OR_RETURN(Statement add,
                    db_->Prepare("INSERT INTO output(command, stream, start, "
-                                "data) VALUES($1, $2, $3, $4)"));
-  RETURN_IF_ERROR(add.Bind(command, output.stream, end, Blob{fresh}).Run());
-  end += fresh.size();
+                                "data, at_us) VALUES($1, $2, $3, $4, $5)"));
+  RETURN_IF_ERROR(add.Bind(command, output.stream, fresh.start,
+                           Blob{fresh.bytes}, output.at)
+                      .Run());
+  end = fresh.start + fresh.bytes.size();
   ASSIGN_OR_RETURN(
       Statement note,
       db_->Prepare(is_stdout ? "UPDATE commands SET output_kept=1, "
@@ -285,7 +302,7 @@ absl::StatusOr<std::vector<OutputRecord>> SqliteFleetStore::ReadOutput(
                    ArrivalOf(command, Stream::kStderr, stderr_offset));
   ASSIGN_OR_RETURN(
       Statement select,
-      db_->Prepare("SELECT stream, start, data FROM output WHERE command=$1 "
+      db_->Prepare("SELECT stream, start, data, at_us FROM output WHERE command=$1 "
                    "AND arrival>=$2 AND start+LENGTH(data)>"
                    "CASE stream WHEN 1 THEN $3 ELSE $4 END ORDER BY arrival"));
   select.Bind(command, std::min(stdout_from, stderr_from), stdout_offset,
@@ -297,7 +314,7 @@ absl::StatusOr<std::vector<OutputRecord>> SqliteFleetStore::ReadOutput(
     if (!row) break;
     OutputRecord record;
     record.command = id;
-    select.Read(record.stream, record.offset, record.data);
+    select.Read(record.stream, record.offset, record.data, record.at);
     SkipBefore(record, record.stream == Stream::kStdout ? stdout_offset
                                                         : stderr_offset);
     bytes += record.data.size();

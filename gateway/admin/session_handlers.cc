@@ -1,0 +1,474 @@
+#include "gateway/admin/session_handlers.h"
+
+#include <utility>
+
+#include "gateway/admin/asciicast.h"
+#include "gateway/admin/convert.h"
+#include "gateway/admin/page_token.h"
+#include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/errors.h"
+#include "libprotocol/wire/limits.h"
+#include "libprotocol/wire/proto_time.h"
+#include "libprotocol/wire/validation.h"
+
+namespace muster::gateway {
+namespace {
+
+constexpr absl::Duration kTimeoutDefault = absl::Hours(24);
+constexpr absl::Duration kKeepDefault = absl::Minutes(10);
+constexpr char kTerminalTypeDefault[] = "xterm-256color";
+constexpr size_t kPieceBytesMax = 64 << 10;
+// A recording as it is stored, which is bounded when it is made.
+constexpr size_t kRecordingBytesMax = 64 << 20;
+
+CommandSpec ToSpec(const v1::OpenSessionRequest& request,
+                   const CommandDefaults& defaults) {
+  CommandSpec spec{.shell = Shell::kExec,
+                   .text = "",
+                   .argv = {request.argv().begin(), request.argv().end()},
+                   .timeout = request.has_timeout()
+                                  ? wire::FromProto(request.timeout())
+                                  : kTimeoutDefault,
+                   .delivery_timeout = defaults.delivery_timeout,
+                   .kill_grace = defaults.kill_grace,
+                   .output_bytes_max = 0,
+                   .surroundings = ToSurroundings(request.surroundings())};
+  Terminal& terminal = spec.terminal.emplace();
+  if (request.has_size()) terminal.size = ToWindowSize(request.size());
+  terminal.type = request.terminal_type().empty() ? kTerminalTypeDefault
+                                                  : request.terminal_type();
+  terminal.keep =
+      request.has_keep() ? wire::FromProto(request.keep()) : kKeepDefault;
+  terminal.recorded = request.record();
+  return spec;
+}
+
+}  // namespace
+
+void SessionHandlers::AddTo(HandlerTable& table) {
+  table.Add("muster.v1.FleetAdmin.OpenSession", this, &SessionHandlers::Open);
+  table.Add("muster.v1.FleetAdmin.ListSessions", this, &SessionHandlers::List);
+  table.Add("muster.v1.FleetAdmin.GetSession", this, &SessionHandlers::Get);
+  table.Add("muster.v1.FleetAdmin.AttachSession", this,
+            &SessionHandlers::Attach);
+  table.Add("muster.v1.FleetAdmin.ReadSession", this, &SessionHandlers::Read);
+  table.Add("muster.v1.FleetAdmin.WriteSession", this, &SessionHandlers::Write);
+  table.Add("muster.v1.FleetAdmin.EndSession", this, &SessionHandlers::End);
+  table.Add("muster.v1.FleetAdmin.GetRecording", this,
+            &SessionHandlers::Recording);
+  table.Add("muster.v1.FleetAdmin.WriteInput", this,
+            &SessionHandlers::WriteInput);
+}
+
+void SessionHandlers::EndWaits() {
+  polls_.End();
+  fleet_.sessions().WakeWatchers();
+  fleet_.input().WakeWatchers();
+}
+
+v1::Session SessionHandlers::Render(const CommandRecord& session) {
+  const Machine* machine = fleet_.machines().Find(session.agent);
+  return ToSession(session,
+                   machine == nullptr ? "" : machine->record.facts.hostname,
+                   fleet_.sessions().IsAttached(session.id));
+}
+
+void SessionHandlers::Open(const Caller& caller,
+                           const v1::OpenSessionRequest& request,
+                           Reply<v1::Session> reply) {
+  if (auto s = wire::ValidateOpenSession(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const Machine* machine =
+      fleet_.machines().FindLiving(caller.org, AgentId(request.agent_id()));
+  if (machine == nullptr) {
+    reply(NotFound("agent", request.agent_id()));
+    return;
+  }
+  if (machine->record.status != Status::kOnline) {
+    reply(AgentUnreachable(fleet_.Why(*machine)));
+    return;
+  }
+  if (!fleet_.sessions().HasRoom()) {
+    reply(TooManySessions(fleet_.options().sessions.open_max));
+    return;
+  }
+  CommandRecord session;
+  session.id = CommandId(NewUuid(loop_.clock().Wall()));
+  session.agent = machine->record.id;
+  session.org = caller.org;
+  session.spec = ToSpec(request, defaults_);
+  session.issued_by = caller.principal;
+  session.idempotency_key = request.idempotency_key();
+  session.purpose = request.purpose();
+  session.created_at = loop_.clock().Wall();
+  fleet_.commands().Submit(
+      std::move(session), [this, reply = std::move(reply)](
+                              absl::StatusOr<CommandRecord> stored) mutable {
+        if (!stored.ok()) {
+          reply(stored.status());
+          return;
+        }
+        fleet_.sessions().Opened(*stored);
+        reply(Render(*stored));
+      });
+}
+
+void SessionHandlers::List(const Caller& caller,
+                           const v1::ListSessionsRequest& request,
+                           Reply<v1::ListSessionsResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  CommandFilter filter{.org = caller.org};
+  filter.sessions = true;
+  if (!request.agent_id().empty()) filter.agent = AgentId(request.agent_id());
+  if (!request.ended()) {
+    filter.states = {CommandState::kQueued, CommandState::kDispatched,
+                     CommandState::kReceived, CommandState::kRunning};
+  }
+  if (!request.page_token().empty()) {
+    auto before = DecodeIdToken(request.page_token());
+    if (!before.ok()) {
+      reply(before.status());
+      return;
+    }
+    filter.before = CommandId(*std::move(before));
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  store_.Read(
+      [filter = std::move(filter), limit](FleetStore& store) {
+        return store.ListCommands(filter, limit + 1);
+      },
+      [this, limit, reply = std::move(reply)](
+          absl::StatusOr<std::vector<CommandRecord>> sessions) mutable {
+        if (!sessions.ok()) {
+          reply(sessions.status());
+          return;
+        }
+        v1::ListSessionsResponse response;
+        if (sessions->size() > limit) {
+          sessions->resize(limit);
+          response.set_next_page_token(sessions->back().id.str());
+        }
+        for (const CommandRecord& session : *sessions) {
+          *response.add_sessions() = Render(session);
+        }
+        reply(std::move(response));
+      });
+}
+
+void SessionHandlers::Get(const Caller& caller,
+                          const v1::GetSessionRequest& request,
+                          Reply<v1::Session> reply) {
+  if (auto s = wire::ValidateWait(request.wait()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const CommandId id(request.session_id());
+  auto shared = std::make_shared<Reply<v1::Session>>(std::move(reply));
+  polls_.Run(
+      wire::FromProto(request.wait()),
+      [this, id](LongPoll::Again changed) {
+        return fleet_.commands().Watch(id, std::move(changed));
+      },
+      [this, org = caller.org, id, shared](bool last, LongPoll::Again again) {
+        Find(org, Kind::kSession, id,
+             [this, last, shared, again = std::move(again)](
+                 absl::StatusOr<CommandRecord> session) mutable {
+               if (!session.ok()) {
+                 (*shared)(session.status());
+               } else if (last || IsTerminal(session->state)) {
+                 (*shared)(Render(*session));
+               } else {
+                 again();
+               }
+             });
+      });
+}
+
+void SessionHandlers::Attach(const Caller& caller,
+                             const v1::AttachSessionRequest& request,
+                             Reply<v1::AttachSessionResponse> reply) {
+  const CommandId id(request.session_id());
+  Find(caller.org, Kind::kSession, id,
+       [this, id, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> session) mutable {
+         if (!session.ok()) {
+           reply(session.status());
+           return;
+         }
+         v1::AttachSessionResponse response;
+         response.set_attachment_id(NewUuid(loop_.clock().Wall()));
+         // One that has ended can still be read for a while, or says how it
+         // ended.
+         (void)fleet_.sessions().Attach(id, response.attachment_id());
+         response.set_output_offset(fleet_.sessions().Begin(id));
+         if (const auto input = fleet_.input().Find(id)) {
+           response.set_input_offset(input->accepted);
+         }
+         *response.mutable_session() = Render(*session);
+         reply(std::move(response));
+       });
+}
+
+void SessionHandlers::Read(const Caller& caller,
+                           const v1::ReadSessionRequest& request,
+                           Reply<v1::ReadSessionResponse> reply) {
+  if (auto s = wire::ValidateWait(request.wait()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const CommandId id(request.session_id());
+  auto shared =
+      std::make_shared<Reply<v1::ReadSessionResponse>>(std::move(reply));
+  polls_.Run(
+      wire::FromProto(request.wait()),
+      [this, id](LongPoll::Again changed) {
+        return fleet_.sessions().Watch(id, std::move(changed));
+      },
+      [this, org = caller.org, id, request, shared](bool last,
+                                                    LongPoll::Again again) {
+        Find(org, Kind::kSession, id,
+             [this, id, request, last, shared, again = std::move(again)](
+                 absl::StatusOr<CommandRecord> session) mutable {
+               if (!session.ok()) {
+                 (*shared)(session.status());
+                 return;
+               }
+               SessionDesk& desk = fleet_.sessions();
+               if (!request.attachment_id().empty() && desk.Has(id) &&
+                   !desk.Types(id, request.attachment_id())) {
+                 (*shared)(SessionTakenOver());
+                 return;
+               }
+               v1::ReadSessionResponse response;
+               auto piece = desk.Read(id, request.offset(),
+                                      request.attachment_id(), kPieceBytesMax);
+               if (piece.ok()) {
+                 response.set_offset(piece->offset);
+                 response.set_end(piece->end);
+                 response.set_data(std::move(piece->data));
+               } else {
+                 response.set_offset(request.offset());
+                 response.set_end(IsTerminal(session->state));
+               }
+               if (response.data().empty() && !response.end() && !last) {
+                 again();
+                 return;
+               }
+               *response.mutable_session() = Render(*session);
+               (*shared)(std::move(response));
+             });
+      });
+}
+
+void SessionHandlers::Put(Part part, absl::Duration wait, Written written) {
+  auto shared = std::make_shared<Part>(std::move(part));
+  polls_.Run(
+      wait,
+      [this, shared](LongPoll::Again changed) {
+        return fleet_.input().Watch(shared->id, std::move(changed));
+      },
+      [this, shared, written = std::move(written)](bool last,
+                                                   LongPoll::Again again) {
+        const CommandRecord* open = fleet_.commands().Find(shared->id);
+        if (open == nullptr || IsTerminal(open->state)) {
+          written(std::nullopt);
+          return;
+        }
+        const auto progress =
+            fleet_.input().Write(shared->id, shared->offset, shared->data,
+                                 shared->end, shared->size);
+        const bool waits =
+            !progress || (progress->accepted == shared->offset &&
+                          !shared->data.empty());
+        if (waits && !last) {
+          again();
+        } else {
+          // Nothing is known of it yet: the caller may come again.
+          written(progress.value_or(InputDesk::Progress{shared->offset, 0}));
+        }
+      });
+}
+
+void SessionHandlers::Write(const Caller& caller,
+                            const v1::WriteSessionRequest& request,
+                            Reply<v1::WriteSessionResponse> reply) {
+  absl::Status valid = wire::ValidateInputData(request.data());
+  if (valid.ok()) valid = wire::ValidateWait(request.wait());
+  if (valid.ok() && request.has_size()) {
+    valid = wire::ValidateWindowSize("size", request.size());
+  }
+  if (!valid.ok()) {
+    reply(valid);
+    return;
+  }
+  const CommandId id(request.session_id());
+  Find(caller.org, Kind::kSession, id,
+       [this, id, request, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> session) mutable {
+         if (!session.ok()) {
+           reply(session.status());
+           return;
+         }
+         if (!IsTerminal(session->state) &&
+             !fleet_.sessions().Types(id, request.attachment_id())) {
+           reply(SessionTakenOver());
+           return;
+         }
+         Part part{.id = id,
+                   .offset = request.offset(),
+                   .data = request.data(),
+                   .end = false,
+                   .size = std::nullopt};
+         if (request.has_size()) part.size = ToWindowSize(request.size());
+         auto shared = std::make_shared<Reply<v1::WriteSessionResponse>>(
+             std::move(reply));
+         Put(std::move(part), wire::FromProto(request.wait()),
+             [shared, offset = request.offset() + request.data().size()](
+                 std::optional<InputDesk::Progress> progress) {
+               v1::WriteSessionResponse response;
+               // Of a session that has ended nobody reads anything.
+               response.set_accepted(progress ? progress->accepted : offset);
+               response.set_taken(progress ? progress->taken : 0);
+               (*shared)(std::move(response));
+             });
+       });
+}
+
+void SessionHandlers::End(const Caller& caller,
+                          const v1::EndSessionRequest& request,
+                          Reply<v1::Session> reply) {
+  const CommandId id(request.session_id());
+  Find(caller.org, Kind::kSession, id,
+       [this, id, who = caller.principal, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> session) mutable {
+         if (!session.ok()) {
+           reply(session.status());
+           return;
+         }
+         if (fleet_.commands().Find(id) == nullptr) {
+           reply(Render(*session));  // It has ended; so it is as it is.
+           return;
+         }
+         fleet_.commands().Cancel(
+             id,
+             [this, reply = std::move(reply)](
+                 absl::StatusOr<CommandRecord> cancelled) mutable {
+               if (!cancelled.ok()) {
+                 reply(cancelled.status());
+               } else {
+                 reply(Render(*cancelled));
+               }
+             },
+             "ended by " + who);
+       });
+}
+
+void SessionHandlers::Recording(const Caller& caller,
+                                const v1::GetRecordingRequest& request,
+                                Reply<v1::RawBody> reply) {
+  const CommandId id(request.session_id());
+  Find(caller.org, Kind::kSession, id,
+       [this, id, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> session) mutable {
+         if (!session.ok()) {
+           reply(session.status());
+           return;
+         }
+         if (!session->spec.terminal->recorded) {
+           reply(WithCode(absl::FailedPreconditionError(
+                              "this session was not recorded: open one with "
+                              "`record` to have a recording"),
+                          "not_recorded"));
+           return;
+         }
+         store_.Read(
+             [id](FleetStore& store) {
+               return store.ReadOutput(id, 0, 0, kRecordingBytesMax);
+             },
+             [session = *std::move(session), reply = std::move(reply)](
+                 absl::StatusOr<std::vector<OutputRecord>> output) mutable {
+               if (!output.ok()) {
+                 reply(output.status());
+                 return;
+               }
+               v1::RawBody body;
+               body.set_content_type("application/x-asciicast");
+               body.set_data(ToAsciicast(session, *output));
+               reply(std::move(body));
+             });
+       });
+}
+
+void SessionHandlers::WriteInput(const Caller& caller,
+                                 const v1::WriteInputRequest& request,
+                                 Reply<v1::WriteInputResponse> reply) {
+  absl::Status valid = wire::ValidateInputData(request.data());
+  if (valid.ok()) valid = wire::ValidateWait(request.wait());
+  if (!valid.ok()) {
+    reply(valid);
+    return;
+  }
+  const CommandId id(request.command_id());
+  Find(caller.org, Kind::kCommand, id,
+       [this, id, request, reply = std::move(reply)](
+           absl::StatusOr<CommandRecord> command) mutable {
+         if (!command.ok()) {
+           reply(command.status());
+           return;
+         }
+         if (!command->spec.input_streamed) {
+           reply(WithCode(absl::FailedPreconditionError(
+                              "input_streamed: this command was submitted "
+                              "without it, and reads nothing"),
+                          "input_not_streamed"));
+           return;
+         }
+         auto shared = std::make_shared<Reply<v1::WriteInputResponse>>(
+             std::move(reply));
+         Put({.id = id,
+              .offset = request.offset(),
+              .data = request.data(),
+              .end = request.end(),
+              .size = std::nullopt},
+             wire::FromProto(request.wait()),
+             [shared, offset = request.offset() + request.data().size()](
+                 std::optional<InputDesk::Progress> progress) {
+               v1::WriteInputResponse response;
+               response.set_accepted(progress ? progress->accepted : offset);
+               response.set_taken(progress ? progress->taken : 0);
+               response.set_closed(!progress || progress->closed);
+               (*shared)(std::move(response));
+             });
+       });
+}
+
+void SessionHandlers::Find(const OrgId& org, Kind kind, const CommandId& id,
+                           Found found) {
+  const char* const name = kind == Kind::kSession ? "session" : "command";
+  auto check = [org, kind, id, name](absl::StatusOr<CommandRecord> record)
+      -> absl::StatusOr<CommandRecord> {
+    if (!record.ok() && !absl::IsNotFound(record.status())) return record;
+    const bool right =
+        record.ok() && record->org == org &&
+        record->spec.terminal.has_value() == (kind == Kind::kSession);
+    if (!right) return NotFound(name, id.str());
+    return record;
+  };
+  if (const CommandRecord* open = fleet_.commands().Find(id)) {
+    found(check(*open));
+    return;
+  }
+  store_.Read([id](FleetStore& store) { return store.GetCommand(id); },
+              [check, found = std::move(found)](
+                  absl::StatusOr<CommandRecord> command) mutable {
+                found(check(std::move(command)));
+              });
+}
+
+}  // namespace muster::gateway
