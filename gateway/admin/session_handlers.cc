@@ -17,6 +17,7 @@ namespace {
 constexpr absl::Duration kTimeoutDefault = absl::Hours(24);
 constexpr absl::Duration kKeepDefault = absl::Minutes(10);
 constexpr char kTerminalTypeDefault[] = "xterm-256color";
+constexpr absl::Duration kAttachWait = absl::Seconds(10);
 constexpr size_t kPieceBytesMax = 64 << 10;
 // A recording as it is stored, which is bounded when it is made.
 constexpr size_t kRecordingBytesMax = 64 << 20;
@@ -51,6 +52,8 @@ void SessionHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.GetSession", this, &SessionHandlers::Get);
   table.Add("muster.v1.FleetAdmin.AttachSession", this,
             &SessionHandlers::Attach);
+  table.Add("muster.v1.FleetAdmin.DetachSession", this,
+            &SessionHandlers::Detach);
   table.Add("muster.v1.FleetAdmin.ReadSession", this, &SessionHandlers::Read);
   table.Add("muster.v1.FleetAdmin.WriteSession", this, &SessionHandlers::Write);
   table.Add("muster.v1.FleetAdmin.EndSession", this, &SessionHandlers::End);
@@ -194,25 +197,68 @@ void SessionHandlers::Attach(const Caller& caller,
                              const v1::AttachSessionRequest& request,
                              Reply<v1::AttachSessionResponse> reply) {
   const CommandId id(request.session_id());
+  auto shared =
+      std::make_shared<Reply<v1::AttachSessionResponse>>(std::move(reply));
+  polls_.Run(
+      kAttachWait,
+      [this, id](LongPoll::Again changed) {
+        return fleet_.input().Watch(id, std::move(changed));
+      },
+      [this, org = caller.org, id, shared](bool last, LongPoll::Again again) {
+        Find(org, Kind::kSession, id,
+             [this, id, last, shared, again = std::move(again)](
+                 absl::StatusOr<CommandRecord> session) mutable {
+               if (!session.ok()) {
+                 (*shared)(session.status());
+               } else if (IsTerminal(session->state) ||
+                          fleet_.input().Find(id)) {
+                 AttachNow(*session, *shared);
+               } else if (last) {
+                 (*shared)(InputUnknown());
+               } else {
+                 again();
+               }
+             });
+      });
+}
+
+void SessionHandlers::AttachNow(const CommandRecord& session,
+                                Reply<v1::AttachSessionResponse>& reply) {
+  v1::AttachSessionResponse response;
+  response.set_attachment_id(NewUuid(loop_.clock().Wall()));
+  // One that has ended can still be read for a while, and says how it ended.
+  (void)fleet_.sessions().Attach(session.id, response.attachment_id());
+  response.set_output_offset(fleet_.sessions().Begin(session.id));
+  if (const auto input = fleet_.input().Find(session.id)) {
+    response.set_input_offset(input->accepted);
+  }
+  *response.mutable_session() = Render(session);
+  reply(std::move(response));
+}
+
+void SessionHandlers::Detach(const Caller& caller,
+                             const v1::DetachSessionRequest& request,
+                             Reply<v1::Session> reply) {
+  const CommandId id(request.session_id());
   Find(caller.org, Kind::kSession, id,
-       [this, id, reply = std::move(reply)](
+       [this, id, attachment = request.attachment_id(),
+        reply = std::move(reply)](
            absl::StatusOr<CommandRecord> session) mutable {
          if (!session.ok()) {
            reply(session.status());
            return;
          }
-         v1::AttachSessionResponse response;
-         response.set_attachment_id(NewUuid(loop_.clock().Wall()));
-         // One that has ended can still be read for a while, or says how it
-         // ended.
-         (void)fleet_.sessions().Attach(id, response.attachment_id());
-         response.set_output_offset(fleet_.sessions().Begin(id));
-         if (const auto input = fleet_.input().Find(id)) {
-           response.set_input_offset(input->accepted);
-         }
-         *response.mutable_session() = Render(*session);
-         reply(std::move(response));
+         fleet_.sessions().Detach(id, attachment);
+         reply(Render(*session));
        });
+}
+
+absl::Status SessionHandlers::CheckTypes(const CommandId& id,
+                                         const std::string& attachment) {
+  const SessionDesk& desk = fleet_.sessions();
+  // Of one that is over nobody types any more, and its end may be read.
+  if (!desk.Has(id) || desk.Types(id, attachment)) return absl::OkStatus();
+  return desk.IsFree(id) ? NotAttached() : SessionTakenOver();
 }
 
 void SessionHandlers::Read(const Caller& caller,
@@ -240,9 +286,12 @@ void SessionHandlers::Read(const Caller& caller,
                  return;
                }
                SessionDesk& desk = fleet_.sessions();
-               if (!request.attachment_id().empty() && desk.Has(id) &&
-                   !desk.Types(id, request.attachment_id())) {
-                 (*shared)(SessionTakenOver());
+               const absl::Status types =
+                   request.attachment_id().empty()
+                       ? absl::OkStatus()
+                       : CheckTypes(id, request.attachment_id());
+               if (!types.ok()) {
+                 (*shared)(types);
                  return;
                }
                v1::ReadSessionResponse response;
@@ -315,9 +364,8 @@ void SessionHandlers::Write(const Caller& caller,
            reply(session.status());
            return;
          }
-         if (!IsTerminal(session->state) &&
-             !fleet_.sessions().Types(id, request.attachment_id())) {
-           reply(SessionTakenOver());
+         if (auto s = CheckTypes(id, request.attachment_id()); !s.ok()) {
+           reply(s);
            return;
          }
          Part part{.id = id,

@@ -45,6 +45,8 @@ class SessionHandlers {
   void Get(const Caller&, const v1::GetSessionRequest&, Reply<v1::Session>);
   void Attach(const Caller&, const v1::AttachSessionRequest&,
               Reply<v1::AttachSessionResponse>);
+  void Detach(const Caller&, const v1::DetachSessionRequest&,
+              Reply<v1::Session>);
   void Read(const Caller&, const v1::ReadSessionRequest&,
             Reply<v1::ReadSessionResponse>);
   void Write(const Caller&, const v1::WriteSessionRequest&,
@@ -74,6 +76,10 @@ class SessionHandlers {
       std::function<void(std::optional<InputDesk::Progress> progress)>;
   void Put(Part part, absl::Duration wait, Written written);
 
+  // Why this attachment does not type; OK if it does.
+  absl::Status CheckTypes(const CommandId& id, const std::string& attachment);
+  void AttachNow(const CommandRecord& session,
+                 Reply<v1::AttachSessionResponse>& reply);
   v1::Session Render(const CommandRecord& session);
 
   EventLoop& loop_;

@@ -72,9 +72,23 @@ absl::Status TooManySessions(size_t open_max) {
 
 absl::Status SessionTakenOver() {
   return WithCode(
-      absl::AbortedError("somebody else has attached to this session, or the "
-                         "gateway was restarted: attach again to go on"),
+      absl::AbortedError("somebody else has attached to this session: attach "
+                         "again to take it back"),
       "session_taken_over");
+}
+
+absl::Status NotAttached() {
+  return WithCode(absl::AbortedError("nobody is attached to this session, "
+                                     "perhaps as the gateway was restarted: "
+                                     "attach to go on"),
+                  "not_attached");
+}
+
+absl::Status InputUnknown() {
+  return WithCode(
+      absl::UnavailableError("the machine has not said yet where the input of "
+                             "this session goes on: try again"),
+      "input_unknown");
 }
 
 absl::Status IdempotencyConflict(std::string_view key) {

@@ -42,9 +42,14 @@ absl::Status TooManyWatchers(std::string_view watching, size_t max);
 // 429 too_many_sessions: no further one is opened until others have ended.
 absl::Status TooManySessions(size_t open_max);
 
-// 409 session_taken_over: somebody else types now, or nobody has attached since
-// the gateway started. Attach again to go on.
+// 409 session_taken_over: somebody else types now.
 absl::Status SessionTakenOver();
+
+// 409 not_attached: nobody has attached, at least since the gateway started.
+absl::Status NotAttached();
+
+// 503 input_unknown: the machine has not said where the input goes on.
+absl::Status InputUnknown();
 
 // 409 idempotency_conflict: the key was used for a different command.
 absl::Status IdempotencyConflict(std::string_view key);

@@ -38,6 +38,19 @@ absl::Status SessionDesk::Attach(const CommandId& id, std::string attachment) {
   return absl::OkStatus();
 }
 
+void SessionDesk::Detach(const CommandId& id, std::string_view attachment) {
+  if (!Types(id, attachment)) return;
+  Session& session = sessions_.at(id);
+  session.attachment.clear();
+  Advance(session);
+  Notify(session);
+}
+
+bool SessionDesk::IsFree(const CommandId& id) const {
+  const auto it = sessions_.find(id);
+  return it != sessions_.end() && it->second.attachment.empty();
+}
+
 bool SessionDesk::Types(const CommandId& id,
                         std::string_view attachment) const {
   const auto it = sessions_.find(id);

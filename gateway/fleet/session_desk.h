@@ -62,6 +62,8 @@ class SessionDesk {
 
   // From now on `attachment` types, and nobody else. NotFound.
   absl::Status Attach(const CommandId& id, std::string attachment);
+  // It types no more.
+  void Detach(const CommandId& id, std::string_view attachment);
   // True if it is the one that types.
   bool Types(const CommandId& id, std::string_view attachment) const;
 
@@ -77,6 +79,8 @@ class SessionDesk {
   // Of the oldest byte that is here.
   uint64_t Begin(const CommandId& id) const;
 
+  // Nobody has attached since he detached, or since the gateway started.
+  bool IsFree(const CommandId& id) const;
   // Somebody types, or has of late.
   bool IsAttached(const CommandId& id) const;
 

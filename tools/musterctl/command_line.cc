@@ -370,6 +370,11 @@ void AddCount(CLI::App* app, const std::string& flag,
   app->add_option(flag, out, help)->check(CLI::Range(uint32_t{1}, max));
 }
 
+void AddNumber(CLI::App* app, const std::string& flag, double& out, double min,
+               double max, const std::string& help) {
+  app->add_option(flag, out, help)->check(CLI::Range(min, max));
+}
+
 void AddParsed(CLI::App* app, const std::string& flag,
                const std::function<void(const std::string&)>& take,
                const std::string& help, const std::string& type) {
@@ -436,6 +441,8 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddLogin(app, parse);
   AddAgents(app, parse);
   AddRun(app, parse);
+  AddExec(app, parse);
+  AddSessions(app, parse);
   AddCommands(app, parse);
   AddBatches(app, parse);
   AddEvents(app, parse);

@@ -57,6 +57,8 @@ void AddSwitch(CLI::App* app, const std::string& flag, bool& out,
 void AddCount(CLI::App* app, const std::string& flag,
               std::optional<uint32_t>& out, uint32_t max,
               const std::string& help);
+void AddNumber(CLI::App* app, const std::string& flag, double& out, double min,
+               double max, const std::string& help);
 // `take` may Refuse().
 void AddParsed(CLI::App* app, const std::string& flag,
                const std::function<void(const std::string&)>& take,
@@ -106,6 +108,8 @@ void AddEndings(CLI::App* agents, Parse& parse);  // endings_command_line.cc
 void AddEvents(CLI::App& app, Parse& parse);      // events_command_line.cc
 void AddPresence(CLI::App& app, Parse& parse);    // presence_command_line.cc
 void AddRun(CLI::App& app, Parse& parse);         // run_command_line.cc
+void AddExec(CLI::App& app, Parse& parse);        // sessions_command_line.cc
+void AddSessions(CLI::App& app, Parse& parse);    // sessions_command_line.cc
 void AddTokens(CLI::App& app, Parse& parse);      // tokens_command_line.cc
 
 }  // namespace muster::ctl

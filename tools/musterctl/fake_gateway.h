@@ -7,11 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "fmt/format.h"
 #include "google/protobuf/message.h"
 #include "libprotocol/wire/proto_json.h"
@@ -51,6 +53,8 @@ class FakeGateway {
   }
 
   Reply Answer(const HttpRequest& request) {
+    // Some verbs speak on two lines at once.
+    const std::lock_guard lock(mu_);
     requests.push_back(request);
     const std::string path = request.target.substr(0, request.target.find('?'));
     auto& replies = routes_[request.method + " " + path];
@@ -72,6 +76,7 @@ class FakeGateway {
   std::vector<HttpRequest> requests;
 
  private:
+  std::mutex mu_;
   std::map<std::string, std::deque<std::function<Reply(const HttpRequest&)>>>
       routes_;
 };
@@ -141,6 +146,30 @@ class FakeTime final : public Clock, public Patience {
   Instant now_ = Instant::SinceBoot(absl::Hours(1));
 };
 
+// Gives these events, then none.
+class FakeInput final : public LiveInput {
+ public:
+  explicit FakeInput(std::vector<Event> events)
+      : events_(events.begin(), events.end()) {}
+  Event Wait(size_t) override {
+    if (events_.empty()) {
+      woken_.WaitForNotification();
+      return {};
+    }
+    Event event = events_.front();
+    events_.pop_front();
+    return event;
+  }
+  void Wake() override {
+    if (!woken_.HasBeenNotified()) woken_.Notify();
+  }
+  Size WindowSize() const override { return {.rows = 50, .columns = 132}; }
+
+ private:
+  std::deque<Event> events_;
+  absl::Notification woken_;
+};
+
 // Everything that one run of the program stands on.
 struct FakeWorld {
   FakeGateway gateway;
@@ -149,6 +178,7 @@ struct FakeWorld {
   std::map<std::string, std::string> environment = {
       {"MUSTER_TOKEN", "mst_secret"}, {"HOME", "/nonexistent"}};
   std::vector<Endpoint> endpoints;  // Connected to, in order.
+  std::vector<LiveInput::Event> typed;  // Then nothing.
 
   // Runs `musterctl arguments…` and returns its exit code.
   int Run(std::vector<std::string> arguments) {
@@ -171,6 +201,14 @@ struct FakeWorld {
             -> absl::StatusOr<std::unique_ptr<Transport>> {
           endpoints.push_back(endpoint);
           return std::make_unique<FakeTransport>(gateway);
+        },
+        .open_input = [this](bool raw)
+            -> absl::StatusOr<std::unique_ptr<LiveInput>> {
+          if (raw && !console.terminal) {
+            return absl::FailedPreconditionError(
+                "standard input is no terminal");
+          }
+          return std::make_unique<FakeInput>(typed);
         }};
     return RunProgram(std::get<Invocation>(parsed), world);
   }

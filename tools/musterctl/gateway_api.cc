@@ -97,11 +97,12 @@ std::string QueryOf(const Json& fields) {
 
 absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
                                                   const pb::Message& request,
-                                                  pb::Message& response,
+                                                  pb::Message* response,
                                                   const CallOptions& options) {
   const pb::MethodDescriptor& method = FindMethod(method_name);
   MUSTER_CHECK(method.input_type() == request.GetDescriptor());
-  MUSTER_CHECK(method.output_type() == response.GetDescriptor());
+  MUSTER_CHECK(response == nullptr ||
+               method.output_type() == response->GetDescriptor());
   const v1::HttpRule& rule = method.options().GetExtension(v1::http);
 
   HttpRequest http;
@@ -128,8 +129,9 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   if (answer.status < 200 || answer.status > 299) {
     return ProblemStatus(answer.status, answer.body);
   }
+  if (response == nullptr) return answer;
   const absl::Status read =
-      wire::JsonToProto(answer.body, response, {.ignore_unknown = true});
+      wire::JsonToProto(answer.body, *response, {.ignore_unknown = true});
   if (!read.ok()) {
     return absl::DataLossError(
         fmt::format("the gateway's answer to {} {} is not understood: {}",

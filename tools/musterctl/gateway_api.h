@@ -50,16 +50,25 @@ class GatewayApi {
       const CallOptions& options = {}) {
     Answer<Response> answer;
     ASSIGN_OR_RETURN(HttpResponse response,
-                     Exchange(method, request, answer.message, options));
+                     Exchange(method, request, &answer.message, options));
     answer.body = std::move(response.body);
     answer.served_at = ParseDate(response.Header("Date"));
     return answer;
   }
 
+  // The same for a method that answers a RawBody: its bytes.
+  absl::StatusOr<std::string> CallRaw(
+      std::string_view method, const google::protobuf::Message& request) {
+    ASSIGN_OR_RETURN(HttpResponse response,
+                     Exchange(method, request, nullptr, {}));
+    return std::move(response.body);
+  }
+
  private:
+  // `response`: nullptr for what is not JSON.
   absl::StatusOr<HttpResponse> Exchange(
       std::string_view method, const google::protobuf::Message& request,
-      google::protobuf::Message& response, const CallOptions& options);
+      google::protobuf::Message* response, const CallOptions& options);
   static std::optional<absl::Time> ParseDate(std::string_view text);
 
   Transport& transport_;

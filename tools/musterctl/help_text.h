@@ -39,6 +39,20 @@ Examples:
   musterctl run web-1 --user postgres --input dump.sql -- psql shop
   musterctl run -l env=prod --canary 1 --stop-after 5% -- systemctl restart shop)";
 
+inline constexpr char kExecFooter[] =
+    R"(Words after -- are executed as they are, without a shell; none: the user's login
+shell. The session lives on when this terminal or a connection is lost:
+musterctl sessions attach goes on in it.
+
+At the start of a line: ~d leaves it, ~. ends it, ~? tells the keys.
+
+Exit code: the program's own, and those of musterctl run; 0 if it was left.
+
+Examples:
+  musterctl exec web-1
+  musterctl exec -it web-1 --user postgres -- psql shop
+  musterctl exec web-1 --record --purpose 'ticket 4711' -- top)";
+
 inline constexpr char kHistoryFooter[] =
     R"help(Newest first. FOR is how long the status lasted, or has lasted. Lines that begin
 with "gateway" tell when the gateway itself could not hear: nobody was judged

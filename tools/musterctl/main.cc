@@ -9,6 +9,7 @@
 
 #include "libprotocol/base/system_clock.h"
 #include "tools/musterctl/command_line.h"
+#include "tools/musterctl/live_input.h"
 #include "tools/musterctl/program.h"
 #include "tools/musterctl/terminal.h"
 
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
                            .patience = patience,
                            .clock = clock,
                            .environment = ReadEnvironment,
-                           .connect = muster::ctl::ConnectTo};
+                           .connect = muster::ctl::ConnectTo,
+                           .open_input = muster::ctl::OpenStandardInput};
   return muster::ctl::RunProgram(std::get<muster::ctl::Invocation>(parsed),
                                  world);
 }

@@ -35,7 +35,14 @@ absl::StatusOr<int> RunApiVerb(const ApiVerb& verb, const GlobalFlags& flags,
             .patience = world.patience,
             .clock = world.clock,
             .format = settings.output,
-            .color = UseColor(settings, world)};
+            .color = UseColor(settings, world),
+            .another_line = [&]() -> absl::StatusOr<Line> {
+              ASSIGN_OR_RETURN(auto own, world.connect(settings.endpoint));
+              auto own_api = std::make_unique<GatewayApi>(*own, settings.token,
+                                                          settings.timeout);
+              return Line{std::move(own), std::move(own_api)};
+            },
+            .open_input = world.open_input};
   absl::StatusOr<int> code = verb(tool);
   if (!code.ok() && TokenRefused(code.status()) && settings.token.empty()) {
     return WithHint(code.status(), TokenHint());

@@ -11,6 +11,7 @@
 #include "libprotocol/base/clock.h"
 #include "tools/musterctl/console.h"
 #include "tools/musterctl/settings.h"
+#include "tools/musterctl/live_input.h"
 #include "tools/musterctl/tool.h"
 #include "tools/musterctl/transport.h"
 
@@ -23,6 +24,7 @@ struct World {
   const Clock& clock;
   Environment environment;
   TransportFactory connect;
+  InputOpener open_input;
 };
 
 // A verb that calls the gateway with the configured token.

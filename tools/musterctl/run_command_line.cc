@@ -20,6 +20,8 @@ void AddSurroundings(CLI::App* run, RunOptions& options) {
   AddText(run, "--umask", options.umask, "octal [022]");
   AddText(run, "--input", options.input,
           "this file's bytes as stdin; - is stdin here [/dev/null]");
+  AddSwitch(run, "--stdin", options.stream_input,
+            "stdin here as stdin there, as it comes and of any length");
 }
 
 // On which machines, if on many.

@@ -1,9 +1,10 @@
 #include "tools/musterctl/run_verb.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <charconv>
+#include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -14,7 +15,9 @@
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_time.h"
+#include "tools/musterctl/conclusion.h"
 #include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/input_sender.h"
 #include "tools/musterctl/output_reader.h"
 #include "tools/musterctl/problem.h"
 #include "tools/musterctl/resolve.h"
@@ -22,6 +25,9 @@
 
 namespace muster::ctl {
 namespace {
+
+// For room at the gateway.
+constexpr absl::Duration kInputWait = absl::Seconds(10);
 
 // For a POSIX shell: 'it'\''s'.
 std::string ShellQuoted(const std::string& word) {
@@ -47,23 +53,6 @@ absl::StatusOr<std::string> ReadText(std::string_view flag,
       fmt::format("{}: {}", flag, ToStd(text.status().message())));
 }
 
-// NAME=VALUE, or NAME alone: then the value never stands in a command line.
-absl::Status AddVariable(const std::string& text, v1::Surroundings& out) {
-  const size_t equals = text.find('=');
-  const std::string name = text.substr(0, equals);
-  if (equals != text.npos) {
-    (*out.mutable_environment())[name] = text.substr(equals + 1);
-    return absl::OkStatus();
-  }
-  const char* value = getenv(name.c_str());
-  if (value == nullptr) {
-    return absl::InvalidArgumentError(
-        fmt::format("--env: {} is not set here; give {}=VALUE", name, name));
-  }
-  (*out.mutable_environment())[name] = value;
-  return absl::OkStatus();
-}
-
 absl::Status SetSurroundings(const RunOptions& options, Console& console,
                              v1::Surroundings& out) {
   out.set_user(options.user);
@@ -81,6 +70,12 @@ absl::Status SetSurroundings(const RunOptions& options, Console& console,
           "--umask: must be octal 0 to 0777, got '{}'", options.umask));
     }
     out.set_umask(umask);
+  }
+  if (options.stream_input && !options.input.empty()) {
+    return absl::InvalidArgumentError("--stdin and --input: give one of them");
+  }
+  if (options.stream_input && options.script == "-") {
+    return absl::InvalidArgumentError("--stdin and --script - cannot both be");
   }
   if (options.input.empty()) return absl::OkStatus();
   if (options.input == "-" && options.script == "-") {
@@ -130,50 +125,6 @@ absl::Status SetWords(const RunOptions& options,
       request.set_shell_type(v1::SHELL_TYPE_EXEC);
       request.mutable_argv()->Assign(words.begin(), words.end());
       return absl::OkStatus();
-  }
-}
-
-// The command's result as an exit code; the last line for everything that is
-// not the command's own word.
-int Conclude(Tool& tool, const v1::Command& command) {
-  const auto say = [&](const std::string& text) {
-    tool.console.Err("musterctl: " + text + "\n");
-  };
-  const std::string reason =
-      command.reason().empty() ? "" : " (" + Printable(command.reason()) + ")";
-  if (NeverRan(command)) {
-    say(fmt::format("the command did not run{}; safe to repeat; exit {}",
-                    reason, int{kExitDidNotRun}));
-    return kExitDidNotRun;
-  }
-  switch (command.state()) {
-    case v1::COMMAND_STATE_SUCCEEDED:
-    case v1::COMMAND_STATE_FAILED:
-      return command.exit_code();
-    case v1::COMMAND_STATE_SIGNALED:
-      say(fmt::format("the command was killed by signal {} ({}); exit {}",
-                      command.signal(), strsignal(command.signal()),
-                      128 + command.signal()));
-      return 128 + command.signal();
-    case v1::COMMAND_STATE_TIMED_OUT:
-      say(fmt::format("the command timed out and was stopped; exit {}",
-                      int{kExitTimeout}));
-      return kExitTimeout;
-    case v1::COMMAND_STATE_CANCELLED: {
-      const int code =
-          command.has_signal() ? 128 + command.signal() : kExitInterrupted;
-      say(
-          fmt::format("the command was cancelled{} after it had started; "
-                      "exit {}",
-                      reason, code));
-      return code;
-    }
-    default:
-      say(fmt::format(
-          "the outcome of command {} is unknown{}; do not repeat it before you "
-          "have looked; exit {}",
-          command.command_id(), reason, int{kExitOutcomeUnknown}));
-      return kExitOutcomeUnknown;
   }
 }
 
@@ -229,8 +180,49 @@ int Follow(Tool& tool, const std::string& command_id) {
         "warning: the machine dropped {} bytes of output beyond the limit\n",
         dropped));
   }
-  return Conclude(tool, reader.command());
+  return Conclude(tool, reader.command(), "command");
 }
+
+// stdin here goes to the command for as long as this lives.
+class Piping {
+ public:
+  static absl::StatusOr<std::unique_ptr<Piping>> Start(
+      Tool& tool, bool wanted, const std::string& command_id) {
+    if (!wanted) return nullptr;
+    auto piping = std::make_unique<Piping>();
+    ASSIGN_OR_RETURN(piping->line_, tool.another_line());
+    ASSIGN_OR_RETURN(piping->input_, tool.open_input(false));
+    piping->sender_.emplace(
+        *piping->input_, 0,
+        [api = piping->line_.api.get(),
+         command_id](const InputSender::Part& part) {
+          return Put(*api, command_id, part);
+        });
+    return piping;
+  }
+
+ private:
+  static absl::StatusOr<InputSender::Progress> Put(
+      GatewayApi& api, const std::string& command_id,
+      const InputSender::Part& part) {
+    v1::WriteInputRequest request;
+    request.set_command_id(command_id);
+    request.set_offset(part.offset);
+    request.set_data(part.bytes);
+    request.set_end(part.end);
+    *request.mutable_wait() = wire::ToProto(kInputWait);
+    ASSIGN_OR_RETURN(const auto answer,
+                     api.Call<v1::WriteInputResponse>("WriteInput", request,
+                                                      {.wait = kInputWait}));
+    return InputSender::Progress{answer.message.accepted(),
+                                 answer.message.taken(),
+                                 answer.message.closed()};
+  }
+
+  Line line_;
+  std::unique_ptr<LiveInput> input_;
+  std::optional<InputSender> sender_;
+};
 
 // Resolves and submits; the id of the command.
 absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
@@ -243,6 +235,23 @@ absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
 }
 
 }  // namespace
+
+// NAME alone: then the value never stands in a command line.
+absl::Status AddVariable(const std::string& text, v1::Surroundings& out) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  if (equals != text.npos) {
+    (*out.mutable_environment())[name] = text.substr(equals + 1);
+    return absl::OkStatus();
+  }
+  const char* value = getenv(name.c_str());
+  if (value == nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("--env: {} is not set here; give {}=VALUE", name, name));
+  }
+  (*out.mutable_environment())[name] = value;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
                                                       Console& console) {
@@ -271,6 +280,7 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
         wire::ToProto(*options.delivery_timeout);
   }
   request.set_if_offline(options.if_offline);
+  request.set_input_streamed(options.stream_input);
   RETURN_IF_ERROR(
       SetSurroundings(options, console, *request.mutable_surroundings()));
   if (options.output_bytes_max) {
@@ -291,7 +301,12 @@ absl::StatusOr<int> Run(Tool& tool, const RunOptions& options) {
     if (!shown) tool.console.Out(command->message.command_id() + "\n");
     return kExitOk;
   }
-  if (command.ok()) return Follow(tool, command->message.command_id());
+  if (command.ok()) {
+    ASSIGN_OR_RETURN(const auto piping,
+                     Piping::Start(tool, options.stream_input,
+                                   command->message.command_id()));
+    return Follow(tool, command->message.command_id());
+  }
   if (!maybe_sent && options.detach) return command.status();
 
   const bool as_json = tool.format == OutputFormat::kJson;

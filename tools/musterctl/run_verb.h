@@ -53,6 +53,7 @@ struct RunOptions {
   std::vector<std::string> environment;
   std::string umask;  // Octal; empty: the machine's.
   std::string input;  // A file, or "-", to be the command's stdin; empty: none.
+  bool stream_input = false;  // stdin here, as it comes.
   std::optional<uint32_t> output_bytes_max;
   std::vector<std::string> labels;  // KEY=VALUE
   std::string purpose;
@@ -65,6 +66,9 @@ struct RunOptions {
 // means nothing.
 absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
                                                       Console& console);
+
+// "NAME=VALUE", or "NAME": the value of this process's own environment.
+absl::Status AddVariable(const std::string& text, v1::Surroundings& out);
 
 // Returns the exit code for the shell: the command's own and those of
 // exit_code.h. Unless it is plainly the command's own, the last line on stderr

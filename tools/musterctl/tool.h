@@ -3,6 +3,8 @@
 #ifndef MUSTER_TOOLS_MUSTERCTL_TOOL_H_
 #define MUSTER_TOOLS_MUSTERCTL_TOOL_H_
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -11,10 +13,17 @@
 #include "libprotocol/base/clock.h"
 #include "tools/musterctl/console.h"
 #include "tools/musterctl/gateway_api.h"
+#include "tools/musterctl/live_input.h"
 #include "tools/musterctl/output_format.h"
 #include "tools/musterctl/table.h"
 
 namespace muster::ctl {
+
+// A connection of its own, for a thread of its own.
+struct Line {
+  std::unique_ptr<Transport> transport;
+  std::unique_ptr<GatewayApi> api;
+};
 
 // A verb returns the exit code, or an error that becomes one (exit_code.h).
 struct Tool {
@@ -24,6 +33,9 @@ struct Tool {
   const Clock& clock;
   OutputFormat format = OutputFormat::kTable;
   bool color = false;
+  // To the same gateway, as the same principal.
+  std::function<absl::StatusOr<Line>()> another_line = nullptr;
+  InputOpener open_input = nullptr;
 
   // The gateway's time if it told it, else ours.
   absl::Time Now(std::optional<absl::Time> served_at) const {

@@ -1,0 +1,224 @@
+#include "tools/musterctl/session_viewer.h"
+
+#include <optional>
+#include <utility>
+
+#include "fmt/format.h"
+#include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/proto_time.h"
+#include "muster/v1/fleet_admin.pb.h"
+#include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/output_reader.h"
+#include "tools/musterctl/problem.h"
+
+namespace muster::ctl {
+namespace {
+
+// Who types must ask again within 15 s, or counts as gone.
+constexpr absl::Duration kReadWait = absl::Seconds(10);
+constexpr absl::Duration kInputWait = absl::Seconds(5);
+constexpr absl::Duration kPause = absl::Seconds(1);
+constexpr absl::Duration kGiveUpAfter = absl::Minutes(5);
+
+constexpr char kKeys[] =
+    "\r\n~d  leave; the session lives on\r\n~.  end the session\r\n"
+    "~~  a tilde\r\n";
+
+bool HasCode(const absl::Status& status, std::string_view code) {
+  const auto problem = ProblemOf(status);
+  return problem && problem->code == code;
+}
+
+}  // namespace
+
+EscapeKeys::Wish EscapeKeys::Take(std::string& bytes) {
+  Wish wish = Wish::kNone;
+  std::string ours = std::exchange(bytes, {});
+  for (const char c : ours) {
+    if (std::exchange(tilde_, false)) {
+      at_line_start_ = false;
+      if (c == 'd') wish = Wish::kDetach;
+      if (c == '.') wish = Wish::kEnd;
+      if (c == '?') wish = Wish::kHelp;
+      if (wish != Wish::kNone) {
+        at_line_start_ = true;
+        if (wish != Wish::kHelp) return wish;
+        continue;
+      }
+      if (c != '~') bytes += '~';
+      bytes += c;
+    } else if (c == '~' && at_line_start_) {
+      tilde_ = true;
+    } else {
+      bytes += c;
+    }
+    at_line_start_ = c == '\r' || c == '\n';
+  }
+  return wish;
+}
+
+absl::StatusOr<std::optional<v1::Session>> SessionViewer::Watch(
+    LiveInput* input) {
+  RETURN_IF_ERROR(Attach());
+  if (input == nullptr) return ReadToEnd();
+  ASSIGN_OR_RETURN(const Line line, tool_.another_line());
+  const InputSender sender(
+      *input, input_offset_,
+      [&](const InputSender::Part& part) { return Put(*line.api, part); },
+      [this](std::string& bytes) { return Filter(bytes); });
+  // This terminal may have another size than the one that it began on. If that
+  // is not heard, the next change of size is.
+  InputSender::Part resize;
+  resize.offset = input_offset_;
+  resize.size = input->WindowSize();
+  if (resize.size.rows > 0) (void)Put(tool_.api, resize);
+  absl::StatusOr<v1::Session> session = ReadToEnd();
+  if (wish_ == EscapeKeys::Wish::kDetach) return std::nullopt;
+  return session;
+}
+
+absl::Status SessionViewer::Attach() {
+  if (read_only_) return absl::OkStatus();
+  v1::AttachSessionRequest request;
+  request.set_session_id(session_id_);
+  ASSIGN_OR_RETURN(const auto answer,
+                   tool_.api.Call<v1::AttachSessionResponse>(
+                       "AttachSession", request, {.wait = kReadWait}));
+  session_ = answer.message.session();
+  input_offset_ = answer.message.input_offset();
+  MutexLock lock(mu_);
+  attachment_id_ = answer.message.attachment_id();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Session> SessionViewer::ReadToEnd() {
+  Instant answered = tool_.clock.Now();
+  bool told = false;
+  while (true) {
+    absl::StatusOr<bool> end = ReadOn();
+    if (wish_ == EscapeKeys::Wish::kDetach) return session_;
+    // The gateway was restarted; it knows nobody who types.
+    if (HasCode(end.status(), "not_attached")) {
+      const absl::Status attached = Attach();
+      if (attached.ok()) continue;
+      end = attached;
+    }
+    if (end.ok()) {
+      answered = tool_.clock.Now();
+      if (std::exchange(told, false)) {
+        tool_.console.Err("\r\n[the gateway is back]\r\n");
+      }
+      if (*end) return session_;
+      continue;
+    }
+    if (!IsPassing(end.status()) ||
+        tool_.clock.Now() - answered > kGiveUpAfter) {
+      return end.status();
+    }
+    if (!std::exchange(told, true)) {
+      tool_.console.Err(
+          "\r\n[no answer from the gateway; the session lives on; trying "
+          "again]\r\n");
+    }
+    tool_.patience.Pause(kPause);
+  }
+}
+
+absl::StatusOr<bool> SessionViewer::ReadOn() {
+  v1::ReadSessionRequest request;
+  request.set_session_id(session_id_);
+  request.set_offset(offset_);
+  *request.mutable_wait() = wire::ToProto(kReadWait);
+  if (!read_only_) {
+    MutexLock lock(mu_);
+    request.set_attachment_id(attachment_id_);
+  }
+  ASSIGN_OR_RETURN(auto answer,
+                   tool_.api.Call<v1::ReadSessionResponse>(
+                       "ReadSession", request, {.wait = kReadWait}));
+  v1::ReadSessionResponse& piece = answer.message;
+  // A gap at the very beginning is only that somebody came late.
+  if (piece.offset() > offset_ && offset_ > 0) {
+    tool_.console.Out(fmt::format("\r\n[{} bytes were not shown]\r\n",
+                                  piece.offset() - offset_));
+  }
+  // Less than we have is a gateway that has not heard of it yet.
+  if (piece.offset() + piece.data().size() > offset_) {
+    if (piece.offset() < offset_) {
+      piece.mutable_data()->erase(0, offset_ - piece.offset());
+    }
+    tool_.console.Out(piece.data());
+    offset_ = std::max(offset_, piece.offset()) + piece.data().size();
+  }
+  session_ = std::move(*piece.mutable_session());
+  return piece.end();
+}
+
+absl::StatusOr<InputSender::Progress> SessionViewer::Put(
+    GatewayApi& api, const InputSender::Part& part) {
+  v1::WriteSessionRequest request;
+  request.set_session_id(session_id_);
+  request.set_offset(part.offset);
+  request.set_data(part.bytes);
+  if (part.size.rows > 0) {
+    request.mutable_size()->set_rows(part.size.rows);
+    request.mutable_size()->set_columns(part.size.columns);
+  }
+  *request.mutable_wait() = wire::ToProto(kInputWait);
+  {
+    MutexLock lock(mu_);
+    request.set_attachment_id(attachment_id_);
+  }
+  const auto answer = api.Call<v1::WriteSessionResponse>(
+      "WriteSession", request, {.wait = kInputWait});
+  // The other thread attaches anew.
+  if (HasCode(answer.status(), "not_attached")) {
+    return absl::UnavailableError("not attached");
+  }
+  RETURN_IF_ERROR(answer.status());
+  return InputSender::Progress{answer->message.accepted(),
+                               answer->message.taken(), false};
+}
+
+bool SessionViewer::Filter(std::string& bytes) {
+  const EscapeKeys::Wish wish = keys_.Take(bytes);
+  switch (wish) {
+    case EscapeKeys::Wish::kNone:
+      return true;
+    case EscapeKeys::Wish::kHelp:
+      tool_.console.Err(kKeys);
+      return true;
+    case EscapeKeys::Wish::kDetach:
+      wish_ = wish;
+      Detach();
+      return false;
+    case EscapeKeys::Wish::kEnd:
+      End();
+      return true;
+  }
+  return true;
+}
+
+// The reader is waked by that; if it is not heard, at the end of its wait.
+void SessionViewer::Detach() {
+  v1::DetachSessionRequest request;
+  request.set_session_id(session_id_);
+  {
+    MutexLock lock(mu_);
+    request.set_attachment_id(attachment_id_);
+  }
+  if (const auto line = tool_.another_line(); line.ok()) {
+    (void)line->api->Call<v1::Session>("DetachSession", request);
+  }
+}
+
+// What it shows until its end is still read.
+void SessionViewer::End() {
+  v1::EndSessionRequest request;
+  request.set_session_id(session_id_);
+  if (const auto line = tool_.another_line(); line.ok()) {
+    (void)line->api->Call<v1::Session>("EndSession", request);
+  }
+}
+
+}  // namespace muster::ctl
