@@ -32,7 +32,13 @@ class FakeRunner final : public CommandRunner {
   absl::StatusOr<std::string> ReadOutput(const CommandId&, Stream stream,
                                          uint64_t offset,
                                          size_t bytes_max) override {
+    if (offset < begin) return absl::OutOfRangeError("not kept");
     return text[stream].substr(offset, bytes_max);
+  }
+  uint64_t OutputBegin(const CommandId&) override { return begin; }
+  bool IsSession(const CommandId&) override { return session; }
+  void Say(const CommandId&, const ShimMessage& message) override {
+    said.push_back(message);
   }
   absl::Status Forget(const CommandId& id) override {
     forgotten.push_back(id);
@@ -44,6 +50,9 @@ class FakeRunner final : public CommandRunner {
   absl::Status accept_status;
   std::map<Stream, std::string> text;
   std::vector<CommandId> accepted, cancelled, forgotten;
+  bool session = false;
+  uint64_t begin = 0;
+  std::vector<ShimMessage> said;
 };
 
 class CommandCourierTest : public testing::Test {
@@ -57,6 +66,11 @@ class CommandCourierTest : public testing::Test {
                          .send_chunk =
                              [this](v1::TransferChunk c) {
                                if (up_) chunks_.push_back(c);
+                               return up_;
+                             },
+                         .send_taken =
+                             [this](v1::InputTaken t) {
+                               if (up_) taken_.push_back(t);
                                return up_;
                              }}) {
     courier_.SetRunner(&runner_);
@@ -97,6 +111,7 @@ class CommandCourierTest : public testing::Test {
   FakeRunner runner_;
   std::vector<v1::CommandState> updates_;
   std::vector<v1::TransferChunk> chunks_;
+  std::vector<v1::InputTaken> taken_;
   CommandCourier courier_;
 };
 
@@ -190,6 +205,63 @@ TEST_F(CommandCourierTest, NoMoreThanTheWindowIsUnderWay) {
 TEST_F(CommandCourierTest, TheHelloNamesWhatIsOpen) {
   EXPECT_EQ(courier_.ForHello().seen_high, 7u);
   EXPECT_THAT(courier_.ForHello().open_command_ids, ElementsAre(kId.str()));
+}
+
+TEST_F(CommandCourierTest, WhatASessionDoesNotKeepAnyMoreIsSkipped) {
+  Write("0123456789");
+  AckOutput(10);
+  chunks_.clear();
+  up_ = false;
+  Write("abcdef");
+  runner_.begin = 12;
+  up_ = true;
+  courier_.OnOnline();
+  ASSERT_EQ(chunks_.size(), 1u);
+  EXPECT_EQ(chunks_[0].chunk().offset(), 12u);
+  EXPECT_EQ(Sent(), "cdef");
+}
+
+TEST_F(CommandCourierTest, InputIsPassedOnWithItsEndAndItsSize) {
+  courier_.OnInput(kId, {.taken = 5});
+  v1::CommandInput input;
+  input.set_command_id(kId.str());
+  input.set_offset(5);
+  input.set_data("abc");
+  input.set_end(true);
+  input.mutable_size()->set_rows(50);
+  input.mutable_size()->set_columns(132);
+  courier_.OnCommandInput(input);
+  using Kind = ShimMessage::Kind;
+  EXPECT_THAT(runner_.said,
+              ElementsAre(ShimMessage{.kind = Kind::kSize, .size = {50, 132}},
+                          ShimMessage{.kind = Kind::kInput,
+                                      .number = 5,
+                                      .data = "abc"},
+                          ShimMessage{.kind = Kind::kEnd, .number = 8}));
+}
+
+TEST_F(CommandCourierTest, EveryNewLinkIsToldWhereTheInputGoesOn) {
+  courier_.OnInput(kId, {.taken = 5});
+  EXPECT_FALSE(taken_.at(0).again());
+  courier_.OnOnline();
+  ASSERT_EQ(taken_.size(), 2u);
+  EXPECT_EQ(taken_[1].offset(), 5u);
+  EXPECT_TRUE(taken_[1].again());
+}
+
+TEST_F(CommandCourierTest, TheShimOfASessionIsToldWhetherThereIsAGateway) {
+  runner_.session = true;
+  courier_.OnInput(kId, {.again = true});
+  courier_.OnOnline();
+  Write("abc");
+  AckOutput(3);
+  courier_.OnOffline();
+  using Kind = ShimMessage::Kind;
+  EXPECT_THAT(runner_.said,
+              ElementsAre(ShimMessage{.kind = Kind::kAlone},
+                          ShimMessage{.kind = Kind::kAcknowledged},
+                          ShimMessage{.kind = Kind::kAcknowledged, .number = 3},
+                          ShimMessage{.kind = Kind::kAlone}));
 }
 
 }  // namespace

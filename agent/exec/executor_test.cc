@@ -41,6 +41,7 @@ class ExecutorTest : public ::testing::Test, public Executor::Delegate {
     updates_[update.command_id].push_back(update);
   }
   void OnOutput(const CommandId& id) override { ++outputs_[id]; }
+  void OnInput(const CommandId&, const InputState&) override {}
 
   void StartAgent() {
     auto executor = Executor::Open(
