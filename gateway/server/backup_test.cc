@@ -220,12 +220,17 @@ TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
   Backup();
   // What the last migrations made was not there before them.
   for (const char* column : {"run_as", "working_directory", "environment",
-                             "umask", "input"}) {
+                             "umask", "input", "input_streamed",
+                             "terminal_rows", "terminal_columns",
+                             "terminal_type", "keep_us", "recorded"}) {
     Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
   }
   Change("DROP TABLE batch_targets");
   Change("DROP TABLE batches");
   Change("DROP INDEX commands_by_turn");
+  Change("DROP INDEX commands_sessions");
+  Change("ALTER TABLE commands DROP COLUMN is_session");
+  Change("ALTER TABLE output DROP COLUMN at_us");
   Change("DROP INDEX commands_by_batch");
   Change("ALTER TABLE commands DROP COLUMN batch");
   Change("ALTER TABLE commands DROP COLUMN labels");

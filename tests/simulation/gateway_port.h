@@ -60,6 +60,7 @@ class GatewayNode::Port final : public gateway::LinkPort {
     Send({.say = Say::kCancel,
           .command = static_cast<uint32_t>(NumberOf(command))});
   }
+  void SendInput(const gateway::InputPart&) override {}  // Nobody types here.
   void SendUpdateAck(const CommandId& command,
                      gateway::CommandState state) override {
     if (!node_.Effect()) return;
