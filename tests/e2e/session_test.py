@@ -1,0 +1,195 @@
+"""A terminal on a machine, as a person has it: musterctl on a terminal of its own."""
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+
+import muster_e2e
+from muster_e2e import BUILD
+
+
+class Terminal:
+    """A program on a terminal that the test types into and looks at."""
+
+    def __init__(self, *argv, environment, rows=33, columns=111):
+        self.shown = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(argv[0], list(argv), {**os.environ, "TERM": "xterm", **environment})
+        self.resize(rows, columns)
+        self.code = None
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def read(self, within_s=0.05):
+        if not select.select([self.fd], [], [], within_s)[0]:
+            return True
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # EIO: the program is gone.
+            data = b""
+        self.shown += data.decode(errors="replace")
+        return bool(data)
+
+    def wait_for(self, pattern, within_s=20):
+        end = time.monotonic() + within_s
+        while not re.search(pattern, self.shown):
+            if time.monotonic() > end or not self.read():
+                raise AssertionError(f"{pattern!r} is not shown in {self.shown[-2000:]!r}")
+        return re.search(pattern, self.shown)
+
+    def wait(self, within_s=20):
+        end = time.monotonic() + within_s
+        while time.monotonic() < end and self.read():
+            pass
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.fd)
+        return self.code
+
+    def kill(self):
+        if self.code is None:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+            os.close(self.fd)
+            self.code = -9
+
+
+class SessionTest(muster_e2e.TestCase):
+    def terminal(self, gateway, *arguments):
+        terminal = Terminal(str(BUILD / "bin/musterctl"), "--server", gateway.url, *arguments,
+                            environment={"MUSTER_TOKEN": gateway.token})
+        self.addCleanup(terminal.kill)
+        return terminal
+
+    def musterctl(self, gateway, *arguments, stdin=""):
+        return muster_e2e.run_once("musterctl", "--server", gateway.url, *arguments, stdin=stdin,
+                                   environment={"MUSTER_TOKEN": gateway.token})
+
+    def one_machine(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        self.wait_status(gateway, agent.agent_id, "online", 20)
+        return gateway, agent
+
+    def test_a_shell_is_typed_into_and_its_exit_code_is_ours(self):
+        gateway, agent = self.one_machine()
+        terminal = self.terminal(gateway, "exec", "-it", agent.agent_id, "--", "bash", "--norc")
+        terminal.wait_for(r"\$ ")
+        terminal.type("stty size; echo $TERM\r")
+        terminal.wait_for(r"\n33 111\r\nxterm\r\n")
+        terminal.resize(20, 70)
+        terminal.type("sleep 0.3; stty size\r")
+        terminal.wait_for(r"\n20 70\r\n")
+        terminal.type("sleep 600\r")
+        terminal.wait_for("sleep 600\r\n")
+        terminal.type("\x03")  # Ctrl-C is the program's.
+        terminal.type("exit 7\r")
+        self.assertEqual(terminal.wait(), 7, terminal.shown)
+
+    def test_it_is_left_and_attached_to_again(self):
+        gateway, agent = self.one_machine()
+        first = self.terminal(gateway, "exec", agent.agent_id, "--", "sh")
+        first.type("x=kept; echo be''gun\r")
+        first.wait_for("begun")
+        first.type("\r~d")
+        self.assertEqual(first.wait(), 0)
+        session = re.search(r"musterctl sessions attach (\S+)", first.shown)[1]
+        listed = self.musterctl(gateway, "sessions", "ls")
+        self.assertRegex(listed.stdout, rf"{session} +\S+ +running +")
+        second = self.terminal(gateway, "sessions", "attach", session)
+        second.wait_for("begun")  # What was shown before.
+        second.type("echo $x; exit\r")
+        second.wait_for(r"\nkept\r\n")
+        self.assertEqual(second.wait(), 0)
+        self.assertNotIn(session, self.musterctl(gateway, "sessions", "ls").stdout)
+        self.assertIn(session, self.musterctl(gateway, "sessions", "ls", "--all").stdout)
+
+    def test_it_outlives_its_viewer_its_agent_and_its_gateway(self):
+        gateway, agent = self.one_machine()
+        terminal = self.terminal(gateway, "exec", agent.agent_id, "--", "sh")
+        terminal.type("x=1; echo ste''p1\r")
+        terminal.wait_for("step1")
+        agent.kill()
+        agent.start()
+        terminal.type("x=$x.2; echo ste''p2\r")
+        terminal.wait_for("step2", 40)
+        gateway.kill()
+        gateway.start()
+        terminal.type("x=$x.3; echo ste''p3\r")
+        terminal.wait_for("step3", 60)
+        terminal.wait_for("the gateway is back")
+        terminal.kill()
+        session = gateway.get("/api/sessions")["sessions"][0]["session_id"]
+        again = self.terminal(gateway, "sessions", "attach", session)
+        again.type("echo $x.4; exit 4\r")
+        again.wait_for(r"\n1\.2\.3\.4\r\n")
+        self.assertEqual(again.wait(), 4)
+
+    def test_a_kill_ends_all_that_runs_in_it(self):
+        gateway, agent = self.one_machine()
+        terminal = self.terminal(gateway, "exec", agent.agent_id, "--", "bash", "--norc")
+        terminal.type("trap '' HUP TERM; sleep 4711 & sleep 4711\r")
+        terminal.wait_for("sleep 4711\r\n")
+        session = gateway.get("/api/sessions")["sessions"][0]["session_id"]
+        looks = self.terminal(gateway, "sessions", "attach", "--read-only", session)
+        self.assertEqual(self.musterctl(gateway, "sessions", "kill", session).returncode, 0)
+        self.assertNotEqual(terminal.wait(30), 0)
+        self.assertIn("the session was cancelled (ended by admin)", terminal.shown)
+        self.assertNotEqual(looks.wait(30), 0)
+        self.assertEqual(subprocess.run(["pgrep", "-f", "^sleep 4711"],
+                                        stdout=subprocess.PIPE, check=False).stdout, b"")
+
+    def test_a_recording_is_announced_and_played(self):
+        gateway, agent = self.one_machine()
+        terminal = self.terminal(gateway, "exec", "--record", agent.agent_id, "--", "echo", "hällo")
+        self.assertEqual(terminal.wait(), 0)
+        self.assertIn("This session is recorded.\r\nhällo\r\n", terminal.shown)
+        session = gateway.get("/api/sessions?ended=true")["sessions"][0]["session_id"]
+        played = self.musterctl(gateway, "sessions", "play", session)
+        self.assertIn("hällo\r\n", played.stdout)
+        cast = self.folder / "web.cast"
+        self.musterctl(gateway, "sessions", "play", session, "--to", str(cast))
+        lines = [json.loads(line) for line in cast.read_text().splitlines()]
+        self.assertEqual((lines[0]["version"], lines[0]["width"]), (2, 111))
+        self.assertIn("hällo\r\n", "".join(event[2] for event in lines[1:]))
+
+    def test_a_machine_that_is_away_says_why(self):
+        gateway, agent = self.one_machine()
+        agent.kill()
+        self.wait_status(gateway, agent.agent_id, "offline", 20)
+        terminal = self.terminal(gateway, "exec", agent.agent_id)
+        self.assertEqual(terminal.wait(), 7)
+        self.assertRegex(terminal.shown, "offline .*last heard")
+
+    def test_what_is_piped_arrives_exactly_over_a_restart_of_the_gateway(self):
+        gateway, agent = self.one_machine()
+        data = os.urandom(3_000_000)
+        ctl = subprocess.Popen(
+            [BUILD / "bin/musterctl", "--server", gateway.url, "run", "--stdin", agent.agent_id,
+             "--", "sha256sum"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "MUSTER_TOKEN": gateway.token})
+        self.addCleanup(ctl.kill)
+        ctl.stdin.write(data[:1_500_000])
+        ctl.stdin.flush()
+        gateway.kill()
+        gateway.start()
+        ctl.stdin.write(data[1_500_000:])
+        ctl.stdin.close()
+        out = ctl.stdout.read()
+        self.assertEqual(ctl.wait(60), 0, ctl.stderr.read())
+        self.assertEqual(out.split()[0].decode(), hashlib.sha256(data).hexdigest())
+
+
+if __name__ == "__main__":
+    muster_e2e.main()
