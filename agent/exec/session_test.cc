@@ -143,9 +143,9 @@ TEST_F(SessionTest, AProgramHasATerminalOfItsOwnAndHearsWhatIsTyped) {
 
 TEST_F(SessionTest, WithoutAProgramItIsTheLoginShell) {
   const CommandId id = Open({});
-  Type(id, "echo $0; exit\n");
+  Type(id, "echo \"<$0>\"; exit\n");
   End(id);
-  EXPECT_THAT(Output(id), HasSubstr("\r\n-"));
+  EXPECT_THAT(Output(id), HasSubstr("<-"));
 }
 
 TEST_F(SessionTest, CtrlCReachesTheProgramInTheForeground) {
@@ -184,7 +184,8 @@ TEST_F(SessionTest, ItOutlivesTheAgentAndIsTypedIntoAgain) {
 }
 
 TEST_F(SessionTest, WhatIsSentTwiceIsTypedOnceAndWhatComesAfterAGapIsNot) {
-  const CommandId id = Open({"cat"});
+  const CommandId id = Open({"sh", "-c", "stty -echo; echo ready; cat"});
+  ASSERT_TRUE(Shows(id, "ready"));
   Type(id, "one\n");
   ASSERT_TRUE(Eventually([&] { return inputs_[id].taken == 4; }));
   typed_[id] = 0;
@@ -196,7 +197,7 @@ TEST_F(SessionTest, WhatIsSentTwiceIsTypedOnceAndWhatComesAfterAGapIsNot) {
   Type(id, "three\n\x04");
   End(id);
   EXPECT_EQ(Output(id),
-            "one\r\none\r\ntwo\r\ntwo\r\nthree\r\nthree\r\n");
+            "ready\r\none\r\ntwo\r\nthree\r\n");
 }
 
 TEST_F(SessionTest, CancelEndsAShellThatIgnoresSigterm) {

@@ -137,7 +137,7 @@ LinkActions LinkMachine::Message(const v1::GatewayMessage& message, Instant now,
       return out;
     case v1::GatewayMessage::kInput:
       out.emplace_back(InputArrived{message.input()});
-      break;
+      return out;
     case v1::GatewayMessage::kCancel:
       out.emplace_back(CancelArrived{message.cancel().command_id()});
       return out;

@@ -353,13 +353,15 @@ TEST_F(LinkMachineTest, AGatewayThatSpeaksOutOfTurnIsLeft) {
 
 TEST_F(LinkMachineTest, OrdersCancelsAndUpdateAcksArePassedOnOnlyWhenUp) {
   BeUp();
-  v1::GatewayMessage order, cancel, ack;
+  v1::GatewayMessage order, cancel, ack, input;
+  input.mutable_input()->set_command_id("c1");
   order.mutable_command()->set_command_id("c1");
   cancel.mutable_cancel()->set_command_id("c1");
   ack.mutable_update_ack()->set_command_id("c1");
   EXPECT_EQ(Find<OrderArrived>(Say(order))->order.command_id(), "c1");
   EXPECT_EQ(Find<CancelArrived>(Say(cancel))->command_id, "c1");
   EXPECT_EQ(Find<UpdateAcknowledged>(Say(ack))->ack.command_id(), "c1");
+  EXPECT_EQ(Find<InputArrived>(Say(input))->input.command_id(), "c1");
   machine_.LinkDown("eof", "", now_);
   EXPECT_TRUE(Say(order).empty());
 }

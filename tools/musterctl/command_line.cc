@@ -462,9 +462,10 @@ std::variant<Invocation, Message> ParseCommandLine(
   } catch (const CLI::ParseError& error) {
     return UsageError(app, error);
   }
-  if (has_dashes && Deepest(app).path != "musterctl run") {
+  const std::string verb = Deepest(app).path;
+  if (has_dashes && verb != "musterctl run" && verb != "musterctl exec") {
     return Message{kExitUsage,
-                   "error: only run takes a command after --\n"
+                   "error: only run and exec take a command after --\n"
                    "hint: musterctl run AGENT -- CMD\n"};
   }
   return Invocation{std::move(parse.flags), std::move(parse.verb)};

@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "AGENT stands alone"},
         UsageCase{"DashesElsewhere",
                   {"status", "--", "x"},
-                  "only run takes a command"}),
+                  "only run and exec take a command"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(CommandLineTest, TheWordsOfACommandAreNeverTakenForFlagsOrVerbs) {

@@ -31,7 +31,9 @@ InputSender::~InputSender() {
 void InputSender::Run() {
   while (!stopped_) {
     LiveInput::Event event = input_.Wait(kPartBytesMax);
-    Part part{.bytes = std::move(event.bytes), .end = event.ended};
+    Part part;
+    part.bytes = std::move(event.bytes);
+    part.end = event.ended;
     if (event.resized) part.size = input_.WindowSize();
     const bool more = !filter_ || filter_(part.bytes);
     const bool empty = part.bytes.empty() && !part.end && part.size.rows == 0;

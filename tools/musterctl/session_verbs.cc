@@ -18,6 +18,7 @@
 #include "tools/musterctl/age.h"
 #include "tools/musterctl/conclusion.h"
 #include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/output_reader.h"
 #include "tools/musterctl/resolve.h"
 #include "tools/musterctl/run_verb.h"
 #include "tools/musterctl/session_viewer.h"
@@ -83,6 +84,9 @@ absl::StatusOr<int> Show(Tool& tool, const std::string& session_id,
   end.set_command_id(session_id);
   end.set_state((*session)->state());
   end.set_reason((*session)->reason());
+  if ((*session)->has_started_at()) {
+    *end.mutable_started_at() = (*session)->started_at();
+  }
   if ((*session)->has_exit_code()) end.set_exit_code((*session)->exit_code());
   if ((*session)->has_signal()) end.set_signal((*session)->signal());
   return Conclude(tool, end, "session");
@@ -127,7 +131,12 @@ absl::StatusOr<int> Exec(Tool& tool, const ExecOptions& options) {
       Submit<v1::Session>(tool, "OpenSession", request, maybe_sent);
   if (!session.ok()) {
     input->reset();
-    return session.status();
+    const auto problem = ProblemOf(session.status());
+    if (!problem || problem->code != "agent_unreachable") {
+      return session.status();
+    }
+    return WithHint(session.status(),
+                    fmt::format("musterctl agents wait {}", options.agent));
   }
   return Show(tool, session->message.session_id(), *std::move(input));
 }

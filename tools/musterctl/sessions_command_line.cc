@@ -29,9 +29,9 @@ void AddExec(CLI::App& app, Parse& parse) {
   AddSwitch(exec, "--record", options->record,
             "keep what it shows; said on the terminal");
   AddText(exec, "--purpose", options->purpose, "why; kept with the session");
-  OnChosen(exec, parse, [&parse, options](Tool& tool) {
+  OnParsed(exec, [&parse, options] {
     options->words = parse.words;
-    return Exec(tool, *options);
+    parse.verb = [options](Tool& tool) { return Exec(tool, *options); };
   });
 }
 
