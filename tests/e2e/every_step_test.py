@@ -10,6 +10,7 @@ long form (MUSTER_LONG_TESTS) all.
 import contextlib
 import http.client
 import itertools
+import pathlib
 import shlex
 import subprocess
 import unittest
@@ -260,6 +261,10 @@ class CommandTest(EveryStepTest):
     def wait_linked(self):
         self.epoch = self.wait_new_link(self.gateway, self.agent.agent_id, self.epoch, PATIENCE_S)
 
+    def linked(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.gateway.get("/api/status")["links"] == 1
+
     def submit(self, and_then=""):
         """A command that leaves a trace; its id, or None if nobody said 202."""
         self.number += 1
@@ -408,6 +413,91 @@ class CommandTest(EveryStepTest):
 
         self.every_step(8, self.once_for("self", recover))
 
+    def cancel(self, command_id):
+        """False if nobody answered."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            answer = self.gateway.call("POST", f"/api/commands/{command_id}/cancel")
+            self.assertEqual(answer.status, 200, answer)
+            return True
+        return False
+
+    def once_cancelled(self, recover):
+        """As once_for("self", …), of a command that runs and is cancelled."""
+        def once(step):
+            command_id = self.submit(and_then="sleep 600")
+            wait_until(lambda: self.runs() == 1, PATIENCE_S, "it runs")
+            self.killer.arm(step)
+            answered = self.cancel(command_id)
+            wait_until(lambda: self.killer.killed() or self.done(command_id), PATIENCE_S,
+                       "killed or done", every_s=0.01)
+            self.killer.disarm()
+            self.victims = self.who_died("self")
+            if self.victims:
+                recover(self.victims)
+            if not answered:
+                self.assertTrue(self.cancel(command_id))
+            end = self.the_one_end(command_id)
+            if end["state"] != "cancelled":
+                self.assertEqual((end["state"], self.victims), ("outcome_unknown", {SHIM}), end)
+            self.assertEqual(self.runs(), 1)
+            wait_until(lambda: not processes_of(command_id), PATIENCE_S, "nothing of it is left")
+        return once
+
+    def test_an_agent_or_shim_that_dies_at_any_step_of_a_cancel_leaves_one_honest_end(self):
+        self.agent.under = self.killer.under
+        self.start_agent()
+        self.wait_linked()
+
+        def recover(victims):
+            if AGENT in victims:
+                self.start_agent()
+                self.wait_linked()
+
+        self.every_step(6, self.once_cancelled(recover))
+
+    def test_a_gateway_that_dies_at_any_step_of_a_cancel_leaves_one_honest_end(self):
+        self.gateway.stop()
+        self.gateway.under = self.killer.under
+        self.gateway.start(PATIENCE_S)
+        self.start_agent()
+        self.wait_linked()
+
+        def recover(_):
+            self.gateway.program.wait(PATIENCE_S)
+            self.gateway.start(PATIENCE_S)
+            self.wait_linked()
+
+        self.every_step(4, self.once_cancelled(recover))
+
+    def test_a_gateway_that_dies_at_any_step_of_its_start_forgets_no_command(self):
+        self.start_agent()
+        self.wait_linked()
+
+        def once(step):
+            go = self.folder / f"go-{self.number}"
+            command_id = self.submit(and_then=f"until [ -e {go} ]; do sleep 0.05; done")
+            wait_until(lambda: self.runs() == 1, PATIENCE_S, "it runs")
+            self.gateway.kill()
+            self.killer.arm(step)
+            self.gateway.under = self.killer.under
+            with contextlib.suppress(AssertionError):  # It died.
+                self.gateway.start(PATIENCE_S)
+            wait_until(lambda: self.killer.killed() or self.linked(), PATIENCE_S,
+                       "killed or linked", every_s=0.01)
+            self.killer.disarm()
+            self.gateway.under = []
+            if self.killer.killed():
+                self.gateway.program.wait(PATIENCE_S)
+                self.gateway.start(PATIENCE_S)
+                self.wait_linked()
+            go.touch()
+            self.victims = self.who_died("self")
+            end = self.the_one_end(command_id)
+            self.assertEqual(end["state"], "succeeded", end)
+            self.check_truth(end)
+
+        self.every_step(4, once)
+
     def dying_together(self, few, who):
         self.gateway.stop()
         self.start_both()
@@ -425,6 +515,16 @@ class CommandTest(EveryStepTest):
 
     def test_all_dying_at_any_step_leave_one_honest_end(self):
         self.dying_together(4, f"{GATEWAY},{AGENT},{SHIM}")
+
+
+def processes_of(command_id):
+    """Of the command itself: they have its id in their environment."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"MUSTER_COMMAND_ID={command_id}".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 if __name__ == "__main__":
