@@ -469,6 +469,45 @@ class CommandTest(EveryStepTest):
 
         self.every_step(4, self.once_cancelled(recover))
 
+    def ask_for_batch(self):
+        """One that runs a command on every machine; its id, or None if nobody said 202."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            answer = self.gateway.call("POST", "/api/batches", {
+                "all": True, "idempotency_key": f"batch {self.number}",
+                "run": {"command": f"echo {self.number} >> {self.ran}", "timeout": "30s"}})
+            self.assertEqual(answer.status, 202, answer)
+            return answer.data["batch_id"]
+
+    def test_a_gateway_that_dies_at_any_step_of_a_batch_gives_no_machine_two_turns(self):
+        self.gateway.stop()
+        self.gateway.under = self.killer.under
+        self.gateway.start(PATIENCE_S)
+        self.start_agent()
+        self.wait_linked()
+
+        def finished(batch_id):
+            return batch_id and self.forgotten() and self.gateway.query(
+                "SELECT 1 FROM batches WHERE id = ? AND finished_at_us IS NOT NULL", batch_id)
+
+        def once(step):
+            self.number += 1
+            self.killer.arm(step)
+            batch_id = self.ask_for_batch()
+            wait_until(lambda: self.killer.killed() or finished(batch_id), PATIENCE_S,
+                       "killed or finished", every_s=0.01)
+            self.killer.disarm()
+            if self.killer.killed():
+                self.gateway.program.wait(PATIENCE_S)
+                self.gateway.start(PATIENCE_S)
+                self.wait_linked()
+            batch_id = batch_id or self.ask_for_batch()
+            wait_until(lambda: finished(batch_id), PATIENCE_S, "it is finished")
+            batch = self.gateway.get(f"/api/batches/{batch_id}")
+            self.assertEqual((batch["state"], batch["counts"]["succeeded"], self.runs()),
+                             ("finished", 1, 1), batch)
+
+        self.every_step(4, once)
+
     def test_a_gateway_that_dies_at_any_step_of_its_start_forgets_no_command(self):
         self.start_agent()
         self.wait_linked()
