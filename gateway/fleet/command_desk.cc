@@ -108,14 +108,16 @@ struct CommandDesk::AgentMemory {
 std::string CommandDesk::ReasonForDoubt(const CommandRecord& record,
                                         const AgentMemory& memory) {
   const bool queued = record.state == CommandState::kQueued;
-  // It will say itself what became of it. If we believe that it was never sent,
-  // it must not be sent again.
-  if (memory.open.contains(record.id)) {
-    return queued ? "gateway_rolled_back" : "";
+  const bool open = memory.open.contains(record.id);
+  // If we believe that it was never sent, it must not be sent again.
+  if (queued && (open || memory.gateway_rolled_back)) {
+    return "gateway_rolled_back";
   }
-  if (memory.gateway_rolled_back) return "gateway_rolled_back";
   if (queued) return "";
-  if (memory.agent_rolled_back) return "agent_rolled_back";
+  // Whatever it says now of its end is news; that it never began is not.
+  if (memory.agent_rolled_back) return kAgentRolledBack;
+  if (open) return "";  // It will say itself what became of it.
+  if (memory.gateway_rolled_back) return "gateway_rolled_back";
   // It had this one and has forgotten it without our leave.
   return record.dispatch_seq <= memory.seen_high ? "agent_forgot" : "";
 }

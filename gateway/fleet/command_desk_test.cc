@@ -411,6 +411,23 @@ TEST_F(CommandDeskTest, AnAgentThatWasRolledBackIsNotSentTheSameAgain) {
   EXPECT_THAT(Orders(), ElementsAre("c3/3"));
 }
 
+TEST_F(CommandDeskTest, AnAgentThatWasRolledBackCannotDenyAStart) {
+  Submit("c1");
+  Submit("c2");
+  loop_.RunReady();
+  Say("c1", kReceived);
+  Say("c2", kReceived);
+  loop_.RunReady();
+  Connect(1, {CommandId("c1")});  // Its copy is of before c2, and of c1's start.
+  loop_.RunReady();
+  EXPECT_EQ(Stored("c1"), kOutcomeUnknown);
+  Say("c1", kRejected);
+  loop_.RunReady();
+  EXPECT_EQ(Stored("c1"), kOutcomeUnknown);
+  EXPECT_EQ(link_.acks.size(), 1u);  // So that the agent forgets it.
+  EXPECT_THAT(link_.orders, IsEmpty());
+}
+
 TEST_F(CommandDeskTest, AGatewayThatWasRolledBackSendsNothingOld) {
   machine_.link = nullptr;
   Submit("c1");  // Queued here; in the lost life it may have run.

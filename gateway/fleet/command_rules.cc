@@ -30,6 +30,13 @@ int Progress(CommandState state) {
   return 0;
 }
 
+// It says that nothing was started. Of a command that ran, the end says since
+// when.
+bool DeniesStart(const CommandWord& word) {
+  return !word.started_at && (word.state == CommandState::kRejected ||
+                              word.state == CommandState::kCancelled);
+}
+
 }  // namespace
 
 bool IsTerminal(CommandState state) { return Progress(state) >= 4; }
@@ -43,6 +50,12 @@ bool ApplyWord(CommandRecord& record, const CommandWord& word, absl::Time now) {
   if (Progress(word.state) <= Progress(record.state)) return false;
   // After giving up, only the end is news.
   if (IsTerminal(record.state) && !IsTerminal(word.state)) return false;
+  const bool denied = record.started_at || record.reason == kAgentRolledBack;
+  if (denied && DeniesStart(word)) {
+    if (IsTerminal(record.state)) return false;
+    MarkUnknown(record, kAgentRolledBack, now);
+    return true;
+  }
   record.state = word.state;
   if (word.started_at) record.started_at = word.started_at;
   if (!IsTerminal(word.state)) return true;

@@ -35,6 +35,9 @@ struct CommandWord {
   uint64_t output_dropped_bytes = 0;
 };
 
+// Why nobody can know: the machine was put back to an older copy of its folder.
+inline constexpr char kAgentRolledBack[] = "agent_rolled_back";
+
 bool IsTerminal(CommandState state);
 
 // True when an agent may say `state` at all: received, running or a terminal
@@ -43,7 +46,9 @@ bool AgentMaySay(CommandState state);
 
 // Takes the agent's word into `record`. False if it changes nothing: the word
 // is old, repeated, or comes after the end. A terminal state changes only from
-// outcome_unknown to a known one.
+// outcome_unknown to a known one. A machine that was put back to an older copy
+// is not believed that a command never started: it is known to have been if it
+// said before that the command runs, and then the outcome is unknown.
 bool ApplyWord(CommandRecord& record, const CommandWord& word, absl::Time now);
 
 // All that the agent will ever send is stored.

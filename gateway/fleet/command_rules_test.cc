@@ -92,6 +92,34 @@ TEST(CommandRulesTest, ALateWordReplacesTheGuessWholly) {
   EXPECT_EQ(record.finished_at, kNow + absl::Seconds(5));
 }
 
+TEST(CommandRulesTest, WhatWasSeenToRunIsNotSaidNeverToHaveStarted) {
+  for (const CommandState denial : {kRejected, kCancelled}) {
+    for (const CommandState state : {kRunning, kOutcomeUnknown}) {
+      CommandRecord record = In(state);
+      record.started_at = kNow;
+      CommandWord word = Word(denial);
+      EXPECT_EQ(ApplyWord(record, word, kNow), state == kRunning);
+      EXPECT_EQ(record.state, kOutcomeUnknown);
+      EXPECT_EQ(record.reason, state == kRunning ? kAgentRolledBack : "");
+      word.started_at = kNow;  // It did run, and this is how it ended.
+      EXPECT_TRUE(ApplyWord(record, word, kNow));
+      EXPECT_EQ(record.state, denial);
+    }
+  }
+}
+
+TEST(CommandRulesTest, AMachineThatForgotIsNotBelievedThatNothingStarted) {
+  for (const CommandState denial : {kRejected, kCancelled}) {
+    CommandRecord record = In(kReceived);
+    MarkUnknown(record, "no_word", kNow);
+    CommandRecord rolled_back = record;
+    MarkUnknown(rolled_back, kAgentRolledBack, kNow);
+    EXPECT_TRUE(ApplyWord(record, Word(denial), kNow));
+    EXPECT_FALSE(ApplyWord(rolled_back, Word(denial), kNow));
+    EXPECT_TRUE(ApplyWord(rolled_back, Word(kSucceeded), kNow));
+  }
+}
+
 TEST(CommandRulesTest, OutputIsCompleteWhenBothStreamsAreStored) {
   CommandRecord record = In(kSucceeded);
   record.stdout_total = 10;

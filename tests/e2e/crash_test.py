@@ -233,6 +233,19 @@ class CommandTest(CrashTest):
         ended = self.gateway.get(f"/api/commands/{command_id}?wait=15s", timeout_s=20)
         self.assertEqual((ended["state"], ended["reason"]), ("outcome_unknown", "shim_lost"))
 
+    def test_a_machine_that_is_put_back_to_before_a_start_does_not_deny_it(self):
+        command_id = self.submit(wait_s=30)
+        wait_until(lambda: self.state_of(command_id) == "running", 10, "the gateway has heard")
+        self.agent.kill()
+        os.kill(shim_of(command_id), signal.SIGKILL)
+        for file in self.folder_of(command_id).iterdir():  # As it was when it was taken.
+            if file.name not in ("spec", "exit.reserve"):
+                file.unlink()
+        self.recover("agent")
+        ended = self.gateway.get(f"/api/commands/{command_id}?wait=15s", timeout_s=20)
+        self.assertEqual((ended["state"], ended["reason"]),
+                         ("outcome_unknown", "agent_rolled_back"))
+
 
 def shim_of(command_id):
     """Its process id."""
