@@ -666,6 +666,17 @@ TEST_F(ExecutorTest, SaysWhyItCannotBeRunThere) {
             "working_directory_missing");
   EXPECT_EQ(rejected({.folder = "relative"}), "working_directory_missing");
   EXPECT_EQ(rejected({.environment = {"NO_VALUE"}}), "environment_invalid");
+  EXPECT_EQ(rejected({.environment = {"=NO_NAME"}}), "environment_invalid");
+  EXPECT_EQ(rejected({.environment = {std::string("A=1\0B=2", 7)}}),
+            "environment_invalid");
+}
+
+TEST_F(ExecutorTest, AVariableIsOneVariableWhateverItHolds) {
+  Order order = NewOrder("printf '%s' \"$NAME\"; env -0 | grep -zc ^INJECTED=");
+  order.surroundings.environment = {"NAME=a\nINJECTED=b\n=c"};
+  const CommandId id = Start(order);
+  EXPECT_EQ(End(id).exit_code, 1);  // Of grep: there is none.
+  EXPECT_EQ(Output(id), "a\nINJECTED=b\n=c0\n");
 }
 
 }  // namespace
