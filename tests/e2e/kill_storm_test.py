@@ -12,6 +12,7 @@ that was put back is a new one; both sides put back behind the same command know
 and a machine put back before its word of a command was heard is sent it again.
 """
 import collections
+import concurrent.futures
 import contextlib
 import http.client
 import os
@@ -30,6 +31,8 @@ KILLS = 5000 if muster_e2e.LONG else 200
 AGENTS, CALLERS = 2, 4
 # Between two kills, and until what was killed is started again.
 PAUSE_S, AWAY_S = 0.15, 0.3
+# Of the commands, before the next is asked for.
+WAITED_FOR = 0.5
 # Of the deaths of a gateway or an agent: a copy is made, or one is put back.
 COPIES, PUT_BACK = 0.25, 0.1
 QUEUED, DISPATCHED = 1, 2  # As stored.
@@ -62,26 +65,35 @@ class Caller(threading.Thread):
             text = (f"echo {name} >> {self.test.ran}; echo out {name}; "
                     f"sleep 0.{self.random.randrange(4)}; exit {code}")
             agent = self.random.choice(self.test.agents)
-            self.submit(agent, name, code, {
+            command_id = self.submit(agent, name, code, {
                 "command": text, "shell_type": "sh", "if_offline": "queue",
                 "delivery_timeout": "60s", "timeout": "60s"})
+            if command_id and self.random.random() < WAITED_FOR:
+                self.wait_for(command_id)
             self.ends.wait(self.random.random() * 0.2)
 
+    def wait_for(self, command_id):
+        """A little: or a slow machine is asked for more and more at once."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.test.gateway.call("GET", f"/api/commands/{command_id}?wait=5s")
+
     def submit(self, agent, name, code, body):
+        """Its id; None if it was not taken, or nobody can say."""
         life = self.test.put_back["gateway"]
         while True:
             with self.asking, contextlib.suppress(OSError, http.client.HTTPException):
                 if self.test.put_back["gateway"] != life:
                     self.given_up.add(name)  # Asked again, it would be another command.
-                    return
+                    return None
                 answer = self.test.gateway.call(
                     "POST", f"/api/agents/{agent.agent_id}/commands", body,
                     headers={"Idempotency-Key": name})
                 if answer.status == 202:
                     self.accepted[answer.data["command_id"]] = (name, code)
                     self.test.doubt_if_behind(agent, answer.data["command_id"])
+                    return answer.data["command_id"]
                 if answer.status < 500:
-                    return
+                    return None
             time.sleep(0.05)
 
 
@@ -168,7 +180,7 @@ class KillStormTest(muster_e2e.TestCase):
                 agent.agent_id, QUEUED, DISPATCHED)
 
         with self.nobody_asks():
-            wait_until(all_heard_of, 30, "the machine has said what it was sent")
+            wait_until(all_heard_of, 90, "the machine has said what it was sent")
             agent.kill()
             for shim in self.shims([agent]):
                 self.signal_shim(shim, signal.SIGKILL)
@@ -307,9 +319,18 @@ class KillStormTest(muster_e2e.TestCase):
         wait_until(lambda: not self.gateway.query(
             "SELECT id FROM commands WHERE finished_at_us IS NULL"), 90, "all have ended")
         runs = collections.Counter(self.ran.read_text().split())
-        states = collections.Counter(self.expect_true(command_id, name, code, runs[name])
-                                     for command_id, (name, code) in accepted.items())
+
+        def truth_of(command_id):
+            name, code = accepted[command_id]
+            try:
+                return self.expect_true(command_id, name, code, runs[name])
+            except AssertionError as lie:
+                return f"not the truth: {lie}"
+
+        with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+            states = collections.Counter(pool.map(truth_of, accepted))
         print(f"seed {seed}: killed {self.killed}, put back {self.put_back}; {dict(states)}")
+        self.assertEqual([state for state in states if state.startswith("not the truth")], [])
         self.assertEqual({name for name, times in runs.items() if times > 1}, set(),
                          "a second run")
         self.assertGreater(states["succeeded"], KILLS // 4)
