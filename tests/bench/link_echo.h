@@ -60,11 +60,36 @@ class EchoLink final
   v1::GatewayMessage out_;
 };
 
+// Reads output to its end and then says how much there was.
+class TransferSink final
+    : public grpc::ServerBidiReactor<v1::TransferChunk, v1::TransferAck> {
+ public:
+  TransferSink() { StartRead(&in_); }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      out_.set_offset(in_.chunk().offset() + in_.chunk().data().size());
+      StartRead(&in_);
+    } else {
+      StartWriteAndFinish(&out_, {}, grpc::Status::OK);
+    }
+  }
+  void OnDone() override { delete this; }
+
+  v1::TransferChunk in_;
+  v1::TransferAck out_;
+};
+
 class EchoService final : public v1::AgentLink::CallbackService {
  public:
   grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
       grpc::CallbackServerContext*) override {
     return new EchoLink;
+  }
+  grpc::ServerBidiReactor<v1::TransferChunk, v1::TransferAck>* Transfer(
+      grpc::CallbackServerContext*) override {
+    return new TransferSink;
   }
 };
 

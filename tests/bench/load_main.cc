@@ -17,15 +17,14 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/synchronization/notification.h"
-#include "agent/link/gateway_link.h"
 #include "fmt/format.h"
 #include "grpcpp/grpcpp.h"
 #include "libprotocol/base/deadlock_search.h"
-#include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/protocol_version.h"
 #include "muster/v1/agent_link.grpc.pb.h"
+#include "tests/bench/dial.h"
 #include "tools/swarm/identity_store.h"
 
 namespace muster::bench {
@@ -100,26 +99,6 @@ class Link final
   uint64_t sequence_ = 0;
 };
 
-std::shared_ptr<grpc::Channel> Dial(const std::string& endpoint,
-                                    const swarm::IdentityStore* identities,
-                                    int number) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (identities == nullptr) {
-    return grpc::CreateCustomChannel(
-        endpoint, grpc::InsecureChannelCredentials(), arguments);
-  }
-  arguments.SetSslTargetNameOverride(agent::kGatewayName);
-  const auto identity = identities->Load(number, SystemClock().Wall());
-  if (!identity.ok()) return nullptr;
-  return grpc::CreateCustomChannel(
-      endpoint,
-      agent::MakeAgentCredentials(identity->registration.ca_pem(),
-                                  identity->registration.certificate_pem(),
-                                  identity->key_pem),
-      arguments);
-}
-
 bool WaitUntil(const std::atomic<int>& counter, int value) {
   constexpr int kPatienceMs = 60'000;
   for (int i = 0; i < kPatienceMs && counter != value; ++i) usleep(1000);
@@ -177,12 +156,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (argc == 4) return bench::Load(argv[1], links, seconds, nullptr);
-  const std::string state = argv[4];
-  const auto server = ReadFile(state + "/server", 1 << 10);
-  const auto identities =
-      swarm::IdentityStore::Open(state, server.ok() ? *server : std::string());
+  const auto identities = bench::IdentitiesIn(argv[4]);
   if (!identities.ok()) {
-    fmt::print(stderr, "{}: {}\n", state, identities.status().ToString());
+    fmt::print(stderr, "{}: {}\n", argv[4], identities.status().ToString());
     return 1;
   }
   return bench::Load(argv[1], links, seconds, &*identities);
