@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 
+#include "agent/exec/launch.h"
 #include "agent/exec/process_tree.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
@@ -171,6 +172,16 @@ TEST_F(ExecutorTest, TellsExitCodesAndSignalsApart) {
   EXPECT_EQ(Last(failed).exit_code, 3);
   EXPECT_EQ(End(signaled).state, CommandState::kSignaled);
   EXPECT_EQ(Last(signaled).signal, SIGSEGV);
+}
+
+TEST_F(ExecutorTest, DiesBeforeItsShimAndTheAgentWhenMemoryRunsOut) {
+  const CommandId id = Start(
+      "cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj; sleep 60 &"
+      " cat /proc/$!/oom_score_adj; kill $!");
+  End(id);
+  const int own = std::stoi(FileText("/proc/self/oom_score_adj"));
+  const int command = std::max(own + kCommandOomScoreAbove, 0);
+  EXPECT_EQ(Output(id), fmt::format("{0}\n{1}\n{0}\n", command, own));
 }
 
 TEST_F(ExecutorTest, RunsInCleanSurroundings) {

@@ -12,8 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -26,6 +28,7 @@ namespace {
 
 constexpr int kTextFd = 3;
 constexpr std::string_view kTextPath = "/proc/self/fd/3";
+constexpr int kOomScoreMax = 1000;  // The kernel's own limit.
 
 struct Account {
   std::string name = "root";
@@ -164,9 +167,26 @@ bool Become(const RunAs& run_as, int out, int err) {
          setgid(run_as.gid) == 0 && setuid(run_as.uid) == 0;
 }
 
+// What the kernel is to kill first when memory runs out: the command rather
+// than who can tell of it. At least what every process has, whatever the agent
+// got.
+void YieldMemory() {
+  constexpr char kPath[] = "/proc/self/oom_score_adj";
+  const Fd fd(open(kPath, O_RDWR | O_CLOEXEC));
+  char text[16] = {};
+  // Where it cannot be told it stays as it is.
+  if (!fd.valid() || read(fd.get(), text, sizeof text - 1) <= 0) return;
+  const int own = std::atoi(text);
+  const std::string score =
+      std::to_string(std::clamp(own + kCommandOomScoreAbove, 0, kOomScoreMax));
+  [[maybe_unused]] const ssize_t n =
+      pwrite(fd.get(), score.data(), score.size(), 0);
+}
+
 // The child's side of Child::Fork().
 [[noreturn]] void Execute(const Launch& launch, int gate, int out, int err) {
   setsid();
+  YieldMemory();
   if (launch.terminal.valid()) {
     ioctl(launch.terminal.get(), TIOCSCTTY, 0);
     out = err = launch.terminal.get();

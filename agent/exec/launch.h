@@ -24,6 +24,10 @@ inline constexpr size_t kTextAsArgumentMax = 100 * 1024;
 inline constexpr std::string_view kCommandPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+// A command's oom_score_adj is so much above its shim's, and never below 0: as
+// if it used a tenth of the machine's memory more than it does.
+inline constexpr int kCommandOomScoreAbove = 100;
+
 // Of another user.
 struct RunAs {
   std::string name;
