@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "gateway/fleet/errors.h"
+#include "libprotocol/base/check.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/wire/status_codes.h"
 #include "muster/v1/agent_link.pb.h"
@@ -54,6 +55,13 @@ std::vector<const google::protobuf::ServiceDescriptor*> OperatorServices() {
   return {v1::ListAgentsRequest::descriptor()->file()->service(0),
           v1::RegisterRequest::descriptor()->file()->FindServiceByName(
               "Enrollment")};
+}
+
+v1::Role RoleFor(std::string_view method) {
+  const auto* found =
+      OperatorServices().front()->FindMethodByName(std::string(method));
+  MUSTER_CHECK(found != nullptr);
+  return found->options().GetExtension(v1::access).role();
 }
 
 absl::StatusOr<std::unique_ptr<AdminApi>> AdminApi::Create(

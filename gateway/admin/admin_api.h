@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,6 +52,9 @@ class AdminApi final : public Api {
   const Authenticate authenticate_;
   const HandlerTable handlers_;
 };
+
+// The least role that may call this operation of FleetAdmin.
+v1::Role RoleFor(std::string_view method);
 
 // The services whose methods are operations: FleetAdmin, Enrollment.
 std::vector<const google::protobuf::ServiceDescriptor*> OperatorServices();

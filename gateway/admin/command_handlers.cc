@@ -21,6 +21,16 @@ absl::Duration DurationOr(bool present, const google::protobuf::Duration& d,
   return present ? wire::FromProto(d) : otherwise;
 }
 
+absl::Duration TimeToBegin(const v1::SubmitCommandRequest& request,
+                           const CommandDefaults& defaults) {
+  return request.if_offline() == v1::IF_OFFLINE_QUEUE
+             ? DurationOr(request.has_queue_ttl(), request.queue_ttl(),
+                          defaults.queue_ttl)
+             : DurationOr(request.has_delivery_timeout(),
+                          request.delivery_timeout(),
+                          defaults.delivery_timeout);
+}
+
 bool HasEnded(const CommandRecord& command) {
   return IsTerminal(command.state) && IsFinished(command);
 }
@@ -35,9 +45,7 @@ CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
       .argv = {request.argv().begin(), request.argv().end()},
       .timeout = DurationOr(request.has_timeout(), request.timeout(),
                             defaults.timeout),
-      .delivery_timeout =
-          DurationOr(request.has_delivery_timeout(), request.delivery_timeout(),
-                     defaults.delivery_timeout),
+      .delivery_timeout = TimeToBegin(request, defaults),
       .kill_grace = DurationOr(request.has_kill_grace(), request.kill_grace(),
                                defaults.kill_grace),
       .output_bytes_max = request.has_output_bytes_max()

@@ -20,6 +20,7 @@ namespace muster::gateway {
 struct CommandDefaults {
   absl::Duration timeout = absl::Hours(1);
   absl::Duration delivery_timeout = absl::Seconds(30);
+  absl::Duration queue_ttl = absl::Hours(1);  // With if_offline queue.
   absl::Duration kill_grace = absl::Seconds(10);
   uint64_t output_bytes_max = 64 << 20;  // Per stream.
 };

@@ -10,12 +10,11 @@
 namespace muster::gateway {
 
 BatchDesk::BatchDesk(EventLoop& loop, Journal& journal, Machines& machines,
-                     CommandDesk& commands, Why why, Options options)
+                     CommandDesk& commands, Options options)
     : loop_(loop),
       journal_(journal),
       machines_(machines),
       commands_(commands),
-      why_(std::move(why)),
       options_(options) {
   commands_.OnMoved([this](const CommandRecord& now) { CommandMoved(now); });
 }
@@ -150,14 +149,20 @@ void BatchDesk::Start(CommandRecord command) {
   Open* open = FindOpen(command.batch);
   if (open == nullptr || !resumed_) return;
   const Machine* machine = machines_.FindLiving(command.org, command.agent);
-  if (open->record.state != BatchState::kRunning) {
+  const BatchRecord& batch = open->record;
+  if (batch.state == BatchState::kRunning &&
+      !commands_.MayStillRun(batch.issued_by, batch.org, batch.created_at)) {
+    StopBatch(open->record, kPermissionRevoked);
+    open->dirty = true;
+  }
+  if (batch.state != BatchState::kRunning) {
     PutBack(*open, command.agent);
   } else if (machine == nullptr) {
     NotDelivered(std::move(command), "agent_deleted");
   } else if (machine->record.status != Status::kOnline &&
-             !open->record.queue_offline) {
+             !batch.queue_offline) {
     NotDelivered(std::move(command),
-                 fmt::format("agent_unreachable: {}", why_(*machine)));
+                 fmt::format("agent_unreachable: {}", commands_.Why(*machine)));
   } else {
     commands_.Submit(
         command,

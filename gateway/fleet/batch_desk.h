@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,13 +36,11 @@ class BatchDesk {
     // Pause before a write that failed is tried again.
     absl::Duration retry_after = absl::Seconds(1);
   };
-  // Why a machine is not online, in a line.
-  using Why = std::function<std::string(const Machine&)>;
   using Done = absl::AnyInvocable<void(absl::StatusOr<BatchRecord>)>;
   using Changed = absl::AnyInvocable<void()>;
 
   BatchDesk(EventLoop& loop, Journal& journal, Machines& machines,
-            CommandDesk& commands, Why why, Options options);
+            CommandDesk& commands, Options options);
 
   // Takes back what the store still held open; nobody has a turn until Resume().
   void Restore(std::vector<StoredBatch> batches);
@@ -118,7 +115,6 @@ class BatchDesk {
   Journal& journal_;
   Machines& machines_;
   CommandDesk& commands_;
-  const Why why_;
   const Options options_;
 
   absl::flat_hash_map<BatchId, std::unique_ptr<Open>> open_;

@@ -47,11 +47,12 @@ class BatchDeskTest : public ::testing::Test {
     }
     journal_.Restart(loop_);
     batches_.reset();
-    commands_ = std::make_unique<CommandDesk>(loop_, journal_, *machines_,
-                                              CommandDesk::Options());
-    batches_ = std::make_unique<BatchDesk>(
-        loop_, journal_, *machines_, *commands_,
-        [](const Machine&) { return "offline for 3m"; }, options_);
+    commands_ = std::make_unique<CommandDesk>(
+        loop_, journal_, *machines_,
+        [](const Machine&) { return "offline for 3m"; },
+        CommandDesk::Options());
+    batches_ = std::make_unique<BatchDesk>(loop_, journal_, *machines_,
+                                           *commands_, options_);
     std::vector<CommandRecord> open;
     for (const auto& [id, command] : journal_.commands) {
       if (!IsFinished(command)) open.push_back(command);
@@ -140,6 +141,27 @@ TEST_F(BatchDeskTest, WhoComesOutGivesItsPlaceToTheNext) {
   EXPECT_EQ(Stored().state, BatchState::kFinished);
   EXPECT_TRUE(Stored().finished_at.has_value());
   EXPECT_EQ(Stored().counts, (BatchCounts{.succeeded = 5, .failed = 1}));
+}
+
+// Its machines have their turns later than it was asked for.
+TEST_F(BatchDeskTest, WhoseRightWasRevokedHasNoMoreTurns) {
+  BatchRecord batch = Batch(2);
+  batch.issued_by = "alice";
+  batch.created_at = loop_.Wall();
+  Submit(batch);
+  loop_.Advance(Seconds(1));
+  const absl::Time revoked_at = loop_.Wall();
+  commands_->AskBeforeSending(
+      [&](const std::string& principal, const OrgId& org, absl::Time at) {
+        return principal != "alice" || org != kOrg || at >= revoked_at;
+      });
+  End("m0");
+  EXPECT_EQ(Turns(), 2);
+  EXPECT_EQ(Stored().state, BatchState::kStopping);
+  EXPECT_EQ(Stored().reason, "permission_revoked");
+  End("m1");
+  EXPECT_EQ(Stored().state, BatchState::kStopped);
+  EXPECT_EQ(Stored().counts, (BatchCounts{.waiting = 4, .succeeded = 2}));
 }
 
 TEST_F(BatchDeskTest, AMachineThatIsNotOnlineIsStoredAsNotDeliveredAndSaysWhy) {

@@ -49,18 +49,21 @@ uint32_t TurnsFree(const BatchRecord& batch) {
   return std::min(counts.waiting, at_a_time - counts.running);
 }
 
+void StopBatch(BatchRecord& batch, std::string reason) {
+  batch.state = BatchState::kStopping;
+  batch.reason = std::move(reason);
+}
+
 void Advance(BatchRecord& batch) {
   const BatchCounts& counts = batch.counts;
   const uint32_t failures = counts.failed + counts.unknown;
   if (batch.state == BatchState::kRunning && counts.waiting > 0) {
     if (failures > 0 && counts.succeeded < batch.canary) {
-      batch.state = BatchState::kStopping;
-      batch.reason = fmt::format("canary: {} of {} succeeded, {} did not",
-                                 counts.succeeded, batch.canary, failures);
+      StopBatch(batch, fmt::format("canary: {} of {} succeeded, {} did not",
+                                   counts.succeeded, batch.canary, failures));
     } else if (batch.failures_max > 0 && failures >= batch.failures_max) {
-      batch.state = BatchState::kStopping;
-      batch.reason =
-          fmt::format("{} failed, the limit is {}", failures, batch.failures_max);
+      StopBatch(batch, fmt::format("{} failed, the limit is {}", failures,
+                                   batch.failures_max));
     }
   }
   if (counts.running > 0) return;

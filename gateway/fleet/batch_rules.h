@@ -32,6 +32,9 @@ uint32_t TurnsFree(const BatchRecord& batch);
 // `failures_max` machines that failed or of which nobody knows.
 void Advance(BatchRecord& batch);
 
+// Nothing more is started in it, and why.
+void StopBatch(BatchRecord& batch, std::string reason);
+
 // Asks it to end. False if it has ended, or is asked already.
 bool CancelBatch(BatchRecord& batch);
 

@@ -44,12 +44,20 @@ class CommandDesk {
   using Submitted = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
   using Changed = absl::AnyInvocable<void()>;
   using Moved = std::function<void(const CommandRecord& now)>;
+  // True if what `principal` of `org` asked for at `at` may still be done: it
+  // has the right to run commands, by a credential that it had then. Asked on
+  // the loop; must not block.
+  using MayStill = std::function<bool(const std::string& principal,
+                                      const OrgId& org, absl::Time at)>;
+  // Why a machine is not online, in a line.
+  using TellWhy = std::function<std::string(const Machine&)>;
 
   CommandDesk(EventLoop& loop, Journal& journal, Machines& machines,
-              Options options)
+              TellWhy why, Options options)
       : loop_(loop),
         journal_(journal),
         machines_(machines),
+        why_(std::move(why)),
         options_(options),
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
@@ -58,7 +66,20 @@ class CommandDesk {
   // before anything else.
   void OnMoved(Moved moved) { moved_.push_back(std::move(moved)); }
 
-  // Takes back what the store still held open. Patience starts anew at `now`.
+  // Asks before anything is sent. Without it everybody may.
+  void AskBeforeSending(MayStill may_still) {
+    may_still_ = std::move(may_still);
+  }
+  bool MayStillRun(const std::string& principal, const OrgId& org,
+                   absl::Time asked_at) const {
+    return !may_still_ || may_still_(principal, org, asked_at);
+  }
+
+  std::string Why(const Machine& machine) const { return why_(machine); }
+
+  // Takes back what the store still held open. Patience starts anew at `now`,
+  // but for what waits to be sent: that has the time which is left, and a lease
+  // at least.
   void Restore(std::vector<CommandRecord> commands, Instant now);
 
   // Queues a command for a machine; `submitted` hears the stored record once it
@@ -73,7 +94,8 @@ class CommandDesk {
   void Cancel(const CommandId& id, Submitted cancelled,
               std::string_view why = "");
 
-  // The machine can be sent commands now: sends what is queued.
+  // The machine can be sent commands now: sends what is queued, and rejects
+  // what was asked for by whom may not any more.
   void Dispatch(Machine& machine, Instant now);
 
   // A link was accepted. Compares what the agent has durably seen with what was
@@ -144,8 +166,13 @@ class CommandDesk {
   void Remove(Open& open);
   // It was never sent, and never will be.
   void CallOff(CommandRecord& record);
+  bool MayStillRun(const CommandRecord& record) const {
+    return MayStillRun(record.issued_by, record.org, record.created_at);
+  }
   // The output that is still to come will not come.
   void Forgo(Open& open);
+  // Since when a command that was queued before `now` counts as waiting.
+  Instant QueuedSince(const CommandRecord& queued, Instant now) const;
   // The state is new: patience starts again.
   void Schedule(Open& open, Instant now);
   // Writes the record as it is, then does what had to wait for that. One write
@@ -180,11 +207,13 @@ class CommandDesk {
   EventLoop& loop_;
   Journal& journal_;
   Machines& machines_;
+  const TellWhy why_;
   const Options options_;
 
   absl::flat_hash_map<CommandId, std::unique_ptr<Open>> open_;
   Deadlines<CommandId> deadlines_;
   std::vector<Moved> moved_;
+  MayStill may_still_;
   LogLimit save_failed_log_;
   LogLimit odd_word_log_;
 };

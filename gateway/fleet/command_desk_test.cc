@@ -99,7 +99,12 @@ class CommandDeskTest : public ::testing::Test {
   FakeEventLoop loop_;
   FakeJournal journal_{loop_};
   Machines machines_;
-  CommandDesk desk_{loop_, journal_, machines_, {}};
+  CommandDesk desk_{
+      loop_,
+      journal_,
+      machines_,
+      [](const Machine& m) { return m.record.facts.hostname + " is away"; },
+      {}};
   Machine& machine_ = AddMachine("m");
   FakeLink link_;
   std::optional<absl::StatusOr<CommandRecord>> answer_;
@@ -281,6 +286,93 @@ TEST_F(CommandDeskTest, OnlyAQueuedCommandExpires) {
   EXPECT_EQ(Stored("c1"), kExpired);
   EXPECT_EQ(desk_.NextDeadline(), Instant::Never());
   EXPECT_EQ(desk_.open(), 0u);
+}
+
+TEST_F(CommandDeskTest, WhatExpiresForAMachineThatIsAwaySaysWhy) {
+  machine_.link = nullptr;
+  Submit("c1");
+  loop_.RunReady();
+  machine_.record.status = Status::kOffline;
+  Submit("c2");
+  loop_.RunReady();
+  AdvanceAndSweep(Seconds(30));
+  EXPECT_EQ(journal_.commands.at(CommandId("c2")).reason,
+            "delivery_timeout: host-m is away");
+}
+
+// A gateway that is restarted again and again must not prolong it for ever.
+TEST_F(CommandDeskTest, AQueuedCommandHasTheTimeThatIsLeftAfterARestart) {
+  CommandRecord queued = Command("c1");
+  queued.spec.delivery_timeout = absl::Hours(2);
+  const auto deadline_when_restored = [&](absl::Duration old) {
+    queued.created_at = loop_.Wall() - old;
+    CommandDesk desk(loop_, journal_, machines_, nullptr, {});
+    desk.Restore({queued}, loop_.Now());
+    std::erase(machine_.open_commands, queued.id);
+    return desk.NextDeadline() - loop_.Now();
+  };
+  const absl::Duration lease = policy_.CommandLease();
+  loop_.Advance(absl::Hours(9));
+  EXPECT_EQ(deadline_when_restored(absl::Minutes(30)), absl::Minutes(90));
+  // Nobody could be heard meanwhile.
+  EXPECT_EQ(deadline_when_restored(absl::Hours(2) - lease), lease);
+  EXPECT_EQ(deadline_when_restored(absl::Hours(8)), lease);
+  // The clock was set back.
+  EXPECT_EQ(deadline_when_restored(-absl::Hours(8)), absl::Hours(2));
+}
+
+TEST_F(CommandDeskTest, WhoseRightWasRevokedHasNothingSentThatWasQueued) {
+  machine_.link = nullptr;
+  CommandRecord command = Command("c1");
+  command.issued_by = "alice";
+  command.created_at = loop_.Wall();
+  Submit(command);
+  Submit("c2");
+  loop_.RunReady();
+  std::vector<std::string> asked;
+  desk_.AskBeforeSending(
+      [&](const std::string& principal, const OrgId& org, absl::Time at) {
+        asked.push_back(principal + "@" + org.str());
+        return principal != "alice" || at != command.created_at;
+      });
+  Connect();
+  loop_.RunReady();
+  EXPECT_THAT(asked, ElementsAre("alice@default", "@default"));
+  const CommandRecord& stored = journal_.commands.at(CommandId("c1"));
+  EXPECT_EQ(stored.state, kRejected);
+  EXPECT_EQ(stored.reason, "permission_revoked");
+  EXPECT_EQ(stored.finished_at, loop_.Wall());
+  EXPECT_EQ(stored.dispatch_seq, 0u);
+  EXPECT_THAT(Orders(), ElementsAre("c2/1"));
+  EXPECT_EQ(desk_.Find(CommandId("c1")), nullptr);
+}
+
+// It may have arrived: only the agent could say that it has not begun.
+TEST_F(CommandDeskTest, WhatWasSentBeforeARevocationIsNotSentAgain) {
+  Submit("c1");
+  loop_.RunReady();
+  ASSERT_THAT(Orders(), ElementsAre("c1/1"));
+  desk_.AskBeforeSending(
+      [](const std::string&, const OrgId&, absl::Time) { return false; });
+  Connect();
+  loop_.RunReady();
+  EXPECT_THAT(link_.orders, IsEmpty());
+  EXPECT_EQ(Stored("c1"), kOutcomeUnknown);
+  EXPECT_EQ(journal_.commands.at(CommandId("c1")).reason, "permission_revoked");
+  Say("c1", kSucceeded);
+  loop_.RunReady();
+  EXPECT_EQ(Stored("c1"), kSucceeded);
+}
+
+TEST_F(CommandDeskTest, WhatTheAgentHasGoesOnAfterARevocation) {
+  Submit("c1");
+  loop_.RunReady();
+  desk_.AskBeforeSending(
+      [](const std::string&, const OrgId&, absl::Time) { return false; });
+  Connect(1, {CommandId("c1")});
+  Say("c1", kRunning);
+  loop_.RunReady();
+  EXPECT_EQ(Stored("c1"), kRunning);
 }
 
 TEST_F(CommandDeskTest, ADispatchedCommandWithoutAWordIsOutcomeUnknown) {
@@ -619,7 +711,7 @@ TEST_F(CommandDeskTest, RestoredCommandsGoOnAndTheirPatienceStartsAnew) {
   Machine& machine = machines.Add(
       journal_.machines.at(AgentId("m")),
       Presence::Restored(policy_, Status::kOnline, {}, {}, loop_.Now()));
-  CommandDesk desk(loop_, journal_, machines, {});
+  CommandDesk desk(loop_, journal_, machines, nullptr, {});
   desk.Restore(stored, loop_.Now());
   EXPECT_EQ(desk.NextDeadline(), loop_.Now() + Seconds(30));
   FakeLink link;

@@ -114,6 +114,12 @@ void GiveUp(CommandRecord& record, absl::Time now) {
       record.state == CommandState::kDispatched ? "no_answer" : "no_word", now);
 }
 
+void RejectRevoked(CommandRecord& record, absl::Time now) {
+  record.state = CommandState::kRejected;
+  record.reason = kPermissionRevoked;
+  record.finished_at = now;
+}
+
 void ForgoOutput(CommandRecord& record) {
   const auto forgo = [&record](uint64_t stored,
                                std::optional<uint64_t>& total) {

@@ -4,7 +4,8 @@
 //     │            │              │            │       signaled timed_out
 //     │            └──────────────┴────────────┴─────▶ cancelled rejected
 //     │                    the agent's durable word
-//     ├──▶ expired, cancelled     the gateway's word: it was never dispatched
+//     ├──▶ expired, cancelled,    the gateway's word: it was never dispatched
+//     │    rejected
 //     └──▶ outcome_unknown        nobody can know; a later word refines it
 //
 // Pure functions over records; told the time.
@@ -64,6 +65,11 @@ absl::Duration PatienceFor(const CommandRecord& record, absl::Duration lease);
 
 // Patience is over: expired if it was never dispatched, else outcome_unknown.
 void GiveUp(CommandRecord& record, absl::Time now);
+
+inline constexpr char kPermissionRevoked[] = "permission_revoked";
+
+// Who asked for it may not any more: a queued command will never be sent.
+void RejectRevoked(CommandRecord& record, absl::Time now);
 
 // The rest of the output will never come: it counts as dropped.
 void ForgoOutput(CommandRecord& record);

@@ -63,11 +63,11 @@ Fleet::Fleet(EventLoop& loop, Journal& journal, FleetOptions options)
       watch_every_(
           std::min(options_.watch_every, options_.presence.blind_gap / 4)),
       policies_(options_.presence),
-      commands_(loop, journal, machines_, options_.commands),
-      batches_(
-          loop, journal, machines_, commands_,
+      commands_(
+          loop, journal, machines_,
           [this](const Machine& machine) { return Why(machine); },
-          options_.batches),
+          options_.commands),
+      batches_(loop, journal, machines_, commands_, options_.batches),
       input_(loop, machines_, commands_, options_.input),
       sessions_(loop, journal, commands_, options_.sessions),
       history_(loop, journal, machines_, {}),

@@ -19,6 +19,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
+const absl::Time kNow = absl::FromUnixMicros(1'800'000'000'123'456);
 constexpr char kId[] = "0190163d-8694-739b-aea5-966c26f8ad91";
 
 TEST(PeerIdentityTest, WhatIsWrittenIsReadBack) {
@@ -134,7 +135,7 @@ std::string Token(const AdminToken& token) {
 
 TEST(AdminTokenTest, AFreshFolderGetsOneThatOnlyItsOwnerCanRead) {
   TempDir dir;
-  const auto made = OpenAdminToken(dir.path());
+  const auto made = OpenAdminToken(dir.path(), kNow);
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_TRUE(made->created);
   EXPECT_EQ(*HashToken(TokenKind::kAccess, Token(*made)), made->hash);
@@ -147,9 +148,9 @@ TEST(AdminTokenTest, AFreshFolderGetsOneThatOnlyItsOwnerCanRead) {
 
 TEST(AdminTokenTest, ItStaysEvenIfTheOperatorTookTheFileAway) {
   TempDir dir;
-  const std::string hash = OpenAdminToken(dir.path())->hash;
+  const std::string hash = OpenAdminToken(dir.path(), kNow)->hash;
   ASSERT_TRUE(RemoveTree(dir.File("admin-token")).ok());
-  const auto again = OpenAdminToken(dir.path());
+  const auto again = OpenAdminToken(dir.path(), kNow);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_FALSE(again->created);
   EXPECT_EQ(again->hash, hash);
@@ -158,31 +159,46 @@ TEST(AdminTokenTest, ItStaysEvenIfTheOperatorTookTheFileAway) {
 
 TEST(AdminTokenTest, AStartThatEndedBetweenTheFilesIsFinished) {
   TempDir dir;
-  const std::string hash = OpenAdminToken(dir.path())->hash;
+  const std::string hash = OpenAdminToken(dir.path(), kNow)->hash;
   ASSERT_TRUE(RemoveTree(dir.File("admin-token.sha256")).ok());
-  EXPECT_EQ(OpenAdminToken(dir.path())->hash, hash);
+  EXPECT_EQ(OpenAdminToken(dir.path(), kNow)->hash, hash);
   EXPECT_TRUE(FileExists(dir.File("admin-token.sha256")));
 }
 
 TEST(AdminTokenTest, AResetReplacesIt) {
   TempDir dir;
-  const AdminToken before = *OpenAdminToken(dir.path());
+  const AdminToken before = *OpenAdminToken(dir.path(), kNow);
   const AdminToken after = *ResetAdminToken(dir.path());
   EXPECT_NE(after.hash, before.hash);
   EXPECT_EQ(*HashToken(TokenKind::kAccess, Token(after)), after.hash);
-  EXPECT_EQ(OpenAdminToken(dir.path())->hash, after.hash);
+  EXPECT_EQ(OpenAdminToken(dir.path(), kNow)->hash, after.hash);
+}
+
+// What was asked for with the old one until then is asked for by nobody any
+// more.
+TEST(AdminTokenTest, AResetCountsFromWhenAGatewayTakesIt) {
+  TempDir dir;
+  const auto since = [&](absl::Time now) {
+    return OpenAdminToken(dir.path(), now)->since;
+  };
+  EXPECT_EQ(since(kNow), absl::InfinitePast());
+  ASSERT_TRUE(ResetAdminToken(dir.path()).ok());
+  EXPECT_EQ(since(kNow), kNow);
+  EXPECT_EQ(since(kNow + absl::Hours(1)), kNow);
+  ASSERT_TRUE(ResetAdminToken(dir.path()).ok());
+  EXPECT_EQ(since(kNow + absl::Hours(2)), kNow + absl::Hours(2));
 }
 
 TEST(AdminTokenTest, DamageIsNamedAndAResetMendsIt) {
   TempDir dir;
   ASSERT_TRUE(
       WriteFileDurably(dir.File("admin-token.sha256"), "junk", 0600).ok());
-  const absl::Status status = OpenAdminToken(dir.path()).status();
+  const absl::Status status = OpenAdminToken(dir.path(), kNow).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(ToStd(status.message())),
               HasSubstr(dir.File("admin-token.sha256")));
   ASSERT_TRUE(ResetAdminToken(dir.path()).ok());
-  EXPECT_TRUE(OpenAdminToken(dir.path()).ok());
+  EXPECT_TRUE(OpenAdminToken(dir.path(), kNow).ok());
 }
 
 }  // namespace

@@ -2,10 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 #include "fmt/format.h"
 #include "gateway/identity/secret_token.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/secret.h"
@@ -35,8 +38,39 @@ bool IsHash(std::string_view text) {
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-absl::Status WriteHash(const std::string& folder, const std::string& hash) {
-  return WriteFileDurably(HashPath(folder), hash + "\n", 0600);
+// `since`: as the second line has it; empty: there is none.
+absl::Status WriteHash(const std::string& folder, const std::string& hash,
+                       const std::string& since = "") {
+  const std::string second = since.empty() ? "" : since + "\n";
+  return WriteFileDurably(HashPath(folder), hash + "\n" + second, 0600);
+}
+
+// The second line of a token that no gateway has taken yet.
+constexpr std::string_view kNotYet = "not yet";
+
+// What the file of the hash says; a token that is new is taken at `now`.
+absl::StatusOr<AdminToken> ReadHash(const std::string& folder, absl::Time now) {
+  ASSIGN_OR_RETURN(const std::string text, ReadLine(HashPath(folder)));
+  const size_t newline = std::min(text.find('\n'), text.size());
+  const std::string_view since =
+      std::string_view(text).substr(std::min(newline + 1, text.size()));
+  AdminToken token{TokenPath(folder), false, text.substr(0, newline)};
+  const bool known =
+      since.empty() || since == kNotYet ||
+      absl::ParseTime(absl::RFC3339_full, ToAbsl(since), &token.since, nullptr);
+  if (!known || !IsHash(token.hash)) {
+    return absl::DataLossError(fmt::format(
+        "{} does not hold the hash of a token; make a new token with "
+        "`muster-gateway reset-admin`",
+        HashPath(folder)));
+  }
+  if (since == kNotYet) {
+    token.since = now;
+    RETURN_IF_ERROR(WriteHash(
+        folder, token.hash,
+        absl::FormatTime(absl::RFC3339_full, now, absl::UTCTimeZone())));
+  }
+  return token;
 }
 
 // Unlike a key it is for people, who copy and move it: a mode that they left
@@ -57,13 +91,14 @@ absl::Status CloseToOthers(const std::string& path) {
 }
 
 // The hash is written last: until then the next start finishes the work.
-absl::StatusOr<AdminToken> MakeToken(const std::string& folder) {
+absl::StatusOr<AdminToken> MakeToken(const std::string& folder,
+                                     const std::string& since = "") {
   const Secret token = NewToken(TokenKind::kAccess);
   ASSIGN_OR_RETURN(const std::string hash,
                    HashToken(TokenKind::kAccess, token.Reveal()));
   const Secret line(token.Reveal() + "\n");
   RETURN_IF_ERROR(WriteFileDurably(TokenPath(folder), line.Reveal(), 0600));
-  RETURN_IF_ERROR(WriteHash(folder, hash));
+  RETURN_IF_ERROR(WriteHash(folder, hash, since));
   return AdminToken{TokenPath(folder), true, hash};
 }
 
@@ -74,18 +109,10 @@ Principal AdminPrincipal() {
           PrincipalKind::kAdminToken};
 }
 
-absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder) {
+absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder,
+                                          absl::Time now) {
   RETURN_IF_ERROR(CloseToOthers(TokenPath(folder)));
-  if (FileExists(HashPath(folder))) {
-    ASSIGN_OR_RETURN(const std::string hash, ReadLine(HashPath(folder)));
-    if (!IsHash(hash)) {
-      return absl::DataLossError(fmt::format(
-          "{} does not hold the hash of a token; make a new token with "
-          "`muster-gateway reset-admin`",
-          HashPath(folder)));
-    }
-    return AdminToken{TokenPath(folder), false, hash};
-  }
+  if (FileExists(HashPath(folder))) return ReadHash(folder, now);
   if (!FileExists(TokenPath(folder))) return MakeToken(folder);
   // Made by a start that ended before it wrote the hash.
   ASSIGN_OR_RETURN(const std::string text, ReadLine(TokenPath(folder)));
@@ -102,7 +129,7 @@ absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder) {
 }
 
 absl::StatusOr<AdminToken> ResetAdminToken(const std::string& folder) {
-  return MakeToken(folder);
+  return MakeToken(folder, std::string(kNotYet));
 }
 
 }  // namespace muster::gateway

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "libprotocol/base/ids.h"
 #include "muster/v1/options.pb.h"
 
@@ -32,17 +33,22 @@ Principal AdminPrincipal();
 
 // The admin token of a data folder, in two files of mode 0600:
 //   admin-token          the token, for the operator, who may move it elsewhere
-//   admin-token.sha256   its hash: all that the gateway needs
+//   admin-token.sha256   its hash: all that the gateway needs; once there was
+//                        another, also since when it is this one
 struct AdminToken {
   std::string path;      // Of the operator's file.
   bool created = false;  // By this call.
   std::string hash;      // As HashToken(kAccess, …).
+  // Since when a gateway has taken no other; InfinitePast: from the first on.
+  absl::Time since = absl::InfinitePast();
 };
 
-// The token of this folder; makes one if there has never been any. Errors of
-// the file system as they are (files.h); DataLoss naming the file if it holds
-// something else.
-absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder);
+// The token of this folder, for a gateway that takes it from `now` on, if it
+// did not before; makes one if there has never been any. Errors of the file
+// system as they are (files.h); DataLoss naming the file if it holds something
+// else.
+absl::StatusOr<AdminToken> OpenAdminToken(const std::string& folder,
+                                          absl::Time now);
 
 // Replaces the token, whatever the files hold. A gateway that runs in this
 // folder goes on with the old one until it reads the folder again. Not

@@ -96,7 +96,7 @@ absl::Status Gateway::OpenDataFolder() {
     return absl::FailedPreconditionError(
         fmt::format("another gateway uses {}", folder));
   }
-  ASSIGN_OR_RETURN(first_admin_token_, OpenAdminToken(folder));
+  ASSIGN_OR_RETURN(first_admin_token_, OpenAdminToken(folder, clock_.Wall()));
   admin_token_ = first_admin_token_;
   return absl::OkStatus();
 }
@@ -134,6 +134,10 @@ absl::Status Gateway::OpenStore() {
   journal_ = std::make_unique<StoreJournal>(*store_);
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, config_.fleet);
   OnLoop([&](Fleet& fleet) {
+    fleet.commands().AskBeforeSending(
+        [this](const std::string& principal, const OrgId& org, absl::Time at) {
+          return MayStillRun(principal, org, at);
+        });
     fleet.Restore(run, {.machines = std::move(machines),
                         .open_commands = std::move(commands),
                         .open_batches = std::move(batches),
@@ -302,6 +306,13 @@ absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
                 .web_authority = ""};
 }
 
+bool Gateway::MayStillRun(const std::string& principal, const OrgId& org,
+                          absl::Time at) const {
+  const Principal admin = AdminPrincipal();
+  return principal == admin.name && org == admin.org &&
+         admin.role >= RoleFor("SubmitCommand") && at >= admin_token_.since;
+}
+
 PresenceHealth Gateway::KnownPresence() const {
   if (!ready_) {
     return {.trouble = PresenceHealth::Trouble{started_at_, {}},
@@ -336,9 +347,12 @@ Readiness Gateway::CheckReadiness() const {
 }
 
 absl::Status Gateway::Reload() {
-  ASSIGN_OR_RETURN(AdminToken token, OpenAdminToken(config_.data_dir));
+  ASSIGN_OR_RETURN(AdminToken token,
+                   OpenAdminToken(config_.data_dir, clock_.Wall()));
   ASSIGN_OR_RETURN(WebCredential credential, CareForCertificates());
   OnLoop([&](Fleet&) {
+    // Until this moment the former one was taken.
+    if (token.hash != admin_token_.hash) token.since = clock_.Wall();
     admin_token_ = std::move(token);
     Present(std::move(credential));
   });

@@ -110,6 +110,9 @@ class Gateway {
   // For connections and join lines from now on. On the loop.
   void Present(WebCredential credential);
   absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
+  // As CommandDesk::MayStill. On the loop.
+  bool MayStillRun(const std::string& principal, const OrgId& org,
+                   absl::Time at) const;
   Readiness CheckReadiness() const ABSL_LOCKS_EXCLUDED(presence_mu_);
   // What the loop said last; if it has not for too long, that it stands still.
   PresenceHealth KnownPresence() const ABSL_LOCKS_EXCLUDED(presence_mu_);

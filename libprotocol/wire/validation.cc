@@ -150,11 +150,11 @@ absl::Status ValidateEnvironment(std::string_view field,
 }
 
 absl::Status ValidateSurroundings(const v1::Surroundings& surroundings) {
-  RETURN_IF_ERROR(ValidateText("surroundings.user", surroundings.user(),
-                               kUserBytesMax));
+  RETURN_IF_ERROR(
+      ValidateText("surroundings.user", surroundings.user(), kUserBytesMax));
   const std::string& folder = surroundings.working_directory();
-  RETURN_IF_ERROR(ValidateText("surroundings.working_directory", folder,
-                               kPathBytesMax));
+  RETURN_IF_ERROR(
+      ValidateText("surroundings.working_directory", folder, kPathBytesMax));
   if (!folder.empty() && folder.front() != '/') {
     return Invalid("surroundings.working_directory: must be absolute, got {}",
                    Shown(folder));
@@ -305,6 +305,18 @@ absl::Status ValidatePresenceEdit(
 
 namespace {
 
+// How long it waits for its machine has one name in each case.
+absl::Status ValidateQueueTtl(const v1::SubmitCommandRequest& request) {
+  const bool queue = request.if_offline() == v1::IF_OFFLINE_QUEUE;
+  if (queue && request.has_delivery_timeout()) {
+    return Invalid("delivery_timeout: with if_offline queue give queue_ttl");
+  }
+  if (!request.has_queue_ttl()) return absl::OkStatus();
+  if (!queue) return Invalid("queue_ttl: only with if_offline queue");
+  return ValidateDuration("queue_ttl", request.queue_ttl(), kCommandTimeoutMin,
+                          kCommandTimeoutMax);
+}
+
 // All but where to run it.
 absl::Status ValidateRun(const v1::SubmitCommandRequest& request) {
   if (!v1::ShellType_IsValid(request.shell_type())) {
@@ -327,6 +339,7 @@ absl::Status ValidateRun(const v1::SubmitCommandRequest& request) {
                                      request.delivery_timeout(),
                                      kCommandTimeoutMin, kCommandTimeoutMax));
   }
+  RETURN_IF_ERROR(ValidateQueueTtl(request));
   if (request.has_kill_grace()) {
     RETURN_IF_ERROR(ValidateDuration("kill_grace", request.kill_grace(),
                                      absl::ZeroDuration(), kKillGraceMax));
@@ -371,10 +384,12 @@ absl::Status ValidateSubmitBatch(const v1::SubmitBatchRequest& request) {
   const bool some = !request.status().empty() || !request.hostname().empty() ||
                     !request.label().empty() || !request.agent_id().empty();
   if (some == request.all()) {
-    return some ? Invalid("all: must not be given with what selects some: "
-                          "status, hostname, label, agent_id")
-                : Invalid("status, hostname, label, agent_id, all: at least "
-                          "one must be given");
+    return some ? Invalid(
+                      "all: must not be given with what selects some: "
+                      "status, hostname, label, agent_id")
+                : Invalid(
+                      "status, hostname, label, agent_id, all: at least "
+                      "one must be given");
   }
   if (static_cast<size_t>(request.agent_id_size()) > kSelectedMax) {
     return Invalid("agent_id: at most {} machines, got {}", kSelectedMax,

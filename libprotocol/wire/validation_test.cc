@@ -137,6 +137,18 @@ TEST(ValidateCommandTest, EnumNumbersOfAnotherVersionAreRefused) {
             "if_offline: unknown value 9");
 }
 
+TEST(ValidateCommandTest, HowLongItWaitsHasOneNameInEachCase) {
+  v1::SubmitCommandRequest request = Script("ls");
+  *request.mutable_queue_ttl() = ToProto(absl::Hours(2));
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)),
+            "queue_ttl: only with if_offline queue");
+  request.set_if_offline(v1::IF_OFFLINE_QUEUE);
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)), "");
+  *request.mutable_delivery_timeout() = ToProto(absl::Hours(2));
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)),
+            "delivery_timeout: with if_offline queue give queue_ttl");
+}
+
 TEST(ValidateCommandTest, DurationsHaveInclusiveBounds) {
   const auto with_timeout = [](absl::Duration d) {
     v1::SubmitCommandRequest request = Script("ls");
@@ -153,6 +165,13 @@ TEST(ValidateCommandTest, DurationsHaveInclusiveBounds) {
   *request.mutable_delivery_timeout() = ToProto(absl::ZeroDuration());
   EXPECT_EQ(Text(ValidateSubmitCommand(request)),
             "delivery_timeout: must be 1s to 168h, got 0");
+  request = Script("ls");
+  request.set_if_offline(v1::IF_OFFLINE_QUEUE);
+  *request.mutable_queue_ttl() = ToProto(absl::Hours(168));
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)), "");
+  *request.mutable_queue_ttl() = ToProto(absl::Hours(169));
+  EXPECT_EQ(Text(ValidateSubmitCommand(request)),
+            "queue_ttl: must be 1s to 168h, got 169h");
   request = Script("ls");
   *request.mutable_kill_grace() = ToProto(absl::ZeroDuration());
   EXPECT_EQ(Text(ValidateSubmitCommand(request)), "");

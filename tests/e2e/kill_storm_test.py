@@ -67,7 +67,7 @@ class Caller(threading.Thread):
             agent = self.random.choice(self.test.agents)
             command_id = self.submit(agent, name, code, {
                 "command": text, "shell_type": "sh", "if_offline": "queue",
-                "delivery_timeout": "60s", "timeout": "60s"})
+                "queue_ttl": "60s", "timeout": "60s"})
             if command_id and self.random.random() < WAITED_FOR:
                 self.wait_for(command_id)
             self.ends.wait(self.random.random() * 0.2)

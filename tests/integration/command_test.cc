@@ -207,12 +207,14 @@ TEST(CommandTest, AnUndeliveredCommandExpires) {
   fleet.StopAgent(0);
   auto request = Request(fleet, 0, "true");
   request.set_if_offline(v1::IF_OFFLINE_QUEUE);
-  *request.mutable_delivery_timeout() = wire::ToProto(absl::Seconds(1));
+  *request.mutable_queue_ttl() = wire::ToProto(absl::Seconds(1));
   const auto command = fleet.Submit(request);
   ASSERT_TRUE(command.ok()) << command.status();
   const auto ran = fleet.Finish(command->command_id());
   ASSERT_TRUE(ran.ok()) << ran.status();
   EXPECT_EQ(ran->command.state(), v1::COMMAND_STATE_EXPIRED);
+  EXPECT_THAT(ran->command.reason(),
+              testing::ContainsRegex("^delivery_timeout: .* is stale"));
 }
 
 TEST(CommandTest, ASentCommandWithoutAWordIsUnknownUntilTheAgentSpeaks) {
@@ -288,7 +290,7 @@ TEST(CommandTest, AQueuedCommandIsDeliveredWhenTheMachineIsBack) {
   fleet.StopAgent(0);
   auto request = Request(fleet, 0, "echo late");
   request.set_if_offline(v1::IF_OFFLINE_QUEUE);
-  *request.mutable_delivery_timeout() = wire::ToProto(absl::Minutes(5));
+  *request.mutable_queue_ttl() = wire::ToProto(absl::Minutes(5));
   const auto command = fleet.Submit(request);
   ASSERT_TRUE(command.ok()) << command.status();
   fleet.RestartGateway();

@@ -150,6 +150,24 @@ TEST(CommandLineTest, TheTimeoutOfRunIsTheCommandsAndGlobalFlagsGoAnywhere) {
   EXPECT_EQ(world.endpoints[0].server, "http://[::1]:1");
 }
 
+TEST(CommandLineTest, AQueuedCommandSaysForHowLong) {
+  FakeWorld world;
+  v1::ResolveAgentResponse resolved;
+  resolved.mutable_agent()->set_agent_id("id");
+  world.gateway.On("GET /api/resolve", Ok(resolved));
+  world.gateway.On("POST /api/agents/id/commands", Ok(v1::Command()));
+  EXPECT_EQ(world.Run({"run", "a", "--if-offline", "queue:2h", "--detach", "--",
+                       "x"}),
+            0);
+  EXPECT_THAT(world.gateway.requests[1].body,
+              testing::AllOf(HasSubstr("\"if_offline\":\"queue\""),
+                             HasSubstr("\"queue_ttl\":\"7200s\"")));
+  for (const char* wrong : {"queue:", "queue:soon", "queu:2h", "later"}) {
+    EXPECT_EQ(world.Run({"run", "a", "--if-offline", wrong, "--", "x"}), 2);
+    EXPECT_THAT(world.console.err, HasSubstr("--if-offline: "));
+  }
+}
+
 TEST(CommandLineTest, VersionAsksNobody) {
   FakeWorld world;
   EXPECT_EQ(world.Run({"version"}), 0);

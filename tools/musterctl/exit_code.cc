@@ -27,7 +27,7 @@ std::string HintOf(const absl::Status& status) {
     return "musterctl login   (or set MUSTER_TOKEN)";
   }
   if (problem->code == "agent_unreachable") {
-    return "--if-offline queue runs it when the machine is back";
+    return "--if-offline queue:2h runs it if the machine is back by then";
   }
   return "";
 }

@@ -1,7 +1,11 @@
 // musterctl run, as it is typed.
 
+#include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
+#include "libprotocol/wire/duration_text.h"
 #include "tools/musterctl/batches_verbs.h"
 #include "tools/musterctl/command_line_parts.h"
+#include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/help_text.h"
 #include "tools/musterctl/run_verb.h"
 
@@ -22,6 +26,23 @@ void AddSurroundings(CLI::App* run, RunOptions& options) {
           "this file's bytes as stdin; - is stdin here [/dev/null]");
   AddSwitch(run, "--stdin", options.stream_input,
             "stdin here as stdin there, as it comes and of any length");
+}
+
+// "fail", "queue", "queue:2h".
+void TakeIfOffline(const std::string& text, RunOptions& options) {
+  constexpr char kFlag[] = "--if-offline";
+  const size_t colon = text.find(':');
+  const auto number =
+      EnumNumber(v1::IfOffline_descriptor(), text.substr(0, colon));
+  if (!number) {
+    Refuse(kFlag,
+           fmt::format("\"{}\" is none of fail, queue, queue:DURATION", text));
+  }
+  options.if_offline = static_cast<v1::IfOffline>(*number);
+  if (colon == text.npos) return;
+  const auto ttl = wire::ParseDurationText(text.substr(colon + 1));
+  if (!ttl.ok()) Refuse(kFlag, ToStd(ttl.status().message()));
+  options.queue_ttl = *ttl;
 }
 
 // On which machines, if on many.
@@ -61,10 +82,13 @@ void AddRun(CLI::App& app, Parse& parse) {
   AddSurroundings(run, *options);
   AddDuration(run, "--timeout", options->timeout,
               "stop the command after this [1h]");
-  AddEnum(run, "--if-offline", v1::IfOffline_descriptor(), options->if_offline,
-          "what to do if the machine is not online [fail]");
+  AddParsed(
+      run, "--if-offline",
+      [options](const std::string& text) { TakeIfOffline(text, *options); },
+      "fail, or wait until the machine is back, for so long [fail; queue: 1h]",
+      "fail|queue[:DURATION]");
   AddDuration(run, "--delivery-timeout", options->delivery_timeout,
-              "give up if it has not begun by then [30s]");
+              "give up if it has not begun by then, unless queued [30s]");
   AddCount(run, "--output-max", options->output_bytes_max, 64 << 20,
            "bytes of stdout, and of stderr, that are kept [64 MiB]");
   AddTexts(run, "--label", options->labels,

@@ -266,9 +266,9 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
     if (options.shell == v1::SHELL_TYPE_EXEC) {
       return absl::InvalidArgumentError("--script needs a shell, not exec");
     }
-    ASSIGN_OR_RETURN(*request.mutable_command(),
-                     ReadText("--script", options.script,
-                              wire::kCommandBytesMax, console));
+    ASSIGN_OR_RETURN(
+        *request.mutable_command(),
+        ReadText("--script", options.script, wire::kCommandBytesMax, console));
   } else {
     RETURN_IF_ERROR(SetWords(options, request));
   }
@@ -281,6 +281,9 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
   }
   request.set_if_offline(options.if_offline);
   request.set_input_streamed(options.stream_input);
+  if (options.queue_ttl) {
+    *request.mutable_queue_ttl() = wire::ToProto(*options.queue_ttl);
+  }
   RETURN_IF_ERROR(
       SetSurroundings(options, console, *request.mutable_surroundings()));
   if (options.output_bytes_max) {

@@ -47,6 +47,7 @@ struct RunOptions {
   std::optional<absl::Duration> timeout;           // Of the execution.
   std::optional<absl::Duration> delivery_timeout;  // Until it must have begun.
   v1::IfOffline if_offline = v1::IF_OFFLINE_UNSPECIFIED;
+  std::optional<absl::Duration> queue_ttl;  // The same, if it is queued.
   std::string user;
   std::string working_directory;
   // NAME=VALUE, or NAME: the value of this process's own environment.

@@ -179,10 +179,11 @@ TEST_F(RunTest, ARefusalIsShownAndDidNotRun) {
   world_.gateway.On(
       kSubmit, Refused(400, "agent_unreachable", "web-1 is offline for 6 min"));
   EXPECT_EQ(Run(), 125);
-  EXPECT_EQ(world_.console.err,
-            "error: web-1 is offline for 6 min\n"
-            "hint: --if-offline queue runs it when the machine is back\n"
-            "musterctl: the command did not run; safe to repeat; exit 125\n");
+  EXPECT_EQ(
+      world_.console.err,
+      "error: web-1 is offline for 6 min\n"
+      "hint: --if-offline queue:2h runs it if the machine is back by then\n"
+      "musterctl: the command did not run; safe to repeat; exit 125\n");
 }
 
 TEST_F(RunTest, DetachedTellsTheIdAndUsesTheOrdinaryExitCodes) {
