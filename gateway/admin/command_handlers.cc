@@ -35,6 +35,38 @@ bool HasEnded(const CommandRecord& command) {
   return IsTerminal(command.state) && IsFinished(command);
 }
 
+absl::Status CheckBytesMax(uint32_t bytes_max) {
+  if (bytes_max <= wire::kOutputBytesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "bytes_max: must be 1 to {}, got {}", wire::kOutputBytesMax, bytes_max));
+}
+
+// The bytes of one stream from `offset` on, out of `chunks`: at most
+// `bytes_max`, and none that came after `command` was looked at.
+absl::StatusOr<v1::RawBody> ToRawBody(const CommandRecord& command,
+                                      Stream stream, uint64_t offset,
+                                      size_t bytes_max,
+                                      const std::vector<OutputRecord>& chunks) {
+  const uint64_t size =
+      stream == Stream::kStdout ? command.stdout_bytes : command.stderr_bytes;
+  v1::RawBody body;
+  body.set_content_type("application/octet-stream");
+  body.mutable_part()->set_offset(offset);
+  body.mutable_part()->set_size(size);
+  body.mutable_part()->set_may_grow(!OutputComplete(command));
+  std::string& data = *body.mutable_data();
+  for (const OutputRecord& chunk : chunks) {
+    if (chunk.offset != offset + data.size()) break;
+    data += chunk.data;
+  }
+  const uint64_t there = size - std::min(offset, size);
+  data.resize(std::min<uint64_t>({data.size(), bytes_max, there}));
+  if (data.empty() && there > 0) {
+    return NotFound("output of command", command.id.str());  // It has expired.
+  }
+  return body;
+}
+
 }  // namespace
 
 CommandSpec ToSpec(const v1::SubmitCommandRequest& request,
@@ -225,10 +257,8 @@ void CommandHandlers::Output(const Caller& caller,
     reply(s);
     return;
   }
-  if (request.bytes_max() > wire::kOutputBytesMax) {
-    reply(absl::InvalidArgumentError(
-        fmt::format("bytes_max: must be 1 to {}, got {}", wire::kOutputBytesMax,
-                    request.bytes_max())));
+  if (auto s = CheckBytesMax(request.bytes_max()); !s.ok()) {
+    reply(s);
     return;
   }
   const size_t bytes_max = request.bytes_max() == 0 ? wire::kOutputBytesDefault
@@ -287,9 +317,15 @@ void CommandHandlers::ReadOutput(const Caller& caller,
     reply(absl::InvalidArgumentError("stream: expected stdout or stderr"));
     return;
   }
+  if (auto s = CheckBytesMax(request.bytes_max()); !s.ok()) {
+    reply(s);
+    return;
+  }
   const CommandId id(request.command_id());
   Find(caller.org, id,
        [this, id, stream = *stream, offset = request.offset(),
+        bytes_max = request.bytes_max() == 0 ? wire::kOutputBytesMax
+                                             : request.bytes_max(),
         reply =
             std::move(reply)](absl::StatusOr<CommandRecord> command) mutable {
          if (!command.ok()) {
@@ -300,23 +336,16 @@ void CommandHandlers::ReadOutput(const Caller& caller,
          const uint64_t beyond = std::numeric_limits<uint64_t>::max();
          const bool out = stream == Stream::kStdout;
          store_.Read(
-             [id, offset, beyond, out](FleetStore& store) {
+             [id, offset, beyond, out, bytes_max](FleetStore& store) {
                return store.ReadOutput(id, out ? offset : beyond,
-                                       out ? beyond : offset,
-                                       wire::kOutputBytesMax);
+                                       out ? beyond : offset, bytes_max);
              },
-             [reply = std::move(reply)](
+             [stream, offset, bytes_max, command = *std::move(command),
+              reply = std::move(reply)](
                  absl::StatusOr<std::vector<OutputRecord>> chunks) mutable {
-               if (!chunks.ok()) {
-                 reply(chunks.status());
-                 return;
-               }
-               v1::RawBody body;
-               body.set_content_type("application/octet-stream");
-               for (const OutputRecord& chunk : *chunks) {
-                 body.mutable_data()->append(chunk.data);
-               }
-               reply(std::move(body));
+               reply(chunks.ok() ? ToRawBody(command, stream, offset, bytes_max,
+                                             *chunks)
+                                 : chunks.status());
              });
        });
 }

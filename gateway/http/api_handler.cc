@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "fmt/format.h"
+#include "gateway/http/download.h"
 #include "gateway/http/problem.h"
 #include "gateway/http/url.h"
 #include "libprotocol/base/absl_compat.h"
@@ -137,6 +138,16 @@ absl::Status Fill(const Router::Match& match, const HttpRequest& request,
   const wire::ReadOptions options{.taken_fields = taken};
   return route.rule.body() ? FillFromBody(request, options, out)
                            : FillFromQuery(request, options, out);
+}
+
+// Only GET has ranges. One that holds for a certain state of the bytes is not
+// met: what is stored has no name by which to compare it.
+std::optional<ByteRange> RangeOf(const HttpRequest& request) {
+  if (request.method != "GET" || request.HeaderCount("range") != 1 ||
+      request.HeaderCount("if-range") > 0) {
+    return std::nullopt;
+  }
+  return ByteRange::Parse(request.Header("range"));
 }
 
 HttpResponse RenderError(const ApiError& error, const std::string& request_id) {
@@ -317,15 +328,24 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
                       .peer_address = std::move(request.peer_address),
                       .request_id = request_id,
                       .web_authority = std::string(request.Header("host"))};
-  if (message->GetDescriptor() == v1::WatchEventsRequest::descriptor() &&
-      EventStream::Wanted(request)) {
-    // A reader that comes back still has its first question in the URL.
-    const std::string_view seen = request.Header("last-event-id");
-    Stream(*route.method, std::move(context),
-           seen.empty()
-               ? static_cast<const v1::WatchEventsRequest&>(*message).after()
-               : std::string(seen),
-           std::move(respond));
+  if (EventStream::Wanted(request)) {
+    auto source = EventSource::For(*message, request.Header("last-event-id"));
+    if (!source.ok()) {
+      respond(RenderError(
+          {.status = source.status(), .code = "", .retry_after = {}},
+          request_id));
+      return;
+    }
+    if (*source != nullptr) {
+      Stream(*route.method, std::move(context), *std::move(source),
+             std::move(respond));
+      return;
+    }
+  }
+  if (message->GetDescriptor() == v1::ReadOutputRequest::descriptor()) {
+    Give(*route.method, std::move(context),
+         static_cast<const v1::ReadOutputRequest&>(*message), RangeOf(request),
+         std::move(respond));
     return;
   }
   api_.Call(*route.method, std::move(context), std::move(message),
@@ -339,26 +359,40 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
 }
 
 void ApiHandler::Stream(const pb::MethodDescriptor& method, CallContext context,
-                        std::string after, Respond respond) {
+                        std::unique_ptr<EventSource> source, Respond respond) {
   const std::string request_id = context.request_id;
-  HttpResponse head{.status = 200,
-                    .headers = {{"Content-Type", "text/event-stream"},
-                                {"X-Accel-Buffering", "no"},
-                                {"X-Request-Id", request_id}},
-                    .body = ""};
-  AddSafetyHeaders(head);
+  HttpResponse head = Plain(200, "text/event-stream", "", request_id);
+  head.headers.emplace_back("X-Accel-Buffering", "no");
   EventStream::Begin(
-      streams_, std::move(after),
+      streams_, std::move(source),
       [&api = api_, &method, context = std::move(context)](
-          const v1::WatchEventsRequest& request, Api::Reply reply) {
-        api.Call(method, context,
-                 std::make_unique<v1::WatchEventsRequest>(request),
-                 std::move(reply));
+          std::unique_ptr<pb::Message> question, Api::Reply reply) {
+        api.Call(method, context, std::move(question), std::move(reply));
       },
       [request_id](const ApiError& error) {
         return RenderError(error, request_id);
       },
       std::move(head.headers), std::move(respond));
+}
+
+void ApiHandler::Give(const pb::MethodDescriptor& read_output,
+                      CallContext context, const v1::ReadOutputRequest& first,
+                      std::optional<ByteRange> range, Respond respond) {
+  const std::string request_id = context.request_id;
+  Download::Begin(
+      range, first.offset(),
+      [&api = api_, &read_output, context = std::move(context), first](
+          uint64_t offset, uint64_t bytes, Api::Reply reply) {
+        auto question = std::make_unique<v1::ReadOutputRequest>(first);
+        question->set_offset(offset);
+        question->set_bytes_max(static_cast<uint32_t>(
+            std::min<uint64_t>(bytes, wire::kOutputBytesMax)));
+        api.Call(read_output, context, std::move(question), std::move(reply));
+      },
+      [request_id](const ApiError& error) {
+        return RenderError(error, request_id);
+      },
+      request_id, std::move(respond));
 }
 
 }  // namespace muster::gateway

@@ -5,7 +5,8 @@
 //   body            JSON with the other fields, if the operation takes a body;
 //   query           else those fields are query parameters
 //   errors          RFC 9457 problems with `code` and `request_id`
-//   WatchEvents     also as an answer without an end; see event_stream.h
+//   events, output  also as they come; see event_stream.h, event_source.h
+//   stored bytes    as they are, or a Range of them; see download.h
 //
 // Besides the operations there are /health, /ready and a page that says what
 // this is.
@@ -15,15 +16,18 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "gateway/admin/api.h"
+#include "gateway/http/byte_range.h"
 #include "gateway/http/event_stream.h"
 #include "gateway/http/http_message.h"
 #include "gateway/http/router.h"
+#include "muster/v1/fleet_admin.pb.h"
 
 namespace muster::gateway {
 
@@ -61,8 +65,12 @@ class ApiHandler final : public HttpHandler {
                    Respond& respond) const;
   void Call(const Router::Match& match, HttpRequest request,
             std::string request_id, Respond respond);
-  void Stream(const google::protobuf::MethodDescriptor& watch_events,
-              CallContext context, std::string after, Respond respond);
+  void Stream(const google::protobuf::MethodDescriptor& method,
+              CallContext context, std::unique_ptr<EventSource> source,
+              Respond respond);
+  void Give(const google::protobuf::MethodDescriptor& read_output,
+            CallContext context, const v1::ReadOutputRequest& first,
+            std::optional<ByteRange> range, Respond respond);
 
   // Constant after construction.
   Api& api_;

@@ -156,12 +156,49 @@ TEST_F(ApiHandlerTest, BytesGoOutAsTheyAre) {
     raw.set_content_type("text/plain");
     raw.set_data(std::string("\0\xff\n", 3));
   };
-  const HttpResponse response =
-      Ask("GET", "/api/commands/c1/output/stderr?offset=7");
+  const HttpResponse response = Ask("GET", "/metrics");
   EXPECT_EQ(response.body, std::string("\0\xff\n", 3));
   EXPECT_EQ(Header(response, "Content-Type"), "text/plain");
-  EXPECT_EQ(api_.calls.at(0).request,
-            R"({"command_id":"c1","stream":"stderr","offset":7})");
+}
+
+// Ten bytes are stored.
+void FillTenBytes(google::protobuf::Message& m) {
+  auto& raw = static_cast<v1::RawBody&>(m);
+  raw.mutable_part()->set_offset(7);
+  raw.mutable_part()->set_size(10);
+  raw.set_data("789");
+}
+
+TEST_F(ApiHandlerTest, StoredBytesAreAskedForFromWhereTheCallerWants) {
+  constexpr char kTarget[] = "/api/commands/c1/output/stderr";
+  api_.fill = FillTenBytes;
+  HttpResponse response = Ask("GET", std::string(kTarget) + "?offset=7");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "789");
+  EXPECT_EQ(Header(response, "Cache-Control"), "no-store");
+  EXPECT_EQ(
+      api_.calls.back().request,
+      R"({"command_id":"c1","stream":"stderr","offset":7,"bytes_max":1048576})");
+  response = Ask("GET", kTarget, "",
+                 {{"range", "bytes=7-8"}, {"authorization", "Bearer t"}});
+  EXPECT_EQ(response.status, 206);
+  EXPECT_EQ(response.body, "78");
+  EXPECT_EQ(Header(response, "Content-Range"), "bytes 7-8/10");
+  EXPECT_EQ(
+      api_.calls.back().request,
+      R"({"command_id":"c1","stream":"stderr","offset":7,"bytes_max":2})");
+  EXPECT_EQ(api_.calls.back().context.bearer.Reveal(), "t");
+}
+
+TEST_F(ApiHandlerTest, ARangeThatDoesNotHoldHereIsIgnored) {
+  constexpr char kTarget[] = "/api/commands/c1/output/stderr?offset=7";
+  api_.fill = FillTenBytes;
+  const std::pair<std::string, std::string> range = {"range", "bytes=8-8"};
+  EXPECT_EQ(Ask("GET", kTarget, "", {range}).status, 206);
+  EXPECT_EQ(Ask("HEAD", kTarget, "", {range}).status, 200);
+  EXPECT_EQ(Ask("GET", kTarget, "", {range, range}).status, 200);
+  EXPECT_EQ(Ask("GET", kTarget, "", {range, {"if-range", "\"x\""}}).status,
+            200);
 }
 
 struct BadCase {

@@ -1,9 +1,6 @@
-// Events as they come: the answers of WatchEvents, asked again and again, as
-// one answer of Server-Sent Events.
-//
-//   id     the event's version; given back as Last-Event-ID
-//   event  its kind, or "reset": take a snapshot, then go on reading
-//   data   the event, or {"version", "reason"}
+// Events as they come: the answers of an operation, asked again and again, as
+// one answer of Server-Sent Events. Which operations, and what their events
+// are: event_source.h.
 //
 // A comment goes out when nothing happens, so that both sides notice when the
 // other is gone. Each part is asked for when the one before it is written: a
@@ -16,12 +13,13 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <string>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "gateway/admin/api.h"
+#include "gateway/http/event_source.h"
 #include "gateway/http/http_message.h"
-#include "muster/v1/fleet_admin.pb.h"
+#include "google/protobuf/message.h"
 
 namespace muster::gateway {
 
@@ -44,43 +42,43 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
   // A comment after this time without an event.
   static constexpr absl::Duration kHeartbeat = absl::Seconds(15);
-  // Events in one part.
-  static constexpr unsigned kPartMax = 100;
 
-  // Asks WatchEvents, as the caller of this stream.
-  using Ask =
-      std::function<void(const v1::WatchEventsRequest&, Api::Reply reply)>;
+  // Asks the operation, as the caller of this stream.
+  using Ask = std::function<void(
+      std::unique_ptr<google::protobuf::Message> question, Api::Reply reply)>;
   // What a caller sees instead of the stream.
   using Refuse = std::function<HttpResponse(const ApiError&)>;
 
   // True if the caller asks for a stream rather than for one answer.
   static bool Wanted(const HttpRequest& request);
 
-  // Answers with the events after `after`. Whatever is wrong with the first
+  // Answers with the events of `source`. Whatever is wrong with the first
   // question is answered by `refuse`; later it ends the stream.
-  static void Begin(std::shared_ptr<EventStreams> streams, std::string after,
-                    Ask ask, Refuse refuse, HttpHeaders headers,
-                    Respond respond);
+  static void Begin(std::shared_ptr<EventStreams> streams,
+                    std::unique_ptr<EventSource> source, Ask ask, Refuse refuse,
+                    HttpHeaders headers, Respond respond);
 
   ~EventStream();
   EventStream(const EventStream&) = delete;
   EventStream& operator=(const EventStream&) = delete;
 
  private:
-  EventStream(std::shared_ptr<EventStreams> streams, Ask ask)
-      : streams_(std::move(streams)), ask_(std::move(ask)) {
+  EventStream(std::shared_ptr<EventStreams> streams,
+              std::unique_ptr<EventSource> source, Ask ask)
+      : streams_(std::move(streams)),
+        source_(std::move(source)),
+        ask_(std::move(ask)) {
     ++streams_->open_;
   }
 
   void AskOn(Respond respond);
-  // What follows once `answer` is written.
-  HttpResponse Part(const v1::WatchEventsResponse& answer);
+  // The events in `answer`, and what follows once they are written.
+  HttpResponse Part(const google::protobuf::Message& answer);
 
   // Constant after construction.
   const std::shared_ptr<EventStreams> streams_;
+  const std::unique_ptr<EventSource> source_;
   const Ask ask_;
-
-  std::string after_;
 };
 
 }  // namespace muster::gateway

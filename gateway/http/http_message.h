@@ -3,8 +3,10 @@
 #ifndef MUSTER_GATEWAY_HTTP_HTTP_MESSAGE_H_
 #define MUSTER_GATEWAY_HTTP_HTTP_MESSAGE_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,7 +35,7 @@ struct HttpRequest {
 class Respond;
 
 // The server adds Content-Length and Connection. For HEAD it sends the length
-// of the body and not the body.
+// of the body and not the body; nothing is asked of `more`.
 struct HttpResponse {
   int status = 200;
   HttpHeaders headers;
@@ -42,8 +44,11 @@ struct HttpResponse {
   // is written, to be answered with the next part. Only body and `more` of a
   // part count; the answer ends with a part without `more` or of a status that
   // is not 200. A reader that takes nothing for HttpLimits::write_timeout is
-  // cut. Such an answer has no length: its end is that of the connection.
+  // cut. Its end is that of the connection.
   std::function<void(Respond)> more = nullptr;
+  // Bytes of all parts together, if that is known; else an answer in parts has
+  // no length.
+  std::optional<uint64_t> length = {};
 };
 
 // Respond is the obligation to answer one request: call it once, on any thread.

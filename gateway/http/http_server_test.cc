@@ -382,11 +382,14 @@ TEST_F(HttpServerTest, AnAnswerAfterTheServersEndIsDropped) {
 // Answers in parts, each when it is asked for.
 class PartsHandler final : public HttpHandler {
  public:
+  std::optional<uint64_t> length;  // Of all parts.
+
   void Handle(HttpRequest, Respond respond) override {
     respond({.status = 200,
              .headers = {{"Content-Type", "text/event-stream"}},
              .body = "0;",
-             .more = [this](Respond next) { Hold(std::move(next)); }});
+             .more = [this](Respond next) { Hold(std::move(next)); },
+             .length = length});
   }
   // Gives the next part, once it is asked for.
   void Give(int status, std::string body, bool last = false) {
@@ -434,6 +437,25 @@ TEST_F(HttpServerTest, AnAnswerInPartsIsWrittenAsItComesUntilItsLastPart) {
   parts.Give(200, "last", /*last=*/true);
   EXPECT_EQ(client.ReadPart("last"), "last");
   EXPECT_TRUE(client.AtEnd());
+}
+
+TEST_F(HttpServerTest, AnAnswerInPartsSaysItsLengthIfThatIsKnown) {
+  PartsHandler parts;
+  parts.length = 4;
+  Start({}, &parts);
+  RawClient client = Client();
+  client.head_only = true;  // The body comes in parts.
+  const Answer head = client.Ask(kGet);
+  EXPECT_THAT(head.head, HasSubstr("Content-Length: 4\r\n"));
+  EXPECT_THAT(head.head, HasSubstr("Connection: close"));
+  EXPECT_EQ(client.ReadPart("0;"), "0;");
+  parts.Give(200, "1;", /*last=*/true);
+  EXPECT_EQ(client.ReadPart("1;"), "1;");
+  EXPECT_TRUE(client.AtEnd());
+  RawClient other = Client();
+  other.head_only = true;
+  EXPECT_THAT(other.Ask("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").head,
+              HasSubstr("Content-Length: 4\r\n"));
 }
 
 TEST_F(HttpServerTest, AnAnswerInPartsEndsWithAnError) {

@@ -238,6 +238,7 @@ void HttpSession::OnResponse(uint64_t exchange, HttpResponse response) {
 
 void HttpSession::Write(HttpResponse response) {
   state_ = State::kWriting;
+  if (!response.more) response.length = response.body.size();
   if (!head_) more_ = std::move(response.more);
   if (draining_ || more_) keep_alive_ = false;
   out_ = fmt::format("HTTP/1.1 {} {}\r\n", response.status,
@@ -246,9 +247,9 @@ void HttpSession::Write(HttpResponse response) {
     fmt::format_to(std::back_inserter(out_), "{}: {}\r\n", name,
                    OneLine(value));
   }
-  if (response.status != 204 && !more_) {
+  if (response.status != 204 && response.length) {
     fmt::format_to(std::back_inserter(out_), "Content-Length: {}\r\n",
-                   response.body.size());
+                   *response.length);
   }
   out_ += keep_alive_ ? "Connection: keep-alive\r\n\r\n"
                       : "Connection: close\r\n\r\n";

@@ -1,37 +1,12 @@
 """What changes, as a program follows it with Server-Sent Events."""
-import http.client
-import json
-import urllib.parse
-
 import muster_e2e
 
 
-class Stream:
-    """GET /api/events, frame by frame."""
+class Stream(muster_e2e.EventStream):
+    """GET /api/events."""
 
     def __init__(self, gateway, last=None):
-        where = urllib.parse.urlsplit(gateway.url)
-        self.connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
-        headers = {"Authorization": f"Bearer {gateway.token}", "Accept": "text/event-stream"}
-        if last is not None:
-            headers["Last-Event-ID"] = last
-        self.connection.request("GET", "/api/events", headers=headers)
-        self.answer = self.connection.getresponse()
-
-    def frame(self):
-        """The next one that is an event: its id, its name, its data."""
-        frame = {}
-        while True:
-            line = self.answer.readline().decode()
-            if not line:
-                raise EOFError("the stream has ended")
-            if line == "\n":
-                if "data" in frame:
-                    return frame["id"], frame["event"], json.loads(frame["data"])
-                frame = {}
-            elif not line.startswith(":"):
-                name, value = line.rstrip("\n").split(": ", 1)
-                frame[name] = value
+        super().__init__(gateway, "/api/events", last)
 
     def transitions(self, until):
         """(id, from, to) up to the first to `until`."""
@@ -42,10 +17,6 @@ class Stream:
                 assert data["version"] == version, data
                 found.append((version, data["transition"]["from"], data["transition"]["to"]))
         return found
-
-    def close(self):
-        self.answer.close()
-        self.connection.close()
 
 
 class EventsTest(muster_e2e.TestCase):

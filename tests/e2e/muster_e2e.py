@@ -282,6 +282,37 @@ class Gateway:
         return self.query("SELECT COUNT(*) FROM transitions WHERE to_status=?", to_status)[0][0]
 
 
+class EventStream:
+    """A GET that is answered by Server-Sent Events, frame by frame."""
+
+    def __init__(self, gateway, target, last=None):
+        self.connection = gateway._connection(30)
+        headers = {"Authorization": f"Bearer {gateway.token}", "Accept": "text/event-stream"}
+        if last is not None:
+            headers["Last-Event-ID"] = last
+        self.connection.request("GET", target, headers=headers)
+        self.answer = self.connection.getresponse()
+
+    def frame(self):
+        """The next one that is an event: its id, its name, its data."""
+        frame = {}
+        while True:
+            line = self.answer.readline().decode()
+            if not line:
+                raise EOFError("the stream has ended")
+            if line == "\n":
+                if "data" in frame:
+                    return frame["id"], frame["event"], json.loads(frame["data"])
+                frame = {}
+            elif not line.startswith(":"):
+                name, value = line.rstrip("\n").split(": ", 1)
+                frame[name] = value
+
+    def close(self):
+        self.answer.close()
+        self.connection.close()
+
+
 class Agent:
     """A muster-agent with a state folder of its own; may be stopped and started."""
 
