@@ -150,6 +150,7 @@ absl::Status Agent::OpenCommands() {
   options.folder = state_.commands_folder();
   options.shim_path = options_.exec_path;
   options.boot_id = options_.instance.boot_id();
+  options.run_log = state_.run_log_folder();
   const auto policy = CommandPolicy::Load(options_.policy_file);
   Log(policy.ok() ? kInfo : kError, "what may be run here",
       {{"policy_file", options_.policy_file},

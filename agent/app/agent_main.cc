@@ -52,6 +52,8 @@ VerbResult Do(const Flags& flags) {
       return DoLeave(context, flags);
     case Verb::kStatus:
       return DoStatus(context, flags);
+    case Verb::kCommands:
+      return DoCommands(context, flags);
     case Verb::kHeartbeatNow:
       return DoHeartbeatNow(context);
     case Verb::kStop:

@@ -10,6 +10,7 @@
 //     agent.lock      0600  locked by the running agent
 //     commands/       0700  agent/exec
 //     commands.agent  0600  the agent_id that the commands belong to
+//     ran/            0700  what was run, for the machine's owner: run_log.h
 
 #ifndef MUSTER_AGENT_APP_AGENT_STATE_H_
 #define MUSTER_AGENT_APP_AGENT_STATE_H_
@@ -82,7 +83,8 @@ class AgentState {
   // their numbers would hide its own. Call before they are recovered.
   absl::Status ClaimCommands(const std::string& agent_id) const;
 
-  // Removes identity, former identity, key and commands.
+  // Removes identity, former identity, key and commands. What was run here
+  // stays told.
   absl::Status Wipe() const;
 
   // Held by the one agent that runs from this folder; released with the Fd.
@@ -94,6 +96,7 @@ class AgentState {
 
   std::string socket_path() const { return folder_ + "/agent.sock"; }
   std::string commands_folder() const { return folder_ + "/commands"; }
+  std::string run_log_folder() const { return folder_ + "/ran"; }
   const std::string& folder() const { return folder_; }
 
  private:

@@ -384,6 +384,11 @@ TEST(FlagsTest, EveryVerbIsUnderstoodWithSettingsBeforeAndAfterIt) {
   EXPECT_EQ(std::get<Flags>(Parse({"stop"})).back_within, std::nullopt);
   EXPECT_TRUE(std::get<Flags>(Parse({"stop", "--for-upgrade"})).for_upgrade);
   EXPECT_TRUE(std::get<Flags>(Parse({"leave", "--force"})).force);
+  const auto commands =
+      std::get<Flags>(Parse({"commands", "-n", "7", "--json"}));
+  EXPECT_EQ(commands.verb, Verb::kCommands);
+  EXPECT_EQ(commands.last, 7u);
+  EXPECT_TRUE(commands.json);
 }
 
 TEST(FlagsTest, JoinTakesServerLabelsAndAnOptionalWait) {

@@ -75,6 +75,8 @@ absl::StatusOr<Order> FromProto(const v1::CommandOrder& order) {
   out.timeout = wire::FromProto(order.timeout());
   out.kill_grace = wire::FromProto(order.kill_grace());
   out.output_bytes_max = order.output_bytes_max();
+  out.issued_by = order.issued_by();
+  out.purpose = order.purpose();
   const v1::Surroundings& surroundings = order.surroundings();
   out.surroundings = {.user = surroundings.user(),
                       .folder = surroundings.working_directory(),

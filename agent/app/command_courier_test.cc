@@ -126,6 +126,15 @@ TEST_F(CommandCourierTest, AnOrderIsAcceptedACancelPassedOn) {
   EXPECT_THAT(updates_, IsEmpty());
 }
 
+TEST_F(CommandCourierTest, AnOrderSaysWhoIssuedItAndWhy) {
+  v1::CommandOrder order;
+  order.set_shell_type(v1::SHELL_TYPE_BASH);
+  order.set_issued_by("alice");
+  order.set_purpose("disk full");
+  EXPECT_EQ(FromProto(order)->issued_by, "alice");
+  EXPECT_EQ(FromProto(order)->purpose, "disk full");
+}
+
 TEST_F(CommandCourierTest, AnOrderThatCannotBeTakenIsRejected) {
   v1::CommandOrder order;
   order.set_command_id(kId.str());

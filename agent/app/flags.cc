@@ -19,6 +19,7 @@ constexpr char kExamples[] = R"(Examples:
   muster-agent run                     # what the systemd unit runs
   muster-agent heartbeat-now           # or: muster-agent --send-heartbeat-now
   muster-agent status
+  muster-agent commands -n 10          # what was run here, and by whom
 
 A token is never an argument: MUSTER_TOKEN, MUSTER_TOKEN_FILE or --token-stdin.
 Settings: default < /etc/muster/agent.toml < MUSTER_… < flag.
@@ -84,6 +85,11 @@ void AddVerbs(CLI::App& app, Flags& flags, bool& heartbeat_flag) {
   verb("run", "speak for this machine, in the foreground", Verb::kRun);
   verb("status", "what the running agent knows of its link", Verb::kStatus)
       ->add_flag("--json", flags.json, "as JSON");
+  CLI::App* commands = verb(
+      "commands", "what was run on this machine, and by whom", Verb::kCommands);
+  commands->add_flag("--json", flags.json, "as JSON, one command a line");
+  commands->add_option("-n", flags.last, "the last so many")
+      ->capture_default_str();
   verb("heartbeat-now",
        "make the running agent send a heartbeat and say what happened",
        Verb::kHeartbeatNow);
@@ -179,7 +185,8 @@ std::variant<Flags, EarlyExit> ParseFlags(int argc, const char* const* argv) {
     flags.verb = Verb::kHeartbeatNow;
   } else if (app.get_subcommands().empty()) {
     return UsageError(
-        "what shall it do? join, run, status, heartbeat-now, stop, leave");
+        "what shall it do? join, run, status, commands, heartbeat-now, stop, "
+        "leave");
   }
   if (config->count() > 0) flags.config_file = config_file;
   for (const auto& [key, option] : options) {

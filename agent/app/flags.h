@@ -3,6 +3,7 @@
 #ifndef MUSTER_AGENT_APP_FLAGS_H_
 #define MUSTER_AGENT_APP_FLAGS_H_
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@ enum class Verb {
   kLeave,
   kRun,
   kStatus,
+  kCommands,
   kHeartbeatNow,
   kStop,
   kVersion
@@ -42,7 +44,8 @@ struct Flags {
   bool for_upgrade = false;                   // stop
 
   bool force = false;  // leave
-  bool json = false;   // status
+  bool json = false;   // status, commands
+  size_t last = 50;    // commands: so many.
 };
 
 // The program ends here: help was asked for (0), or the words make no sense

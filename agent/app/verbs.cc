@@ -2,11 +2,14 @@
 
 #include <poll.h>
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "agent/app/agent_state.h"
 #include "agent/app/join.h"
 #include "agent/app/start_agent.h"
+#include "agent/exec/run_log.h"
 #include "agent/host/host_facts.h"
 #include "agent/local/control_client.h"
 #include "fmt/format.h"
@@ -14,6 +17,7 @@
 #include "libprotocol/base/files.h"
 #include "libprotocol/base/secret.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/utf8.h"
 
 #ifndef MUSTER_VERSION
 #define MUSTER_VERSION "0.0.0"
@@ -144,6 +148,48 @@ absl::StatusOr<JoinOptions> MakeJoinOptions(const VerbContext& context,
   return options;
 }
 
+// One line of a terminal that shows nothing but these characters.
+std::string Printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(wire::Utf8Length(text), 1);
+    const auto first = static_cast<unsigned char>(text.front());
+    const bool control =
+        first < 0x20 || first == 0x7f || (first >= 0x80 && length == 1) ||
+        (first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    out += control ? std::string_view("\u00b7") : text.substr(0, length);
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
+std::string HowItEnded(const RunEntry& entry) {
+  if (!entry.end) return "no end yet";
+  const RunEnd& end = *entry.end;
+  std::string text = end.state;
+  if (end.exit_code && *end.exit_code != 0) {
+    text += fmt::format(" {}", *end.exit_code);
+  }
+  if (end.signal) text += fmt::format(" by signal {}", *end.signal);
+  if (!end.reason.empty()) text += ": " + end.reason;
+  return text;
+}
+
+// 2024-05-01 10:20:30 +0200  ~8f1a2c  alice as root  sh  failed 3  [purpose] ls
+std::string LineOf(const RunEntry& entry) {
+  const RunOrder& order = entry.order;
+  const std::string& id = order.command_id.str();
+  return fmt::format(
+      "{}  ~{}  {} as {}  {}  {}  {}{}{}\n",
+      absl::FormatTime("%Y-%m-%d %H:%M:%S %z", order.at, absl::LocalTimeZone()),
+      id.substr(id.size() - std::min<size_t>(id.size(), 6)),
+      Printable(order.issued_by.empty() ? "?" : order.issued_by),
+      Printable(order.user), Printable(order.shell),
+      Printable(HowItEnded(entry)),
+      order.purpose.empty() ? "" : "[" + Printable(order.purpose) + "]  ",
+      Printable(order.text), order.text_bytes > order.text.size() ? "…" : "");
+}
+
 }  // namespace
 
 VerbResult Failure(const absl::Status& status) {
@@ -218,6 +264,18 @@ VerbResult DoStatus(const VerbContext& context, const Flags& flags) {
         fmt::format("error: {}\n", ToStd(identity.status().message()));
   }
   return result;
+}
+
+VerbResult DoCommands(const VerbContext& context, const Flags& flags) {
+  const RunLog log(AgentState(context.config.state_dir).run_log_folder());
+  const auto entries = log.Read(flags.last);
+  if (!entries.ok()) return Failure(entries.status());
+  std::string out;
+  for (const RunEntry& entry : *entries) {
+    out += flags.json ? ToJson(entry) : LineOf(entry);
+  }
+  if (out.empty() && !flags.json) return {0, "", "Nothing was run here.\n"};
+  return {0, std::move(out), ""};
 }
 
 VerbResult DoHeartbeatNow(const VerbContext& context) {

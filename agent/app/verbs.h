@@ -33,6 +33,8 @@ struct VerbContext {
 VerbResult DoJoin(const VerbContext& context, const Flags& flags);
 VerbResult DoLeave(const VerbContext& context, const Flags& flags);
 VerbResult DoStatus(const VerbContext& context, const Flags& flags);
+// Needs no agent that runs, and no gateway.
+VerbResult DoCommands(const VerbContext& context, const Flags& flags);
 VerbResult DoHeartbeatNow(const VerbContext& context);
 VerbResult DoStop(const VerbContext& context, const Flags& flags);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/exec/launch.h"
 #include "agent/exec/spool.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
@@ -58,6 +59,18 @@ std::string_view SurroundingsProblem(const Surroundings& surroundings) {
     return "working_directory_missing";
   }
   return "";
+}
+
+RunOrder ToldOf(const Order& order, absl::Time now) {
+  RunOrder told{.command_id = order.command_id,
+                .at = now,
+                .issued_by = order.issued_by,
+                .purpose = order.purpose,
+                .user = order.surroundings.user,
+                .shell = std::string(Name(order.shell)),
+                .text = {}};
+  SetText(order.command, order.argv, told);
+  return told;
 }
 
 Update UpdateFrom(const CommandId& command_id, const CommandStore::View& view) {
@@ -184,6 +197,32 @@ std::string_view Executor::RejectionOf(const Spec& spec) const {
   return Running() >= options_.running_max ? "too_many_commands" : "";
 }
 
+std::string_view Executor::TellOrdered(RunOrder order) const {
+  if (options_.run_log.empty()) return "";
+  if (order.user.empty()) order.user = UserOf({}).value_or("");
+  const absl::Status told = run_log_.Ordered(order);
+  if (told.ok()) return "";
+  Log(kError, "what is run here cannot be told: it is not run",
+      {{"command_id", order.command_id.str()}, {"error", told}});
+  return StorageReason(told);
+}
+
+void Executor::TellEnded(const Update& update) {
+  if (options_.run_log.empty()) return;
+  disk_.Post(
+      [this, id = update.command_id,
+       end = RunEnd{.at = update.finished_at.value_or(loop_.clock().Wall()),
+                    .state = std::string(Name(update.state)),
+                    .exit_code = update.exit_code,
+                    .signal = update.signal,
+                    .reason = update.reason}] {
+        if (const absl::Status told = run_log_.Ended(id, end); !told.ok()) {
+          Log(kError, "how a command ended cannot be told here",
+              {{"command_id", id.str()}, {"error", told}});
+        }
+      });
+}
+
 absl::Status Executor::Accept(Order order) {
   const CommandId id = order.command_id;
   if (!IsUuid(id.str())) {
@@ -210,6 +249,7 @@ absl::Status Executor::Accept(Order order) {
     return absl::ResourceExhaustedError(
         "too many commands wait for the gateway's acknowledgement");
   }
+  RunOrder told = ToldOf(order, loop_.clock().Wall());
   Spec spec = SpecOf(std::move(order));
   const std::string rejection(RejectionOf(spec));
   if (!rejection.empty()) {  // Recorded, but not what it was: it may be huge.
@@ -227,11 +267,13 @@ absl::Status Executor::Accept(Order order) {
   command.looking = command.look_again = true;
   command.session = spec.terminal.has_value();
   disk_.Post([this, id, spec = std::move(spec), rejection,
-              running = Running() - 1] {
+              told = std::move(told), running = Running() - 1] {
     std::string why_not = rejection;
     if (why_not.empty() && options_.refusal) {
       why_not = options_.refusal(spec, running);
     }
+    const std::string_view untold = TellOrdered(told);
+    if (why_not.empty()) why_not = untold;
     CommandStore::View view = store_->Accept(spec, why_not);
     PostBack([this, id, view = std::move(view), seen = store_->seen_high()] {
       seen_high_ = seen;
@@ -376,6 +418,7 @@ void Executor::Apply(const CommandId& command_id,
   command.stdout_bytes = std::max(command.stdout_bytes, view.stdout_bytes);
   command.stderr_bytes = std::max(command.stderr_bytes, view.stderr_bytes);
   if (news) command.update = update;
+  if (news && IsTerminal(update.state)) TellEnded(update);
   command.session |= view.session;
   // Last, for the delegate may Forget().
   if (more) delegate_.OnOutput(command_id);

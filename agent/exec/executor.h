@@ -24,6 +24,7 @@
 #include "agent/exec/child_watcher.h"
 #include "agent/exec/command_folder.h"
 #include "agent/exec/command_store.h"
+#include "agent/exec/run_log.h"
 #include "libprotocol/base/event_loop.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/thread_event_loop.h"
@@ -43,6 +44,9 @@ struct Order {
   Surroundings surroundings;
   std::optional<Terminal> terminal = {};  // A session.
   bool input_streamed = false;
+  // For the machine's owner; they decide nothing.
+  std::string issued_by = {};
+  std::string purpose = {};
 };
 
 // The machine's word on a command. What it says is durable on this machine.
@@ -102,6 +106,9 @@ class Executor {
     // empty: it is allowed. Called on a thread of the executor, may block on
     // the disk, and must be callable until the executor is gone.
     std::function<std::string(const Spec&, size_t running)> refusal = {};
+    // Where the owner of this machine finds what was run: folder of a RunLog.
+    // What cannot be told there is rejected. Empty: it is not told.
+    std::string run_log = {};
   };
 
   // Opens the folder; errors are the disk's. A log of seen orders that cannot
@@ -184,12 +191,16 @@ class Executor {
       : loop_(loop),
         delegate_(delegate),
         options_(std::move(options)),
+        run_log_(options_.run_log),
         disk_(loop.clock()) {}
 
   CommandFolder FolderOf(const CommandId& command_id) const;
   size_t Running() const;
   Spec SpecOf(Order order) const;
   std::string_view RejectionOf(const Spec& spec) const;
+  // Tells the owner, on disk_. Why the command must not run then, or empty.
+  std::string_view TellOrdered(RunOrder order) const;
+  void TellEnded(const Update& update);
   // Runs `task` on the loop, from any thread, unless the executor is gone.
   void PostBack(absl::AnyInvocable<void()> task);
 
@@ -204,6 +215,7 @@ class Executor {
   EventLoop& loop_;
   Delegate& delegate_;
   const Options options_;
+  const RunLog run_log_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   // Touched only on loop_.

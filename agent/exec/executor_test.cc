@@ -28,6 +28,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
@@ -45,9 +46,11 @@ class ExecutorTest : public ::testing::Test, public Executor::Delegate {
   void OnInput(const CommandId&, const InputState&) override {}
 
   void StartAgent() {
-    auto executor = Executor::Open(
-        loop_, *this,
-        {.folder = root_, .shim_path = shim_path_, .boot_id = boot_id_});
+    auto executor = Executor::Open(loop_, *this,
+                                   {.folder = root_,
+                                    .shim_path = shim_path_,
+                                    .boot_id = boot_id_,
+                                    .run_log = run_log_});
     ASSERT_TRUE(executor.ok()) << executor.status();
     executor_ = *std::move(executor);
     const absl::Status recovered = executor_->Recover();
@@ -131,6 +134,7 @@ class ExecutorTest : public ::testing::Test, public Executor::Delegate {
   SystemClock clock_;
   TempDir dir_;
   std::string root_ = dir_.File("exec");
+  std::string run_log_ = dir_.File("ran-here");
   std::string shim_path_ = MUSTER_EXEC_PATH;
   std::string boot_id_ = "boot-1";
   FakeEventLoop loop_;
@@ -172,6 +176,49 @@ TEST_F(ExecutorTest, TellsExitCodesAndSignalsApart) {
   EXPECT_EQ(Last(failed).exit_code, 3);
   EXPECT_EQ(End(signaled).state, CommandState::kSignaled);
   EXPECT_EQ(Last(signaled).signal, SIGSEGV);
+}
+
+TEST_F(ExecutorTest, TheOwnerIsToldBeforeItBeginsAndHowItEnded) {
+  Order order = NewOrder("cat " + run_log_ + "/log; exit 3");
+  order.issued_by = "alice";
+  order.purpose = "a test";
+  order.surroundings.environment = {"SECRET=canary-env"};
+  order.surroundings.input = "canary-input";
+  const CommandId id = Start(order);
+  End(id);
+  EXPECT_THAT(Output(id), HasSubstr(id.str())) << "it was told after it began";
+  const RunLog log(run_log_);
+  ASSERT_TRUE(Eventually([&] { return log.Read(1)->at(0).end.has_value(); }));
+  const RunEntry told = log.Read(1)->at(0);
+  EXPECT_EQ(told.order.command_id, id);
+  EXPECT_EQ(told.order.issued_by, "alice");
+  EXPECT_EQ(told.order.purpose, "a test");
+  EXPECT_EQ(told.order.user, *UserOf({}));
+  EXPECT_EQ(told.order.shell, "bash");
+  EXPECT_EQ(told.order.text, order.command);
+  EXPECT_EQ(told.end->state, "failed");
+  EXPECT_EQ(told.end->exit_code, 3);
+  EXPECT_THAT(FileText(run_log_ + "/log"), Not(HasSubstr("canary")));
+}
+
+TEST_F(ExecutorTest, TheOwnerIsToldWhatWasRefused) {
+  Order order = NewOrder(std::string(300 << 10, 'x'));
+  End(Start(order));
+  const RunLog log(run_log_);
+  ASSERT_TRUE(Eventually([&] { return log.Read(1)->at(0).end.has_value(); }));
+  const RunEntry told = log.Read(1)->at(0);
+  EXPECT_EQ(told.order.text_bytes, size_t{300 << 10});
+  EXPECT_EQ(told.end->state, "rejected");
+  EXPECT_EQ(told.end->reason, "command_too_large");
+}
+
+TEST_F(ExecutorTest, WhatCannotBeToldToTheOwnerDoesNotRun) {
+  ASSERT_TRUE(WriteFileDurably(run_log_, "no folder", 0600).ok());
+  const CommandId id = Start("touch " + dir_.File("ran"));
+  const Update end = End(id);
+  EXPECT_EQ(end.state, CommandState::kRejected);
+  EXPECT_EQ(end.reason, "agent_storage_error");
+  EXPECT_FALSE(FileExists(dir_.File("ran")));
 }
 
 TEST_F(ExecutorTest, DiesBeforeItsShimAndTheAgentWhenMemoryRunsOut) {

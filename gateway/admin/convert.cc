@@ -305,6 +305,8 @@ v1::CommandOrder ToOrder(const CommandRecord& command) {
   *out.mutable_kill_grace() = wire::ToProto(command.spec.kill_grace);
   out.set_output_bytes_max(command.spec.output_bytes_max);
   *out.mutable_surroundings() = ToProto(command.spec.surroundings);
+  out.set_issued_by(command.issued_by);
+  out.set_purpose(command.purpose);
   out.set_input_streamed(command.spec.input_streamed);
   if (const auto& terminal = command.spec.terminal) {
     v1::Terminal& to = *out.mutable_terminal();

@@ -94,8 +94,8 @@ TEST(CommandTest, RunsInTheSurroundingsThatItIsGivenAndRepeatsNoSecret) {
   EXPECT_EQ(command->purpose(), "disk full");
   const auto ran = fleet.Finish(command->command_id());
   ASSERT_TRUE(ran.ok()) << ran.status();
-  EXPECT_EQ(ran->out, scratch.dir.path() + "\n0027\ns3cret\n" +
-                          std::string("\0\xff", 2));
+  EXPECT_EQ(ran->out,
+            scratch.dir.path() + "\n0027\ns3cret\n" + std::string("\0\xff", 2));
 }
 
 TEST(CommandTest, WhatTheMachineCannotDoIsRejectedWithTheReason) {
@@ -225,12 +225,15 @@ TEST(CommandTest, ASentCommandWithoutAWordIsUnknownUntilTheAgentSpeaks) {
   v1::SubmitCommandRequest request;
   request.set_agent_id(machine.agent_id);
   request.set_command("true");
+  request.set_purpose("a test");
   *request.mutable_delivery_timeout() = wire::ToProto(absl::Seconds(1));
   const auto command = fleet.Submit(request);
   ASSERT_TRUE(command.ok()) << command.status();
   const auto order = raw.ReadUntil(v1::GatewayMessage::kCommand);
   ASSERT_TRUE(order);
   EXPECT_EQ(order->command().command_id(), command->command_id());
+  EXPECT_EQ(order->command().issued_by(), "admin-token");
+  EXPECT_EQ(order->command().purpose(), "a test");
   ASSERT_TRUE(fleet.WaitForState(command->command_id(),
                                  v1::COMMAND_STATE_OUTCOME_UNKNOWN));
   v1::CommandUpdate update;
