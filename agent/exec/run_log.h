@@ -29,13 +29,13 @@ namespace muster::agent {
 // A command as it was ordered.
 struct RunOrder {
   CommandId command_id;
-  absl::Time at;          // By this machine's clock.
-  std::string issued_by;  // As the gateway says.
-  std::string purpose;    // As its caller gave it.
-  std::string user;       // Whom it was to run as.
-  std::string shell;      // "bash", …, "exec".
-  std::string text;       // Its first bytes; of exec the words, quoted.
-  size_t text_bytes = 0;  // So many there were.
+  absl::Time at;               // By this machine's clock.
+  std::string issued_by = {};  // As the gateway says.
+  std::string purpose = {};    // As its caller gave it.
+  std::string user = {};       // Whom it was to run as.
+  std::string shell = {};      // "bash", …, "exec".
+  std::string text = {};       // Its first bytes; of exec the words, quoted.
+  size_t text_bytes = 0;       // So many there were.
 
   friend bool operator==(const RunOrder&, const RunOrder&) = default;
 };
@@ -44,9 +44,9 @@ struct RunOrder {
 struct RunEnd {
   absl::Time at;
   std::string state;  // "succeeded", …
-  std::optional<int> exit_code;
-  std::optional<int> signal;
-  std::string reason;
+  std::optional<int> exit_code = {};
+  std::optional<int> signal = {};
+  std::string reason = {};
 
   friend bool operator==(const RunEnd&, const RunEnd&) = default;
 };

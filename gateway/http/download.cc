@@ -94,11 +94,12 @@ void Download::AskOn(Respond respond) {
        [self = shared_from_this(), respond = std::move(respond)](
            ApiError error,
            std::unique_ptr<google::protobuf::Message> answer) mutable {
-         HttpResponse part{.status = 503, .headers = {}, .body = ""};
+         HttpResponse part{.status = 200, .headers = {}, .body = ""};
          if (error.status.ok()) {
-           part.status = 200;
            self->Take(static_cast<const v1::RawBody&>(*answer), part);
-           if (part.body.empty()) part.status = 503;  // It has expired.
+         }
+         if (part.body.empty()) {  // Refused, or it has expired.
+           part = {.status = 503, .headers = {}, .body = ""};
          }
          respond(std::move(part));
        });
