@@ -20,6 +20,9 @@ void RunAndDrop(EventLoop::Task& task) noexcept {
 
 }  // namespace
 
+ThreadEventLoop::ThreadEventLoop(const Clock& clock)
+    : clock_(clock), thread_([this] { Run(); }) {}
+
 ThreadEventLoop::~ThreadEventLoop() { Stop(); }
 
 void ThreadEventLoop::Stop() {

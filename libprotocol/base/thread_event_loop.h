@@ -22,8 +22,7 @@ namespace muster {
 class ThreadEventLoop final : public EventLoop {
  public:
   // `clock` must outlive the loop.
-  explicit ThreadEventLoop(const Clock& clock)
-      : clock_(clock), thread_([this] { Run(); }) {}
+  explicit ThreadEventLoop(const Clock& clock);
   ~ThreadEventLoop() override;
 
   // Runs every task already posted, drops timers that are not yet due, and
