@@ -1,12 +1,12 @@
 #include "tests/simulation/agent_node.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "fmt/format.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/protocol_version.h"
+#include "tests/simulation/model_disk.h"
 
 namespace muster::simulation {
 namespace {
@@ -24,15 +24,8 @@ void SetNanos(Nanos nanos, google::protobuf::Duration& d) {
   d.set_nanos(static_cast<int32_t>(nanos % kSecond));
 }
 
-uint32_t CommandIn(const std::string& id) {
-  uint32_t number = 0;
-  std::from_chars(id.data() + 1, id.data() + id.size(), number);
-  return number;
-}
-
-// The agent's own commands end well, at once.
-constexpr auto kSucceeded =
-    static_cast<uint8_t>(gateway::CommandState::kSucceeded);
+// Its supervisor starts again what could not start.
+constexpr Nanos kStartAgain = 10 * kSecond;
 
 }  // namespace
 
@@ -40,7 +33,8 @@ AgentNode::AgentNode(World world, uint32_t self, uint32_t machine)
     : world_(world),
       self_(self),
       machine_(machine),
-      random_(world.seed, uint64_t{0x1000} + self) {
+      random_(world.seed, uint64_t{0x1000} + self),
+      host_({world.timeline, world.recorder, world.seed, self, machine}) {
   booted_ = random_.Between(kMinute, 1000 * kDay);
 }
 
@@ -48,6 +42,7 @@ AgentNode::AgentNode(World world, uint32_t self, uint32_t machine)
 
 void AgentNode::Start() {
   if (link_ != nullptr || deregistered_) return;
+  const ModelHost::Scope here(host_);
   ++life_;
   if (!power_) {
     power_ = true;
@@ -57,16 +52,13 @@ void AgentNode::Start() {
   }
   said_boot_ = boot_;
   said_life_ = life_;
+  if (!StartCommands()) return StartAfter(kStartAgain);
   v1::AgentFacts facts;
   facts.set_hostname(fmt::format("m{}", machine_));
   link_ = std::make_unique<agent::LinkMachine>(
       agent::LinkPolicy{}, std::move(facts), v1::Instance(),
       [this] { return random_.Unit(); },
-      [this] {
-        agent::CommandsForHello commands;
-        commands.seen_high = disk_.seen_high;
-        return commands;
-      });
+      [this] { return commands_->courier().ForHello(); });
   CarryOut(link_->Start(Local()));
 }
 
@@ -87,21 +79,30 @@ void AgentNode::Kill() {
   told_back_ = 0;
   leaving_ = false;
   link_.reset();
+  EndCommands();
   socket_.clear();
   paused_ = false;
   timer_armed_ = kNever;
   world_.network.Close(std::exchange(connection_, {}), Network::kUp);
 }
 
+void AgentNode::CrashAfter(uint32_t effects, Nanos down) {
+  if (link_ == nullptr) return;
+  down_ = down;
+  host_.CrashAfter(effects);
+}
+
 void AgentNode::PowerOff() {
   world_.network.path(self_).host_up = false;
   world_.network.Close(std::exchange(connection_, {}), Network::kUp, false);
   Kill();
+  host_.PowerOff();
   power_ = false;
 }
 
 void AgentNode::Pause(Nanos length) {
   if (link_ == nullptr) return;
+  if (!paused_) NoteRuns(false);
   paused_ = true;
   paused_until_ = std::max(paused_until_, world_.timeline.now() + length);
   world_.timeline.Add(paused_until_, Due::kAgentResume, self_, ++pause_);
@@ -109,7 +110,9 @@ void AgentNode::Pause(Nanos length) {
 
 void AgentNode::Resume(uint32_t pause) {
   if (pause != pause_ || !paused_) return;
+  const ModelHost::Scope here(host_);
   paused_ = false;
+  NoteRuns(true);
   const bool timers_first = random_.Chance(0.5);
   if (timers_first) TimerDue();
   while (link_ != nullptr && !socket_.empty()) {
@@ -117,11 +120,16 @@ void AgentNode::Resume(uint32_t pause) {
     socket_.pop_front();
     if (id == connection_) Take(message);
   }
+  while (link_ != nullptr && missed_disk_tasks_ > 0) {
+    --missed_disk_tasks_;
+    DiskDue(host_.agent_life());
+  }
   TimerDue();
 }
 
 void AgentNode::Goodbye(uint8_t code, std::optional<Nanos> back_within) {
   if (link_ == nullptr || paused_) return;
+  const ModelHost::Scope here(host_);
   // The rules know causes, the wire knows reasons.
   v1::GoodbyeReason reason = v1::GOODBYE_REASON_TERMINATED;
   switch (static_cast<gateway::Cause>(code)) {
@@ -145,7 +153,7 @@ void AgentNode::Goodbye(uint8_t code, std::optional<Nanos> back_within) {
 
 void AgentNode::StartAsCopyOf(const AgentNode& original) {
   if (link_ != nullptr) return;
-  disk_ = original.disk_;
+  host_.SetDisk(original.host_.disk());
   world_.recorder.Record({.what = What::kCopied, .machine = machine_});
   PowerOff();
   Start();
@@ -153,9 +161,9 @@ void AgentNode::StartAsCopyOf(const AgentNode& original) {
 
 void AgentNode::TakeSnapshot() {
   if (link_ == nullptr || leaving_ || paused_) return;
-  snapshot_ = Snapshot{disk_, absl::ToInt64Nanoseconds(Local().since_boot()),
-                       said_boot_, said_life_,
-                       std::make_unique<agent::LinkMachine>(*link_)};
+  snapshot_ = Snapshot{
+      host_.TakeImage(), absl::ToInt64Nanoseconds(Local().since_boot()),
+      said_boot_, said_life_, std::make_unique<agent::LinkMachine>(*link_)};
 }
 
 void AgentNode::GoBack(bool memory) {
@@ -163,8 +171,12 @@ void AgentNode::GoBack(bool memory) {
   world_.recorder.Record({.what = What::kCopied, .machine = machine_});
   Snapshot then = *std::exchange(snapshot_, std::nullopt);
   PowerOff();
-  disk_ = std::move(then.disk);
-  if (!memory) return StartAfter(random_.Spread(kSecond, kMinute));
+  if (!memory) {
+    host_.SetDisk(std::move(then.host.disk));
+    return StartAfter(random_.Spread(kSecond, kMinute));
+  }
+  const ModelHost::Scope here(host_);
+  host_.SetImage(std::move(then.host));
   power_ = true;
   world_.network.path(self_).host_up = true;
   // Its clock goes on as if nothing had been.
@@ -173,6 +185,8 @@ void AgentNode::GoBack(bool memory) {
   said_life_ = then.said_life;
   dialled_in_ = 0;
   ++start_;  // Nobody starts it again.
+  // What its executor held in memory is what its disk says.
+  if (!StartCommands()) return StartAfter(kStartAgain);
   link_ = std::move(then.link);
   CarryOut(link_->LinkDown("connection_reset", "", Local()));
 }
@@ -207,12 +221,53 @@ absl::Time AgentNode::Wall() const {
 void AgentNode::TimerDue() {
   if (world_.timeline.now() >= timer_armed_) timer_armed_ = kNever;
   if (link_ == nullptr || paused_) return;
+  const ModelHost::Scope here(host_);
+  SetNow();
+  while (!host_.dying() && commands_->loop().RunTimer()) {
+    commands_->loop().RunReady();
+  }
   CarryOut(link_->Tick(Local(), Wall()));
 }
 
-void AgentNode::Arm() {
+void AgentNode::DiskDue(uint32_t life) {
+  if (link_ == nullptr || life != host_.agent_life()) return;
+  if (paused_) {
+    ++missed_disk_tasks_;
+    return;
+  }
+  const ModelHost::Scope here(host_);
+  SetNow();
+  host_.RunDiskTask(life);
+  AfterTask();
+}
+
+void AgentNode::WakeDue() {
+  wake_armed_ = false;
+  if (link_ == nullptr || paused_) return;
+  const ModelHost::Scope here(host_);
+  SetNow();
+  AfterTask();
+}
+
+void AgentNode::SetNow() {
+  commands_->loop().SetNow(absl::ToInt64Nanoseconds(Local().since_boot()),
+                           absl::ToUnixNanos(Wall()));
+}
+
+void AgentNode::AfterTask() {
   if (link_ == nullptr) return;
-  const Nanos at = AtLocal(link_->wake_at());
+  commands_->loop().RunReady();
+  if (!host_.dying()) return Arm();
+  Kill();
+  StartAfter(down_);
+}
+
+void AgentNode::Arm() {
+  Nanos at = AtLocal(link_->wake_at());
+  const Nanos timer = commands_->loop().NextTimer();
+  if (timer != kNever) {
+    at = std::min(at, AtLocal(Instant::SinceBoot(absl::Nanoseconds(timer))));
+  }
   if (at >= timer_armed_) return;
   timer_armed_ = std::max(at, world_.timeline.now() + 1000);
   world_.timeline.Add(timer_armed_, Due::kAgentTimer, self_);
@@ -222,6 +277,7 @@ void AgentNode::Arm() {
 
 void AgentNode::Hear(ConnectionId id, const Message& message) {
   if (link_ == nullptr || !(id == connection_)) return;
+  const ModelHost::Scope here(host_);
   if (paused_) {
     socket_.emplace_back(id, message);
     return;
@@ -230,6 +286,7 @@ void AgentNode::Hear(ConnectionId id, const Message& message) {
 }
 
 void AgentNode::Take(const Message& message) {
+  SetNow();
   if (message.say == Say::kAck) {
     v1::HeartbeatAck& ack = *ack_.mutable_heartbeat_ack();
     ack.set_sequence(message.sequence);
@@ -251,16 +308,21 @@ void AgentNode::Take(const Message& message) {
       break;
     }
     case Say::kOrder:
-      out.mutable_command()->set_command_id(
-          fmt::format("c{}", message.command));
-      out.mutable_command()->set_dispatch_seq(message.sequence);
+      *out.mutable_command() = std::get<v1::CommandOrder>(*message.parcel);
       break;
     case Say::kCancel:
-      out.mutable_cancel()->set_command_id(fmt::format("c{}", message.command));
+      out.mutable_cancel()->set_command_id(CommandIdOf(message.command).str());
       break;
     case Say::kUpdateAck:
-      if (message.code == kSucceeded) std::erase(disk_.words, message.command);
-      return;
+      out.mutable_update_ack()->set_command_id(
+          CommandIdOf(message.command).str());
+      out.mutable_update_ack()->set_state(
+          static_cast<v1::CommandState>(message.code));
+      break;
+    case Say::kChunkAck:
+    case Say::kTransferOver:
+      TakeAboutOutput(message);
+      return AfterTask();
     case Say::kDisconnect:
       out.mutable_disconnect()->set_reason(
           static_cast<v1::DisconnectReason>(message.code));
@@ -283,6 +345,8 @@ void AgentNode::Take(const Message& message) {
 
 void AgentNode::Dial() {
   connection_ = world_.network.Dial(self_);
+  transfer_ = 0;
+  NoteNothingOnTheWay();
   world_.recorder.Record(
       {.what = What::kDialled,
        .flag = std::exchange(dialled_in_, life_) != life_,
@@ -293,7 +357,9 @@ void AgentNode::Dial() {
 }
 
 void AgentNode::CarryOut(const agent::LinkActions& actions) {
+  SetNow();
   for (const agent::LinkAction& action : actions) {
+    if (host_.dying()) break;
     if (const auto* send = std::get_if<agent::SendMessage>(&action)) {
       SendOut(send->message);
     } else if (std::holds_alternative<agent::DialNow>(action)) {
@@ -302,9 +368,14 @@ void AgentNode::CarryOut(const agent::LinkActions& actions) {
                std::holds_alternative<agent::FinishWrites>(action)) {
       world_.network.Close(std::exchange(connection_, {}), Network::kUp);
     } else if (std::holds_alternative<agent::WentOnline>(action)) {
-      SayAll();
+      commands_->courier().OnOnline();
     } else if (const auto* order = std::get_if<agent::OrderArrived>(&action)) {
-      TakeOrder(order->order);
+      commands_->courier().OnOrder(order->order);
+    } else if (const auto* c = std::get_if<agent::CancelArrived>(&action)) {
+      commands_->courier().OnCancel(c->command_id);
+    } else if (const auto* a =
+                   std::get_if<agent::UpdateAcknowledged>(&action)) {
+      commands_->courier().OnUpdateAck(a->ack);
     } else if (std::holds_alternative<agent::Deregistered>(action)) {
       deregistered_ = true;
       Kill();
@@ -314,7 +385,7 @@ void AgentNode::CarryOut(const agent::LinkActions& actions) {
       return;
     }
   }
-  Arm();
+  AfterTask();
 }
 
 void AgentNode::SendOut(const v1::AgentMessage& message) {
@@ -323,6 +394,10 @@ void AgentNode::SendOut(const v1::AgentMessage& message) {
     case v1::AgentMessage::kHeartbeat: {
       const v1::Heartbeat& heartbeat = message.heartbeat();
       out.say = Say::kHeartbeat;
+      if (const Nanos behind = world_.network.Backlog(connection_)) {
+        world_.recorder.Record(
+            {.what = What::kHeldUp, .machine = machine_, .length = behind});
+      }
       out.epoch = heartbeat.epoch();
       out.sequence = heartbeat.sequence();
       out.acknowledged = heartbeat.acknowledged();
@@ -344,6 +419,11 @@ void AgentNode::SendOut(const v1::AgentMessage& message) {
           hello.has_acknowledged_ago() ? ToNanos(hello.acknowledged_ago()) : -1;
       out.round_trip =
           hello.has_connected_ago() ? ToNanos(hello.connected_ago()) : -1;
+      if (hello.open_command_ids_size() > 0) {
+        v1::Hello open;
+        *open.mutable_open_command_ids() = hello.open_command_ids();
+        out.parcel = std::make_shared<const Parcel>(std::move(open));
+      }
       break;
     }
     case v1::AgentMessage::kGoodbye:
@@ -374,23 +454,92 @@ void AgentNode::SendOut(const v1::AgentMessage& message) {
 
 // --- Commands --------------------------------------------------------------
 
-void AgentNode::TakeOrder(const v1::CommandOrder& order) {
-  const uint32_t command = CommandIn(order.command_id());
-  if (order.dispatch_seq() > disk_.seen_high) {
-    disk_.seen_high = order.dispatch_seq();
-    disk_.words.push_back(command);
-    world_.recorder.Record(
-        {.what = What::kStarted, .machine = machine_, .number = command});
-  }
-  SayAll();
+void AgentNode::NoteRuns(bool runs) {
+  world_.recorder.Record({.what = runs ? What::kAgentRuns : What::kAgentLost,
+                          .machine = machine_,
+                          .group = self_ + 1});
 }
 
-void AgentNode::SayAll() {
-  for (const uint32_t command : disk_.words) {
-    world_.network.Send(
-        connection_, Network::kUp,
-        {.say = Say::kUpdate, .code = kSucceeded, .command = command});
+bool AgentNode::StartCommands() {
+  host_.AgentBegins([this] {
+    if (std::exchange(wake_armed_, true)) return;
+    world_.timeline.Add(
+        world_.timeline.now() + random_.Spread(1000, 2 * kMillisecond),
+        Due::kAgentWake, self_);
+  });
+  commands_ = AgentCommands::Start(
+      fmt::format("b{}.{}", self_, boot_),
+      {.send_update = [this](auto update) { return SendUpdate(update); },
+       .send_chunk =
+           [this](v1::TransferChunk chunk) {
+             return SendChunk(std::move(chunk));
+           }},
+      absl::ToInt64Nanoseconds(Local().since_boot()),
+      absl::ToUnixNanos(Wall()));
+  if (commands_ == nullptr || host_.dying()) {
+    EndCommands();
+    return false;
   }
+  NoteRuns(true);
+  return true;
+}
+
+void AgentNode::EndCommands() {
+  if (commands_ != nullptr) NoteRuns(false);
+  missed_disk_tasks_ = 0;
+  commands_.reset();
+  host_.AgentEnds();
+}
+
+bool AgentNode::SendUpdate(const v1::CommandUpdate& update) {
+  if (link_ == nullptr || !link_->online() || !host_.Effect()) return false;
+  const uint64_t command = NumberOf(CommandId(update.command_id()));
+  world_.recorder.Record(
+      {.what = What::kSaid,
+       .state = static_cast<gateway::CommandState>(update.state()),
+       .code = update.exit_code(),
+       .machine = machine_,
+       .epoch = update.dispatch_seq(),
+       .number = command,
+       .group = self_ + 1});
+  return world_.network.Send(
+      connection_, Network::kUp,
+      {.say = Say::kUpdate, .parcel = std::make_shared<const Parcel>(update)});
+}
+
+bool AgentNode::SendChunk(v1::TransferChunk chunk) {
+  if (link_ == nullptr || !link_->online() || !host_.Effect()) return false;
+  const uint64_t bytes = chunk.chunk().data().size();
+  chunks_.push_back(bytes);
+  on_the_way_ += bytes;
+  world_.recorder.Record({.what = What::kBuffered,
+                          .machine = machine_,
+                          .length = static_cast<Nanos>(on_the_way_)});
+  return world_.network.Send(
+      connection_, Network::kUp,
+      {.say = Say::kChunk,
+       .command = transfer_,
+       .bytes = bytes,
+       .parcel = std::make_shared<const Parcel>(std::move(chunk))});
+}
+
+void AgentNode::TakeAboutOutput(const Message& message) {
+  if (message.command != transfer_) return;  // Of one that is over.
+  if (message.say == Say::kTransferOver) {
+    ++transfer_;
+    NoteNothingOnTheWay();
+    commands_->courier().OnTransferLost();
+    return;
+  }
+  on_the_way_ -= chunks_.front();
+  chunks_.pop_front();
+  commands_->courier().OnTransferAck(
+      std::get<v1::TransferAck>(*message.parcel));
+}
+
+void AgentNode::NoteNothingOnTheWay() {
+  chunks_.clear();
+  on_the_way_ = 0;
 }
 
 }  // namespace muster::simulation

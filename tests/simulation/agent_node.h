@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "agent/link/link_machine.h"
+#include "tests/simulation/agent_commands.h"
+#include "tests/simulation/model_host.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/random.h"
 #include "tests/simulation/recorder.h"
@@ -36,6 +38,9 @@ class AgentNode {
   void Start();
   // kill -9: the kernel closes the connection.
   void Kill();
+  // Likewise, at the `effects`th thing that the outside could notice; it starts
+  // again after `down`.
+  void CrashAfter(uint32_t effects, Nanos down);
   // The host stops at once and tells nobody.
   void PowerOff();
   void Pause(Nanos length);
@@ -52,6 +57,8 @@ class AgentNode {
   void TakeSnapshot();
   void GoBack(bool memory);
 
+  ModelHost& host() { return host_; }
+
   bool running() const { return link_ != nullptr; }
   bool paused() const { return paused_; }
   // The gateway has told it that its identity is gone.
@@ -64,6 +71,8 @@ class AgentNode {
   void TimerDue();
   void Resume(uint32_t pause);
   void StartDue(uint32_t start);
+  void DiskDue(uint32_t life);
+  void WakeDue();
 
  private:
   Instant Local() const;
@@ -73,8 +82,17 @@ class AgentNode {
   void Dial();
   void CarryOut(const agent::LinkActions& actions);
   void SendOut(const v1::AgentMessage& message);
-  void TakeOrder(const v1::CommandOrder& order);
-  void SayAll();
+  bool SendUpdate(const v1::CommandUpdate& update);
+  bool SendChunk(v1::TransferChunk chunk);
+  void TakeAboutOutput(const Message& message);
+  void NoteNothingOnTheWay();
+  void NoteRuns(bool runs);
+  // False if there is none: the disk refuses, or it died over it.
+  bool StartCommands();
+  void EndCommands();
+  void SetNow();
+  // What was posted is done, and so may the process be.
+  void AfterTask();
   void Arm();
 
   World world_;
@@ -104,16 +122,20 @@ class AgentNode {
   std::deque<std::pair<ConnectionId, Message>> socket_;
   bool deregistered_ = false;
 
-  // On its disk: what it has durably seen, and its words on commands that the
-  // gateway has not acknowledged.
-  struct Disk {
-    uint64_t seen_high = 0;
-    std::vector<uint32_t> words;
-  };
-  Disk disk_;
+  // Commands: what the host keeps, and what this life of the process does.
+  ModelHost host_;
+  std::unique_ptr<AgentCommands> commands_;
+  bool wake_armed_ = false;
+  uint32_t missed_disk_tasks_ = 0;  // While it was stopped.
+  Nanos down_ = 0;                  // How long a crash at an effect lasts.
+  // Which stream for output this connection is at, and what is on its way on
+  // it, chunk by chunk.
+  uint32_t transfer_ = 0;
+  std::deque<uint64_t> chunks_;
+  uint64_t on_the_way_ = 0;
 
   struct Snapshot {
-    Disk disk;
+    ModelHost::Image host;
     Nanos local;
     uint32_t said_boot;
     uint32_t said_life;

@@ -60,6 +60,7 @@ CampaignResult RunCampaign(
       ++sum.seeds;
       sum.machine_days += result.machine_days;
       sum.heartbeats += result.heartbeats;
+      sum.commands += result.commands;
       sum.events += result.events;
       sum.hash += result.hash;
       if (!result.violations.empty()) sum.broken.push_back(mine.seed);

@@ -28,6 +28,7 @@ struct CampaignResult {
   uint64_t seeds = 0;
   double machine_days = 0;
   uint64_t heartbeats = 0;
+  uint64_t commands = 0;
   uint64_t events = 0;
   uint64_t hash = 0;             // Of all lives, in whatever order they ended.
   std::vector<uint64_t> broken;  // Seeds.

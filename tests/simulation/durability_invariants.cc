@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -95,21 +94,6 @@ class BrokenDisk final : public Invariant {  // D1
   bool broken_ = false;
 };
 
-class AtMostOnce final : public Invariant {  // C1
- public:
-  AtMostOnce() : Invariant("C1") {}
-  bool Wants(What what) const override { return what == What::kStarted; }
-  void On(const Event& e, const Ledger& before) override {
-    const bool first = started_.insert(e.number).second;
-    if (!first && !before.machine(e.machine).copied) {
-      Fail(e, "a command was started twice");
-    }
-  }
-
- private:
-  std::set<uint64_t> started_;
-};
-
 class FullDisk final : public Invariant {  // D2
  public:
   FullDisk() : Invariant("D2") {}
@@ -132,7 +116,7 @@ class FullDisk final : public Invariant {  // D2
           Fail(e, "accepted, with nothing to write it to");
         }
         asked_.erase(e.number);
-        open_[e.number] = e;
+        if (e.epoch == 0) open_[e.number] = e;
         return;
       case What::kCommandRefused:
         asked_.erase(e.number);
@@ -192,7 +176,6 @@ std::vector<std::unique_ptr<Invariant>> DurabilityInvariants() {
   all.push_back(std::make_unique<History>());
   all.push_back(std::make_unique<Durability>());
   all.push_back(std::make_unique<BrokenDisk>());
-  all.push_back(std::make_unique<AtMostOnce>());
   all.push_back(std::make_unique<FullDisk>());
   return all;
 }

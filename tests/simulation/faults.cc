@@ -33,7 +33,10 @@ constexpr std::string_view kNames[kFaults] = {"gateway-pause",
                                               "snapshot",
                                               "switch",
                                               "restored-copy",
-                                              "store-broken"};
+                                              "store-broken",
+                                              "shim-crash",
+                                              "agent-disk",
+                                              "narrow-links"};
 
 // The causes that a goodbye can tell.
 constexpr gateway::Cause kGoodbyes[] = {
@@ -84,6 +87,15 @@ FaultSet DrawFaults(Random& random) {
   return faults;
 }
 
+FaultSet DrawFaultsAroundCommands(Random& random) {
+  FaultSet faults = DrawFaults(random);
+  for (const Fault fault : {Fault::kMembers, Fault::kFewDoors,
+                            Fault::kScaledIntervals, Fault::kAcceptRate}) {
+    faults.reset(static_cast<size_t>(fault));
+  }
+  return faults.set(static_cast<size_t>(Fault::kCommands));
+}
+
 Director::Director(World world, FaultSet faults, uint32_t members)
     : world_(world), faults_(faults), members_(members) {
   for (size_t i = 0; i < kFaults; ++i) {
@@ -96,8 +108,9 @@ Director::Director(World world, FaultSet faults, uint32_t members)
 void Director::Begin() {
   for (uint32_t i = 0; i < kFaults; ++i) {
     const auto fault = static_cast<Fault>(i);
-    const bool setting =
-        fault == Fault::kFewDoors || fault == Fault::kScaledIntervals;
+    const bool setting = fault == Fault::kFewDoors ||
+                         fault == Fault::kScaledIntervals ||
+                         fault == Fault::kNarrowLinks;
     if (!faults_[i] || setting) continue;
     world_.timeline.Add(ClassOf(fault).random->Exponential(Every(fault)),
                         Due::kFault, i);
@@ -135,7 +148,8 @@ Nanos Director::Every(Fault fault) const {
       every = 2 * kDay / number;
       break;
     case Fault::kCommands:
-      every = 2 * kHour / number;
+      // A life that is about them has them every half a minute.
+      every = (world_.haste > 1 ? 6 * kMinute : 2 * kHour) / number;
       break;
     case Fault::kMembers:
       every = 8 * kDay / number;
@@ -144,7 +158,8 @@ Nanos Director::Every(Fault fault) const {
       every = 8 * kHour / number;
   }
   const double intensity = classes_[static_cast<size_t>(fault)].intensity;
-  return static_cast<Nanos>(static_cast<double>(every) / intensity);
+  return static_cast<Nanos>(static_cast<double>(every) /
+                            (intensity * world_.haste));
 }
 
 void Director::Strike(uint32_t target) {
@@ -184,6 +199,8 @@ void Director::Strike(uint32_t target) {
     case Fault::kHostCrash:
     case Fault::kGoodbye:
     case Fault::kDrift:
+    case Fault::kShimCrash:
+    case Fault::kAgentDisk:
       StrikeAgent(fault, random);
       break;
     case Fault::kSwitch:
@@ -197,10 +214,11 @@ void Director::Strike(uint32_t target) {
       ChangeMembers(random);
       break;
     case Fault::kCommands:
-      world_.gateway.Submit(AnyAgent(random).machine(), ++commands_);
+      world_.callers.Want(AnyAgent(random).machine());
       break;
     case Fault::kFewDoors:
     case Fault::kScaledIntervals:
+    case Fault::kNarrowLinks:
       return;  // Settings of the whole run.
   }
   world_.timeline.Add(world_.timeline.now() + next, Due::kFault, target);
@@ -346,9 +364,27 @@ void Director::StrikeAgent(Fault fault, Random& random) {
     case Fault::kAgentPause:
       agent.Pause(random.Spread(100 * kMillisecond, 600 * kSecond));
       return;
-    case Fault::kAgentCrash:
+    case Fault::kAgentCrash: {
+      const Nanos down = random.Spread(100 * kMillisecond, 10 * kMinute);
+      if (random.Chance(0.5)) {
+        return agent.CrashAfter(1 + static_cast<uint32_t>(random.Below(40)),
+                                down);
+      }
       agent.Kill();
-      agent.StartAfter(random.Spread(100 * kMillisecond, 10 * kMinute));
+      agent.StartAfter(down);
+      return;
+    }
+    case Fault::kShimCrash:
+      agent.host().KillShim(random);
+      return;
+    case Fault::kAgentDisk:
+      if (random.Chance(0.5)) {
+        agent.host().SetSlowUntil(world_.timeline.now() +
+                                  random.Spread(100 * kMillisecond, kMinute));
+        return;
+      }
+      agent.host().SetFull(true);
+      EndAfter(random.Spread(kSecond, 10 * kMinute), fault, agent.machine());
       return;
     case Fault::kHostCrash:
       agent.PowerOff();
@@ -449,6 +485,9 @@ void Director::End(uint32_t target, uint32_t token) {
     case Fault::kClone:
       agents()[token]->PowerOff();
       return;
+    case Fault::kAgentDisk:
+      agents()[token]->host().SetFull(false);
+      return;
     case Fault::kSnapshot:
       if (!healed_) agents()[token / 2]->GoBack(token % 2 == 1);
       return;
@@ -468,6 +507,8 @@ void Director::Heal() {
     End(static_cast<uint32_t>(Fault::kSlowNetwork), i);
     End(static_cast<uint32_t>(Fault::kPartition), i);
     AgentNode& agent = *agents()[i];
+    agent.host().SetFull(false);
+    agent.host().CrashAfter(0);
     if (i >= world_.machines) agent.PowerOff();
     if (i >= members_ || agent.deregistered()) continue;
     agent.StartAfter(0);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/simulation/agent_node.h"
+#include "tests/simulation/callers.h"
 #include "tests/simulation/gateway_node.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/random.h"
@@ -51,8 +52,11 @@ enum class Fault : uint8_t {
   kSwitch,           // What a subnet of machines hangs on dies.
   kRestoredCopy,     // The gateway is put back to an older database.
   kStoreBroken,      // A write fails, and nobody knows how much of it.
+  kShimCrash,        // kill -9 of what holds a command.
+  kAgentDisk,        // An agent's disk is full, or slow.
+  kNarrowLinks,      // So little fits through that output could crowd it.
 };
-inline constexpr size_t kFaults = 29;
+inline constexpr size_t kFaults = 32;
 using FaultSet = std::bitset<kFaults>;
 
 std::string_view Name(Fault fault);
@@ -62,6 +66,9 @@ std::string ToText(const FaultSet& faults);
 std::optional<FaultSet> ParseFaults(std::string_view text);
 // Which classes a run has: few and strong, or many.
 FaultSet DrawFaults(Random& random);
+// Likewise, for a life that is about commands: what takes machines away, or has
+// them queue at the door, is left out.
+FaultSet DrawFaultsAroundCommands(Random& random);
 
 // Director lets them strike. Every class draws from its own stream, so that
 // leaving one out does not change the others.
@@ -73,9 +80,11 @@ class Director {
     Network& network;
     GatewayNode& gateway;
     std::vector<std::unique_ptr<AgentNode>>& agents;
+    Callers& callers;
     uint64_t seed;
     uint32_t machines;    // Agents after these are copies of some.
     uint32_t neighbours;  // Nodes of one subnet.
+    double haste;         // So much more often than usual.
   };
 
   // Agents from `members` on are not yet admitted.
@@ -116,7 +125,6 @@ class Director {
   const FaultSet faults_;
   uint32_t members_;
   std::array<Class, kFaults> classes_;
-  uint64_t commands_ = 0;
   uint32_t full_ = 0;  // Outages of the store that overlap.
   bool healed_ = false;
 };

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "gateway/store/store_rules.h"
 #include "tests/simulation/gateway_port.h"
 
 namespace muster::simulation {
@@ -95,7 +96,7 @@ void GatewayNode::Start(Nanos opens_after) {
   ++image_.run;
   std::vector<CommandRecord> commands;
   for (const auto& [id, command] : image_.commands) {
-    if (!gateway::IsFinished(command)) commands.push_back(command);
+    if (gateway::IsOpen(command)) commands.push_back(command);
   }
   std::vector<gateway::IncidentRecord> incidents;
   for (const auto& [id, incident] : image_.open_incidents) {

@@ -76,7 +76,19 @@ class GatewayNode {
   // A registration is durable: the machine is one of the fleet.
   void Admit(uint32_t machine);
   void Delete(uint32_t machine);
-  void Submit(uint32_t machine, uint64_t command);
+
+  // --- What callers ask ---------------------------------------------------
+  // False: nobody is there to hear it. `queue`: it waits for a machine that is
+  // not online. `answer` is not called if the process dies first.
+  using Answer =
+      absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)>;
+  bool Submit(gateway::CommandRecord command, bool queue, Answer answer);
+  bool Cancel(const CommandId& command);
+  // What is stored of a stream from `offset` on.
+  std::vector<gateway::OutputRecord> ReadOutput(const CommandId& command,
+                                                gateway::Stream stream,
+                                                uint64_t offset) const;
+  bool reachable() const { return fleet_ != nullptr && open_ && !stalled_; }
 
   // Everything that was held up goes on.
   void Heal();

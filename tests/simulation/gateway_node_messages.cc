@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "gateway/store/store_rules.h"
+#include "libprotocol/wire/proto_time.h"
 #include "tests/simulation/gateway_node.h"
 #include "tests/simulation/gateway_port.h"
 
@@ -15,7 +17,6 @@ namespace {
 using gateway::AcknowledgementNotice;
 using gateway::Cause;
 using gateway::CommandRecord;
-using gateway::CommandState;
 using gateway::DisconnectReason;
 using gateway::Domain;
 using gateway::GoodbyeNotice;
@@ -39,6 +40,26 @@ GoodbyeNotice ToNotice(const Message& message) {
                       : Domain::kAgent;
   notice.summary = "goodbye";
   return notice;
+}
+
+gateway::CommandWord ToWord(const v1::CommandUpdate& update) {
+  gateway::CommandWord word{
+      .id = CommandId(update.command_id()),
+      .state = *gateway::ToCommandState(update.state()),
+      .exit_code = std::nullopt,
+      .signal = std::nullopt,
+      .reason = update.reason(),
+      .started_at = std::nullopt,
+      .finished_at = std::nullopt,
+      .stdout_total = update.stdout_bytes(),
+      .stderr_total = update.stderr_bytes(),
+      .output_dropped_bytes = update.output_dropped_bytes()};
+  if (update.has_exit_code()) word.exit_code = update.exit_code();
+  if (update.has_signal()) word.signal = update.signal();
+  if (update.has_started_at()) {
+    word.started_at = wire::FromProto(update.started_at());
+  }
+  return word;
 }
 
 std::string AddressOf(uint32_t node, uint32_t neighbours) {
@@ -127,6 +148,7 @@ void GatewayNode::NoteArrival(uint32_t agent, ConnectionId id,
   Port* port = PortOf(id);
   switch (message.say) {
     case Say::kHello:
+    case Say::kChunk:  // On a stream of its own.
       return;
     case Say::kEnd:
     case Say::kReset:
@@ -187,12 +209,13 @@ void GatewayNode::Handle(const Arrival& arrival) {
       return;
     }
     case Say::kUpdate: {
-      gateway::CommandWord word;
-      word.id = CommandIdOf(message.command);
-      word.state = static_cast<CommandState>(message.code);
-      fleet_->TakeWord(IdOf(agent), *port->epoch(), std::move(word));
+      fleet_->TakeWord(IdOf(agent), *port->epoch(),
+                       ToWord(std::get<v1::CommandUpdate>(*message.parcel)));
       return;
     }
+    case Say::kChunk:
+      port->TakeChunk(message);
+      return;
     case Say::kEnd:
     case Say::kReset:
       std::exchange(ports_[id.index], nullptr)->Over();
@@ -225,6 +248,12 @@ void GatewayNode::TakeHello(const Arrival& arrival) {
   }
   if (message.round_trip >= 0) {
     hello.connected_ago = absl::Nanoseconds(message.round_trip);
+  }
+  if (message.parcel != nullptr) {
+    for (const std::string& open :
+         std::get<v1::Hello>(*message.parcel).open_command_ids()) {
+      hello.open_commands.emplace_back(open);
+    }
   }
   Port& port = *ports_[id.index];
   if (const auto refused =
@@ -332,28 +361,46 @@ void GatewayNode::Delete(uint32_t machine) {
   AfterTask();
 }
 
-void GatewayNode::Submit(uint32_t machine, uint64_t command) {
-  if (fleet_ == nullptr || !open_ || stalled_) return;
-  Machine* known = fleet_->machines().FindLiving(DefaultOrg(), IdOf(machine));
-  if (known == nullptr || known->record.status != Status::kOnline) return;
+bool GatewayNode::Submit(CommandRecord command, bool queue, Answer answer) {
+  if (!reachable()) return false;
   SetNow();
-  CommandRecord record;
-  record.id = CommandIdOf(command);
-  record.agent = IdOf(machine);
-  record.org = DefaultOrg();
-  record.created_at = loop_->Wall();
-  record.spec.timeout = absl::Minutes(1);
-  record.spec.delivery_timeout = absl::Seconds(30);
-  record.spec.kill_grace = absl::Seconds(5);
-  world_.recorder.Record(
-      {.what = What::kCommandAsked, .machine = machine, .number = command});
-  fleet_->commands().Submit(record, [this, machine, command](auto result) {
-    world_.recorder.Record(
-        {.what = result.ok() ? What::kCommandAccepted : What::kCommandRefused,
-         .machine = machine,
-         .number = command});
+  const Machine* machine =
+      fleet_->machines().FindLiving(DefaultOrg(), command.agent);
+  if (machine == nullptr ||
+      (machine->record.status != Status::kOnline && !queue)) {
+    answer(absl::FailedPreconditionError("agent_unreachable"));
+    return true;
+  }
+  command.org = DefaultOrg();
+  command.created_at = loop_->Wall();
+  fleet_->commands().Submit(std::move(command), std::move(answer));
+  AfterTask();
+  return true;
+}
+
+bool GatewayNode::Cancel(const CommandId& command) {
+  if (!reachable()) return false;
+  SetNow();
+  fleet_->commands().Cancel(command, [](const auto&) {
+    // What became of it is in the store.
   });
   AfterTask();
+  return true;
+}
+
+std::vector<gateway::OutputRecord> GatewayNode::ReadOutput(
+    const CommandId& command, gateway::Stream stream, uint64_t offset) const {
+  std::vector<gateway::OutputRecord> found;
+  const auto it = image_.output.find(command);
+  if (!reachable() || it == image_.output.end()) return found;
+  for (const gateway::OutputRecord& stored : it->second) {
+    if (stored.stream != stream ||
+        stored.offset + stored.data.size() <= offset) {
+      continue;
+    }
+    gateway::SkipBefore(found.emplace_back(stored), offset);
+  }
+  return found;
 }
 
 }  // namespace muster::simulation

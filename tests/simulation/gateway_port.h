@@ -4,11 +4,14 @@
 #define MUSTER_TESTS_SIMULATION_GATEWAY_PORT_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/time/time.h"
+#include "gateway/admin/convert.h"
 #include "gateway/fleet/link_port.h"
 #include "tests/simulation/gateway_node.h"
 
@@ -52,8 +55,7 @@ class GatewayNode::Port final : public gateway::LinkPort {
   void SendOrder(const gateway::CommandRecord& command) override {
     if (!node_.Effect()) return;
     Send({.say = Say::kOrder,
-          .command = static_cast<uint32_t>(NumberOf(command.id)),
-          .sequence = command.dispatch_seq});
+          .parcel = std::make_shared<const Parcel>(gateway::ToOrder(command))});
   }
   void SendCancel(const CommandId& command) override {
     if (!node_.Effect()) return;
@@ -111,12 +113,63 @@ class GatewayNode::Port final : public gateway::LinkPort {
   void Send(const Message& message) {
     if (!closing_) node_.world_.network.Send(id_, Network::kDown, message);
   }
+  // Output, as gateway/rpc/agent_link takes it in.
+  void TakeChunk(const Message& message) {
+    if (message.command != transfer_) return;  // Of a stream that is over.
+    if (unstored_ > kUnstoredMax) {            // It is left in the network.
+      paused_.push_back(message);
+      return;
+    }
+    const auto& chunk = std::get<v1::TransferChunk>(*message.parcel);
+    gateway::OutputRecord output{
+        .command = CommandId(chunk.command_id()),
+        .stream = *gateway::ToStream(chunk.chunk().stream()),
+        .offset = chunk.chunk().offset(),
+        .data = chunk.chunk().data()};
+    v1::TransferAck ack;
+    ack.set_command_id(chunk.command_id());
+    ack.set_stream(chunk.chunk().stream());
+    unstored_ += output.data.size();
+    node_.world_.recorder.Record({.what = What::kBuffered,
+                                  .flag = true,
+                                  .machine = agent_,
+                                  .length = static_cast<Nanos>(unstored_)});
+    node_.fleet_->TakeOutput(
+        IdOf(agent_), std::move(output),
+        [this, alive = std::weak_ptr<bool>(alive_), bytes = message.bytes,
+         transfer = transfer_, ack](absl::StatusOr<uint64_t> end) mutable {
+          if (alive.expired()) return;
+          unstored_ -= bytes;
+          if (transfer == transfer_) Stored(std::move(ack), end);
+        });
+  }
   void SetEnd(gateway::LinkEnd end) { end_ = end; }
   uint32_t agent() const { return agent_; }
   ConnectionId id() const { return id_; }
   const std::optional<uint64_t>& epoch() const { return epoch_; }
 
  private:
+  // Output that may wait for the disk.
+  static constexpr uint64_t kUnstoredMax = 1 << 20;
+
+  void Stored(v1::TransferAck ack, const absl::StatusOr<uint64_t>& end) {
+    if (!node_.Effect()) return;
+    if (!end.ok()) {
+      Send({.say = Say::kTransferOver, .command = transfer_++});
+      paused_.clear();
+      return;
+    }
+    ack.set_offset(*end);
+    Send({.say = Say::kChunkAck,
+          .command = transfer_,
+          .parcel = std::make_shared<const Parcel>(std::move(ack))});
+    while (unstored_ <= kUnstoredMax && !paused_.empty()) {
+      const Message next = std::move(paused_.front());
+      paused_.pop_front();
+      TakeChunk(next);
+    }
+  }
+
   // A closed stream is over when its last write is.
   static constexpr Nanos kCloseMax = 5 * kSecond;
 
@@ -127,6 +180,12 @@ class GatewayNode::Port final : public gateway::LinkPort {
   const uint64_t instance_;
   const uint64_t last_epoch_;
   std::optional<uint64_t> epoch_;
+  // Which stream for output this is, its bytes that wait for the disk, and
+  // those that are not yet read.
+  uint32_t transfer_ = 0;
+  uint64_t unstored_ = 0;
+  std::deque<Message> paused_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool closing_ = false;
   bool broken_ = false;
   gateway::LinkEnd end_ = gateway::LinkEnd::kClosedByPeer;

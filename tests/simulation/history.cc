@@ -27,6 +27,38 @@ std::string_view Name(What what) {
       return "store broken";
     case What::kStarted:
       return "command started";
+    case What::kSeen:
+      return "order seen";
+    case What::kClaimed:
+      return "claimed";
+    case What::kExitKept:
+      return "end recorded";
+    case What::kFolderGone:
+      return "folder deleted";
+    case What::kSaid:
+      return "agent says";
+    case What::kWrote:
+      return "wrote";
+    case What::kProcessEnded:
+      return "process ended";
+    case What::kProcessesGone:
+      return "no process left";
+    case What::kShimLost:
+      return "shim lost";
+    case What::kAgentLost:
+      return "agent lost";
+    case What::kAgentRuns:
+      return "agent runs";
+    case What::kHeldUp:
+      return "heartbeat held up";
+    case What::kBuffered:
+      return "output buffered";
+    case What::kOutputComplete:
+      return "output complete";
+    case What::kOutputStored:
+      return "output stored";
+    case What::kOutputRead:
+      return "output read";
     case What::kCopied:
       return "agent copied";
     case What::kRolledBack:
@@ -136,6 +168,10 @@ std::string ToText(const Event& e) {
       if (e.epoch != 0) text += fmt::format(" epoch {:x}", e.epoch);
       if (e.number != 0) text += fmt::format(" number {}", e.number);
       if (e.group != 0) text += fmt::format(" group {}", e.group);
+      if (e.state != gateway::CommandState{}) {
+        text += fmt::format(" state {}", static_cast<int>(e.state));
+      }
+      if (e.code != 0) text += fmt::format(" code {}", e.code);
       if (e.length != 0) {
         text += fmt::format(" {:.3f} s", static_cast<double>(e.length) / 1e9);
       }

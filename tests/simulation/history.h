@@ -46,8 +46,38 @@ enum class What : uint8_t {
   kRolledBack,
   // A write failed so that nobody knows what the disk holds.
   kStoreBroken,
-  // A command, `number`, was started there.
+  // A command, `number`, was started there: exec.
   kStarted,
+  // On a machine's disk, durable. Of these and the next few `number` is the
+  // command and `group` tells the node, from 1 on, that shows the identity:
+  // the highest order seen is `number` here;
+  kSeen,
+  // who decided has created `started`: the shim, or (`flag`) the agent;
+  kClaimed,
+  // its end: `state`, and `code` of an exit; `epoch` and `length`: bytes of its
+  // two streams that are there to read; `flag`: they are all that it wrote;
+  kExitKept,
+  // its folder is gone.
+  kFolderGone,
+  // The agent says `state` of it on a link; `epoch`: the number of its order.
+  kSaid,
+  // It has written `length` bytes in all to the stream `epoch`.
+  kWrote,
+  // It has ended by itself, with `code`; `flag`: a shim has waited for it.
+  kProcessEnded,
+  // No process of it is left.
+  kProcessesGone,
+  // Its shim is gone before it has said how it ended.
+  kShimLost,
+  // From now on nothing is done on that node for its commands / again something
+  // may be.
+  kAgentLost,
+  kAgentRuns,
+  // A heartbeat has to wait for `length` behind other bytes of its own link.
+  kHeldUp,
+  // So many bytes of output, `length`, are on their way from the agent, or
+  // (`flag`) wait for the gateway's disk.
+  kBuffered,
   // Its agent's disk was copied, or put back: it may not remember, or not be
   // the only one.
   kCopied,
@@ -115,12 +145,25 @@ enum class What : uint8_t {
   kVouched,
   // A row says that nobody could be heard for the last `length`.
   kBlind,
-  // A command was accepted (durable), refused with an error, or has ended.
+  // A submission, `number`, got no answer yet. `epoch`: its idempotency key, or
+  // 0; `group`: what it asks for; `length`: the timeout of it.
+  kCommandAsked,
+  // It was accepted (durable), or refused with an error (`flag`: after which
+  // nobody knows what is stored). `number` names the command, or `epoch` if
+  // that
+  // was accepted before.
   kCommandAccepted,
   kCommandRefused,
+  // The command `number` has ended, which is durable: `state`; `flag`: it had
+  // started.
   kCommandEnded,
-  // A submission got no answer yet. `number` names the command in all four.
-  kCommandAsked,
+  // All of its output is said to be stored: so many bytes of its two streams,
+  // `epoch` and `length`.
+  kOutputComplete,
+  // Bytes of the stream `epoch` up to `length` are stored / were read from
+  // `group` on; `flag`: they are those that the command wrote there.
+  kOutputStored,
+  kOutputRead,
 };
 
 struct Event {
@@ -133,6 +176,8 @@ struct Event {
   gateway::Domain domain = gateway::Domain::kUnknown;
   gateway::Cause cause = gateway::Cause::kUndetermined;
   gateway::Confidence confidence = gateway::Confidence::kUndetermined;
+  gateway::CommandState state = {};  // None.
+  int32_t code = 0;
   uint32_t machine = 0;
   uint64_t epoch = 0;
   uint64_t number = 0;

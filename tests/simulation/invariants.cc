@@ -6,8 +6,9 @@
 namespace muster::simulation {
 
 Invariants::Invariants(Promises promises) : ledger_(promises) {
-  for (auto make : {PresenceInvariants, IncidentInvariants, LinkInvariants,
-                    DurabilityInvariants}) {
+  for (auto make :
+       {PresenceInvariants, IncidentInvariants, LinkInvariants,
+        DurabilityInvariants, CommandInvariants, OutputInvariants}) {
     for (auto& invariant : make()) all_.push_back(std::move(invariant));
   }
   for (size_t what = 0; what < kWhats; ++what) {

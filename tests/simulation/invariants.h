@@ -61,6 +61,8 @@ std::vector<std::unique_ptr<Invariant>> PresenceInvariants();
 std::vector<std::unique_ptr<Invariant>> IncidentInvariants();
 std::vector<std::unique_ptr<Invariant>> LinkInvariants();
 std::vector<std::unique_ptr<Invariant>> DurabilityInvariants();
+std::vector<std::unique_ptr<Invariant>> CommandInvariants();
+std::vector<std::unique_ptr<Invariant>> OutputInvariants();
 
 // All of them.
 class Invariants {
@@ -75,7 +77,7 @@ class Invariants {
   std::vector<std::string_view> ids() const;
 
  private:
-  static constexpr size_t kWhats = 64;
+  static constexpr size_t kWhats = 96;
   static constexpr size_t kViolationsMax = 5;
 
   Ledger ledger_;

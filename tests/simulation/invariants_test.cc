@@ -602,14 +602,6 @@ TEST(InvariantsTest, P9EpochsGrowAboveWhatTheAgentKnows) {
   EXPECT_EQ(h.Broken(), "P9");
 }
 
-TEST(InvariantsTest, C1ACommandIsStartedOnce) {
-  HistoryOfOne h;
-  h.At(20).Is({.what = What::kStarted, .number = 3});
-  EXPECT_EQ(h.Broken(), "");
-  h.At(90).Is({.what = What::kStarted, .number = 3});
-  EXPECT_EQ(h.Broken(), "C1");
-}
-
 TEST(InvariantsTest, D2AFullDiskAcceptsNoCommand) {
   HistoryOfOne h;
   h.Is({.what = What::kStoreLost});

@@ -215,6 +215,7 @@ void Ledger::TakeLink(const Event& event, MachineFacts& m) {
 }
 
 void Ledger::Take(const Event& event) {
+  commands_.Take(event);
   switch (event.what) {
     case What::kStalled:
       StoodStill(event.at, event.length);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/simulation/command_ledger.h"
 #include "tests/simulation/history.h"
 
 namespace muster::simulation {
@@ -45,6 +46,9 @@ struct Promises {
   Nanos settle = 15 * kMinute;
   // Until what was decided is stored, and who asked is answered.
   Nanos catch_up = 2 * kMinute;
+  // Output of one agent that may be on its way, or wait for the gateway's disk;
+  // and one chunk.
+  uint64_t output_waits_max = (1 << 20) + (64 << 10);
   // The history says when the gateway ends a link.
   bool tells_ended_links = false;
 };
@@ -141,6 +145,7 @@ class Ledger {
   const Promises& promises() const { return promises_; }
   const MachineFacts& machine(uint32_t m) const { return machines_[m]; }
   const std::vector<MachineFacts>& machines() const { return machines_; }
+  const CommandLedger& commands() const { return commands_; }
 
   // How long the gateway has listened from `since` to `now`.
   Nanos Listened(const Moment& since, Nanos now) const {
@@ -220,6 +225,7 @@ class Ledger {
 
   const Promises promises_;
   std::vector<MachineFacts> machines_;
+  CommandLedger commands_;
   Nanos stood_still_ = 0;  // In pauses longer than blind_gap.
   Nanos stood_still_max_ = 0;
   Nanos stalled_from_ = 0;  // The last pause, however short.

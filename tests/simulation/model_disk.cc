@@ -7,6 +7,9 @@
 
 #include "fmt/format.h"
 #include "gateway/fleet/command_rules.h"
+#include "gateway/store/store_rules.h"
+#include "libprotocol/base/status_macros.h"
+#include "tests/simulation/model_host.h"
 
 namespace muster::simulation {
 namespace {
@@ -27,10 +30,18 @@ AgentId IdOf(uint32_t machine) { return AgentId(fmt::format("m{}", machine)); }
 uint32_t MachineOf(const AgentId& id) {
   return static_cast<uint32_t>(NumberIn(id.str()));
 }
+// An agent takes no id that is no UUID.
+constexpr std::string_view kCommandPrefix = "00000000-0000-7000-8000-";
 CommandId CommandIdOf(uint64_t command) {
-  return CommandId(fmt::format("c{}", command));
+  return CommandId(fmt::format("{}{:012x}", kCommandPrefix, command));
 }
-uint64_t NumberOf(const CommandId& id) { return NumberIn(id.str()); }
+uint64_t NumberOf(const CommandId& id) {
+  uint64_t number = 0;
+  const std::string& text = id.str();
+  std::from_chars(text.data() + kCommandPrefix.size(),
+                  text.data() + text.size(), number, 16);
+  return number;
+}
 
 template <typename Work, typename Done>
 void ModelJournal::Queue(Work work, Done done) {
@@ -120,12 +131,8 @@ void ModelJournal::Put(std::vector<gateway::Change> changes,
 void ModelJournal::AddCommand(
     gateway::CommandRecord command,
     absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done) {
-  Queue(
-      [this, command = std::move(
-                 command)]() -> absl::StatusOr<gateway::CommandRecord> {
-        return image_.commands.try_emplace(command.id, command).first->second;
-      },
-      std::move(done));
+  Queue([this, command = std::move(command)] { return Add(command); },
+        std::move(done));
 }
 
 // Nobody submits one here.
@@ -139,26 +146,26 @@ void ModelJournal::AddBatch(
       std::move(done));
 }
 
+// A read needs no room, and waits for no commit.
 void ModelJournal::LoadCommand(
     CommandId id,
     absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done) {
-  Queue(
-      [this, id = std::move(id)]() -> absl::StatusOr<gateway::CommandRecord> {
-        const auto it = image_.commands.find(id);
-        if (it == image_.commands.end()) return absl::NotFoundError("command");
-        return it->second;
-      },
-      std::move(done));
+  loop_.PostAt(loop_.Now() + absl::Nanoseconds(mood_.latency),
+               [this, id = std::move(id), done = std::move(done)]() mutable {
+                 const auto it = image_.commands.find(id);
+                 if (it == image_.commands.end()) {
+                   done(gateway::UnknownCommand(id));
+                 } else {
+                   done(it->second);
+                 }
+               });
 }
 
 void ModelJournal::AppendOutput(
     gateway::OutputRecord output,
     absl::AnyInvocable<void(absl::StatusOr<uint64_t>)> done) {
-  Queue(
-      [output = std::move(output)]() -> absl::StatusOr<uint64_t> {
-        return output.offset + output.data.size();
-      },
-      std::move(done));
+  Queue([this, output = std::move(output)] { return Append(output); },
+        std::move(done));
 }
 
 void ModelJournal::Keep(const gateway::Change& change) {
@@ -196,15 +203,80 @@ void ModelJournal::Keep(const gateway::Change& change) {
           *i, image_.open_incidents.try_emplace(i->id, *i).first->second);
     }
   } else if (const auto* c = std::get_if<gateway::CommandRecord>(&change)) {
-    gateway::CommandRecord& kept = image_.commands[c->id];
-    if (gateway::IsTerminal(c->state) && !gateway::IsTerminal(kept.state)) {
-      recorder_.Record({.what = What::kCommandEnded,
-                        .machine = MachineOf(c->agent),
-                        .number = NumberOf(c->id)});
-    }
-    kept = *c;
+    Keep(*c);
   }
   // Links and last_heard are shown only: no rule reads them back.
+}
+
+// As the stores do it: what is stored of the output is the store's own.
+void ModelJournal::Keep(const gateway::CommandRecord& command) {
+  gateway::CommandRecord& kept = image_.commands[command.id];
+  const gateway::CommandRecord before = std::exchange(kept, command);
+  kept.stdout_bytes = before.stdout_bytes;
+  kept.stderr_bytes = before.stderr_bytes;
+  NoteEnd(before, kept);
+}
+
+void ModelJournal::NoteEnd(const gateway::CommandRecord& before,
+                           const gateway::CommandRecord& now) {
+  Event event{.what = What::kCommandEnded,
+              .flag = now.started_at.has_value(),
+              .state = now.state,
+              .code = now.exit_code.value_or(0),
+              .machine = MachineOf(now.agent),
+              .number = NumberOf(now.id)};
+  if (gateway::IsTerminal(now.state) && now.state != before.state) {
+    recorder_.Record(event);
+  }
+  if (!now.stdout_total || !gateway::OutputComplete(now) ||
+      gateway::OutputComplete(before)) {
+    return;
+  }
+  event.what = What::kOutputComplete;
+  event.epoch = *now.stdout_total;
+  event.length = static_cast<Nanos>(*now.stderr_total);
+  recorder_.Record(event);
+}
+
+absl::StatusOr<gateway::CommandRecord> ModelJournal::Add(
+    const gateway::CommandRecord& command) {
+  const std::string& key = command.idempotency_key;
+  const auto used = image_.keys.find(key);
+  if (used != image_.keys.end()) {
+    return gateway::SameRequest(image_.commands.at(used->second), command);
+  }
+  if (!key.empty()) image_.keys.emplace(key, command.id);
+  return image_.commands.try_emplace(command.id, command).first->second;
+}
+
+absl::StatusOr<uint64_t> ModelJournal::Append(
+    const gateway::OutputRecord& output) {
+  const auto it = image_.commands.find(output.command);
+  if (it == image_.commands.end()) {
+    return gateway::UnknownCommand(output.command);
+  }
+  gateway::CommandRecord& command = it->second;
+  const gateway::CommandRecord before = command;
+  uint64_t& end = output.stream == gateway::Stream::kStdout
+                      ? command.stdout_bytes
+                      : command.stderr_bytes;
+  ASSIGN_OR_RETURN(const std::string_view fresh,
+                   gateway::FreshPart(output, end));
+  if (fresh.empty()) return end;
+  const auto stream = static_cast<uint64_t>(output.stream);
+  image_.output[output.command].push_back(
+      {output.command, output.stream, end, std::string(fresh)});
+  const bool exact =
+      fresh == OutputBytes(NumberOf(output.command), stream, end, fresh.size());
+  end += fresh.size();
+  recorder_.Record({.what = What::kOutputStored,
+                    .flag = exact,
+                    .machine = MachineOf(command.agent),
+                    .epoch = stream,
+                    .number = NumberOf(output.command),
+                    .length = static_cast<Nanos>(end)});
+  NoteEnd(before, command);
+  return end;
 }
 
 }  // namespace muster::simulation

@@ -30,6 +30,8 @@ struct DiskImage {
   uint64_t run = 0;
   std::map<AgentId, gateway::MachineRecord> machines;
   std::map<CommandId, gateway::CommandRecord> commands;
+  std::map<std::string, CommandId> keys;  // Idempotency keys.
+  std::map<CommandId, std::vector<gateway::OutputRecord>> output;
   std::map<std::string, gateway::IncidentRecord> open_incidents;
 };
 
@@ -68,10 +70,9 @@ class ModelJournal final : public gateway::Journal {
       gateway::CommandRecord command,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)
       override;
-  void AddBatch(
-      gateway::BatchRecord batch, std::vector<AgentId> targets,
-      absl::AnyInvocable<void(absl::StatusOr<gateway::BatchRecord>)> done)
-      override;
+  void AddBatch(gateway::BatchRecord batch, std::vector<AgentId> targets,
+                absl::AnyInvocable<void(absl::StatusOr<gateway::BatchRecord>)>
+                    done) override;
   void LoadCommand(
       CommandId id,
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)> done)
@@ -101,6 +102,13 @@ class ModelJournal final : public gateway::Journal {
   // As gateway/store/store_client: no write is tried again after such a one.
   void Break();
   void Keep(const gateway::Change& change);
+  void Keep(const gateway::CommandRecord& command);
+  absl::StatusOr<gateway::CommandRecord> Add(
+      const gateway::CommandRecord& command);
+  absl::StatusOr<uint64_t> Append(const gateway::OutputRecord& output);
+  // Notices what is now said of a command, and was not before.
+  void NoteEnd(const gateway::CommandRecord& before,
+               const gateway::CommandRecord& now);
 
   SimLoop& loop_;
   Timeline& timeline_;

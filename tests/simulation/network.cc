@@ -10,6 +10,9 @@ constexpr Nanos kRetransmission = 200 * kMillisecond;
 // After an outage the next retransmission may be as far away as it was long.
 constexpr Nanos kRetransmissionMax = kMinute;
 
+// Of every message, with all that encloses it.
+constexpr uint64_t kMessageBytes = 150;
+
 Network::Direction Other(Network::Direction d) {
   return d == Network::kUp ? Network::kDown : Network::kUp;
 }
@@ -28,6 +31,7 @@ ConnectionId Network::Dial(uint32_t agent) {
   c.agent = agent;
   c.used = true;
   c.muted = c.greeted = false;
+  c.sent_at = 0;
   for (Pipe& pipe : c.pipes) {
     pipe.Clear();
     // TCP's and TLS's handshakes come before the hello.
@@ -155,8 +159,16 @@ Network::Connection* Network::Find(ConnectionId id) {
 
 void Network::Push(Connection& c, uint32_t index, Direction direction,
                    const Message& message) {
+  const Path& path = paths_[c.agent];
   Pipe& pipe = c.pipes[direction];
-  pipe.last = std::max(pipe.last, timeline_.now() + Travel(paths_[c.agent]));
+  Nanos sent_at = timeline_.now();
+  if (direction == kUp && path.bytes_per_second > 0) {
+    const uint64_t bytes = kMessageBytes + message.bytes;
+    sent_at = c.sent_at =
+        std::max(c.sent_at, sent_at) +
+        static_cast<Nanos>(bytes * kSecond / path.bytes_per_second);
+  }
+  pipe.last = std::max(pipe.last, sent_at + Travel(path));
   pipe.queue.push_back(message);
   timeline_.Add(pipe.last, Due::kDelivery, index * 2 + direction, c.generation);
 }

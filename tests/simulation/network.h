@@ -4,9 +4,13 @@
 #ifndef MUSTER_TESTS_SIMULATION_NETWORK_H_
 #define MUSTER_TESTS_SIMULATION_NETWORK_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <variant>
 #include <vector>
 
+#include "muster/v1/agent_link.pb.h"
 #include "tests/simulation/random.h"
 #include "tests/simulation/timeline.h"
 
@@ -25,15 +29,24 @@ enum class Say : uint8_t {
   kCancel,
   kUpdateAck,
   kDisconnect,
-  kEnd,    // Nothing follows (FIN).
-  kReset,  // Nothing follows, and what was under way is lost (RST).
-  kWait,   // Not sent: the gateway's door tells that somebody has to wait.
+  kChunk,  // Of output, on the second stream of the connection.
+  kChunkAck,
+  kTransferOver,  // The gateway has ended that stream.
+  kEnd,           // Nothing follows (FIN).
+  kReset,         // Nothing follows, and what was under way is lost (RST).
+  kWait,  // Not sent: the gateway's door tells that somebody has to wait.
 };
+
+// What only messages about commands carry.
+using Parcel = std::variant<v1::Hello, v1::CommandOrder, v1::CommandUpdate,
+                            v1::TransferChunk, v1::TransferAck>;
 
 struct Message {
   Say say = Say::kEnd;
-  uint8_t code = 0;       // Reason, or state of a command.
-  uint32_t command = 0;   // Hello: the node that speaks.
+  uint8_t code = 0;  // Reason, or state of a command.
+  // Hello: the node that speaks. Chunk: which one of the streams for output
+  // that this connection has had.
+  uint32_t command = 0;
   uint64_t epoch = 0;     // Hello: last_epoch.
   uint64_t sequence = 0;  // Hello: seen_high. Order: dispatch_seq.
   // Acknowledgement. Hello: boot, then life of the process.
@@ -43,6 +56,8 @@ struct Message {
   Nanos round_trip = -1;  // Hello: connected_ago.
   int64_t wall = 0;       // Nanoseconds since the Unix epoch, at the sender.
   Nanos interval = 0;     // Not sent: the interval that the agent keeps.
+  uint64_t bytes = 0;     // Of the parcel, on a narrow link.
+  std::shared_ptr<const Parcel> parcel = nullptr;
 };
 
 // One TCP connection. It is found by index and generation: an index is used
@@ -70,6 +85,8 @@ class Network {
     Nanos delay = kMillisecond;  // One way.
     Nanos jitter = 0;
     double loss = 0;  // Chance that a packet must be sent again.
+    // What goes up through a narrow link; 0: as much as comes.
+    uint64_t bytes_per_second = 0;
     bool blocked[2] = {false, false};
     Nanos blocked_since[2] = {0, 0};
     // Nothing that goes up is acknowledged: one more message passes.
@@ -94,6 +111,11 @@ class Network {
   bool Holds(ConnectionId id, Direction direction) {
     const Connection* c = Find(id);
     return c != nullptr && c->pipes[direction].open;
+  }
+  // How long what the agent sends next must wait for what it has sent.
+  Nanos Backlog(ConnectionId id) {
+    const Connection* c = Find(id);
+    return c == nullptr ? 0 : std::max<Nanos>(c->sent_at - timeline_.now(), 0);
   }
   // That end closes; the other one is told in order, if `told`.
   void Close(ConnectionId id, Direction direction, bool told = true);
@@ -137,6 +159,7 @@ class Network {
     bool used = false;
     bool muted = false;
     bool greeted = false;  // The hello has arrived.
+    Nanos sent_at = 0;     // When the narrow link has taken all that goes up.
     Pipe pipes[2];
   };
 

@@ -28,7 +28,10 @@ class Recorder {
     event.at = timeline_.now();
     ++events_;
     Mix(static_cast<uint64_t>(event.at));
-    Mix((event.number * 131 + event.epoch) * 131 + event.group);
+    Mix((event.number * 131 + event.epoch) * 131 + event.group +
+        (static_cast<uint64_t>(event.state) << 32 |
+         static_cast<uint32_t>(event.code)) *
+            137);
     Mix(static_cast<uint64_t>(event.what) << 56 |
         static_cast<uint64_t>(event.from) << 48 |
         static_cast<uint64_t>(event.to) << 40 |

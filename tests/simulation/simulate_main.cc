@@ -40,6 +40,8 @@ void AddOptions(CLI::App& app, CommandLine& line) {
   app.add_option("--replay-every", line.campaign.replay_every,
                  "Seeds that are lived again, with other wall clocks too: 20 "
                  "means every 20th");
+  app.add_flag("--commands", each.about_commands,
+               "Short lives of few machines and many commands");
   app.add_flag("--until-violation", line.campaign.stop_at_violation,
                "Stop at the first seed that breaks something");
   app.add_flag("--verbose", line.verbose, "Print what happens");
@@ -75,10 +77,11 @@ bool Understand(CommandLine& line) {
 void Describe(const SimulationOptions& options,
               const SimulationResult& result) {
   fmt::print(
-      "seed {}: {} machines, {:.2f} days, {} heartbeats, hash {:016x}\n"
+      "seed {}: {} machines, {:.2f} days, {} heartbeats, {} commands, hash "
+      "{:016x}\n"
       "  faults: {}\n",
       options.seed, result.machines, static_cast<double>(result.length) / kDay,
-      result.heartbeats, result.hash, ToText(result.faults));
+      result.heartbeats, result.commands, result.hash, ToText(result.faults));
 }
 
 void DescribeBroken(const SimulationOptions& options,
@@ -88,9 +91,10 @@ void DescribeBroken(const SimulationOptions& options,
   }
   Describe(options, result);
   fmt::print(
-      "  enough to break it: muster-simulate --seed {} --machines {} "
+      "  enough to break it: muster-simulate{} --seed {} --machines {} "
       "--days {:.6f} --faults {}\n",
-      options.seed, result.machines, static_cast<double>(result.length) / kDay,
+      options.about_commands ? " --commands" : "", options.seed,
+      result.machines, static_cast<double>(result.length) / kDay,
       ToText(Shrink(options, result)));
 }
 
@@ -118,10 +122,11 @@ int Main(CommandLine& line) {
       });
   const double seconds = absl::ToDoubleSeconds(absl::Now() - begin);
   fmt::print(
-      "{:.0f} machine-days, {} heartbeats, {} events in {:.1f} s: seeds "
-      "{} to {}, {} broken, hash {:016x}\n",
-      sum.machine_days, sum.heartbeats, sum.events, seconds, sum.first_seed,
-      sum.first_seed + sum.seeds - 1, sum.broken.size(), sum.hash);
+      "{:.0f} machine-days, {} heartbeats, {} commands, {} events in {:.1f} s: "
+      "seeds {} to {}, {} broken, hash {:016x}\n",
+      sum.machine_days, sum.heartbeats, sum.commands, sum.events, seconds,
+      sum.first_seed, sum.first_seed + sum.seeds - 1, sum.broken.size(),
+      sum.hash);
   return sum.broken.empty() ? 0 : 1;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tests/simulation/agent_node.h"
+#include "tests/simulation/callers.h"
 #include "tests/simulation/gateway_node.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/timeline.h"
@@ -19,6 +20,13 @@ constexpr Nanos kHealedFor = 45 * kMinute;
 
 // A small fleet lives no longer: another one is worth more.
 constexpr Nanos kLengthMax = 2 * kDay;
+
+// How much more often everything strikes in a life that is about commands.
+constexpr double kHaste = 12;
+
+// The least that a narrow link carries a second: what output may be on its way
+// passes in less than half a heartbeat.
+constexpr int64_t kNarrowest = 16'000;
 
 // What the gateway of a run is set to. Both members say the same.
 struct Settings {
@@ -84,8 +92,10 @@ class Run final : private NetworkEnds {
         gateway_({timeline_, recorder_, network_, options.seed, machines_,
                   settings_.accepts_per_second, settings_.neighbours},
                  settings_.options),
-        director_({timeline_, recorder_, network_, gateway_, agents_,
-                   options.seed, machines_, settings_.neighbours},
+        callers_({timeline_, recorder_, gateway_, options.seed}),
+        director_({timeline_, recorder_, network_, gateway_, agents_, callers_,
+                   options.seed, machines_, settings_.neighbours,
+                   options.about_commands ? kHaste : 1},
                   drawn.faults, drawn.machines) {
     for (uint32_t i = 0; i < machines_ + settings_.copies; ++i) {
       // Of one identity there are two at most.
@@ -101,6 +111,12 @@ class Run final : private NetworkEnds {
       network_.path(i).delay =
           random.Spread(kMillisecond / 10, 150 * kMillisecond);
       agents_[i]->StartAfter(random.Between(0, 10 * kSecond));
+    }
+    if (drawn.faults[static_cast<size_t>(Fault::kNarrowLinks)]) {
+      for (uint32_t i = 0; i < machines_ + settings_.copies; ++i) {
+        network_.path(i).bytes_per_second =
+            static_cast<uint64_t>(random.Spread(kNarrowest, 2'000'000));
+      }
     }
     gateway_.Start(kSecond);
     director_.Begin();
@@ -126,6 +142,7 @@ class Run final : private NetworkEnds {
     result.transitions_hash = recorder_.transitions_hash();
     result.events = recorder_.events();
     result.heartbeats = gateway_.heartbeats();
+    result.commands = callers_.accepted();
     // Only a day at the default interval counts as one.
     const double scale =
         settings_.options.heartbeats_per_second_max / result.machines * 30;
@@ -148,6 +165,21 @@ class Run final : private NetworkEnds {
         return;
       case Due::kAgentStart:
         agents_[entry.target]->StartDue(entry.generation);
+        return;
+      case Due::kAgentDisk:
+        agents_[entry.target]->DiskDue(entry.generation);
+        return;
+      case Due::kAgentWake:
+        agents_[entry.target]->WakeDue();
+        return;
+      case Due::kShim:
+        agents_[entry.target]->host().ShimDue(entry.generation);
+        return;
+      case Due::kProcess:
+        agents_[entry.target]->host().ProcessDue(entry.generation);
+        return;
+      case Due::kCaller:
+        callers_.GoOn(entry.target);
         return;
       case Due::kGatewayTimer:
         gateway_.TimerDue();
@@ -203,6 +235,7 @@ class Run final : private NetworkEnds {
   const uint32_t machines_;
   Network network_;
   GatewayNode gateway_;
+  Callers callers_;
   std::vector<std::unique_ptr<AgentNode>> agents_;
   Director director_;
   bool healed_ = false;
@@ -213,14 +246,19 @@ class Run final : private NetworkEnds {
 SimulationResult Simulate(const SimulationOptions& options) {
   Random random(options.seed, 'D');
   SimulationResult result;
-  const auto machines = static_cast<uint32_t>(random.Spread(3, 300));
-  const FaultSet faults = DrawFaults(random);
+  const bool few = options.about_commands;
+  const auto machines =
+      static_cast<uint32_t>(random.Spread(few ? 1 : 3, few ? 5 : 300));
+  const FaultSet faults =
+      few ? DrawFaultsAroundCommands(random) : DrawFaults(random);
   result.machines = options.machines.value_or(machines);
   result.faults = options.faults.value_or(faults);
-  result.length = options.length.value_or(std::min(
-      kLengthMax,
-      static_cast<Nanos>(options.machine_days * static_cast<double>(kDay) /
-                         result.machines)));
+  const Nanos length =
+      few ? kHealedFor + random.Spread(20 * kMinute, 2 * kHour)
+          : std::min(kLengthMax, static_cast<Nanos>(options.machine_days *
+                                                    static_cast<double>(kDay) /
+                                                    result.machines));
+  result.length = options.length.value_or(length);
   Run run(options, result);
   run.Live();
   run.Report(result);

@@ -22,6 +22,9 @@ struct SimulationOptions {
   std::optional<FaultSet> faults;
   // Roughly how many machine-days a run that draws both is worth.
   double machine_days = 50;
+  // A short life of a few machines that is about commands: there are many, and
+  // everything strikes more often.
+  bool about_commands = false;
   bool stop_at_violation = true;
   Recorder::Reader reader;  // Hears every event.
 };
@@ -35,6 +38,7 @@ struct SimulationResult {
   uint64_t transitions_hash = 0;
   uint64_t events = 0;
   uint64_t heartbeats = 0;  // That the gateway dealt with.
+  uint64_t commands = 0;    // That were accepted.
   double machine_days = 0;
 };
 

@@ -16,6 +16,11 @@ enum class Due : uint8_t {
   kAgentTimer,     // `target`: agent.
   kAgentResume,    // `target`: agent; `generation`: its pause.
   kAgentStart,     // `target`: agent; `generation`: its life.
+  kAgentDisk,      // `target`: agent; `generation`: its life.
+  kAgentWake,      // `target`: agent.
+  kShim,           // `target`: agent; `generation`: the shim.
+  kProcess,        // `target`: agent; `generation`: its shim.
+  kCaller,         // `target`: which call of it goes on.
   kGatewayTimer,   //
   kGatewayResume,  // `generation`: the pause.
   kGatewayStart,   // `generation`: the life.

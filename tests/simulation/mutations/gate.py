@@ -24,7 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAM = "tests/simulation/muster-simulate"
 SEEDS, DAYS, PATIENCE = 60, 20, 300  # Lives per mutation; machine-days each; seconds.
 LIKELY_SEEDS = 20  # Lives with the faults that a mutation names, before the others.
-INVARIANTS = "P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 P12 P13 P14 R1 R2 D1 D2 X1".split()
+INVARIANTS = ("P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 P12 P13 P14 R1 R2 D1 D2 X1 "
+              "C1 C2 C3 C4 C5 C6 C7 C8 C9 C11 O1 O2 O3 O4 O5").split()
 MEMORY_MAX = 1 << 30  # Wrong rules may never come to rest.
 
 
@@ -72,9 +73,9 @@ def build_mutant(mutation, build, link):
     return program
 
 
-def live(program, seeds, faults):
+def live(program, seeds, mutation, faults):
     """What it says of so many lives, until one breaks something."""
-    words = [program, "--seeds", str(seeds), "--per-seed", str(DAYS), "--replay-every", "2", "--until-violation"]
+    words = [program, *["--commands"] * mutation.commands, "--seeds", str(seeds), "--per-seed", str(DAYS), "--replay-every", "2", "--until-violation"]
     return subprocess.run(
         words + (["--faults", faults] if faults else []),
         capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
@@ -86,9 +87,9 @@ def judge(mutation, build, link):
     begin = time.monotonic()
     try:
         program = build_mutant(mutation, build, link)
-        lives = live(program, LIKELY_SEEDS, mutation.faults) if mutation.faults else None
+        lives = live(program, LIKELY_SEEDS, mutation, mutation.faults) if mutation.faults else None
         if lives is None or lives.returncode == 0:
-            lives = live(program, SEEDS, "")
+            lives = live(program, SEEDS, mutation, "")
     except LookupError as error:
         return False, [], str(error)
     except subprocess.CalledProcessError as error:

@@ -16,6 +16,7 @@ class Mutation:
     source: str  # Where such a bug was met.
     times: int = 1  # How often the file has that piece.
     faults: str = ""  # Classes in whose lives it is looked for first.
+    commands: bool = False  # It is looked for in lives that are about commands.
     # The signal that its mutant dies of instead, where that is how it shows. Otherwise
     # only an invariant catches: who dies may have had no chance to break one.
     dies_of: int = 0
@@ -33,11 +34,17 @@ INCIDENTS = "gateway/fleet/fleet_incidents.cc"
 MASS = "gateway/fleet/mass_silence.cc"
 INSTANCES = "gateway/fleet/instances.cc"
 MACHINES = "gateway/fleet/machines.cc"
+COMMAND_RULES = "gateway/fleet/command_rules.cc"
+STORE_RULES = "gateway/store/store_rules.cc"
+COURIER = "agent/app/command_courier.cc"
+EXECUTOR = "agent/exec/executor.cc"
+COMMAND_STORE = "agent/exec/command_store.cc"
+SENDER = "agent/link/output_sender.cc"
 
 MUTATIONS = [
     Mutation("judges-while-it-stops", FLEET,
-             "  open_ = false;\n  loop_.Cancel(turn_timer_);\n",
-             "",
+             "  open_ = false;\n  batches_.Pause();\n  loop_.Cancel(turn_timer_);\n",
+             "  batches_.Pause();\n",
              "ours, by review: a gateway that was being stopped called machines lost that it had turned away itself",
              faults="gateway-crash,goodbye"),
     Mutation("vouches-for-what-it-could-not-hear", JUDGING,
@@ -245,4 +252,126 @@ MUTATIONS = [
              "++links_this_run_",
              "(links_this_run_ += 1 + (reinterpret_cast<uintptr_t>(&machine) >> 6 & 7))",
              "own: what depends on where memory lies cannot be replayed", faults="agent-crash"),
+    # --- Commands: all of them in lives that are about commands ---------------------
+    Mutation("runs-again-what-was-interrupted", COMMAND_STORE,
+             "      RETURN_IF_ERROR(Declare(folder, Verdict(folder)));",
+             "      const auto spec = folder.ReadSpec();\n"
+             "      if (spec.ok()) {\n"
+             "        RETURN_IF_ERROR(folder.Delete());\n"
+             "        RETURN_IF_ERROR(folder.Create(*spec));\n"
+             "        RETURN_IF_ERROR(SpawnShim(folder));\n"
+             "      }",
+             "SSM agent #169: an update of the agent ran the documents again",
+             faults="commands,shim-crash,agent-crash", commands=True),
+    Mutation("a-restored-gateway-sends-again", DESK,
+             '  if (memory.gateway_rolled_back) return "gateway_rolled_back";\n  if (queued) return "";',
+             '  if (queued) return "";\n  if (memory.gateway_rolled_back) return "gateway_rolled_back";',
+             "Jepsen on queues: what was taken from a restored copy is delivered a second time",
+             faults="commands,restored-copy", commands=True),
+    Mutation("a-result-is-said-once", COURIER,
+             "  for (auto& [id, open] : open_) open.sent = open.acked;",
+             "",
+             "SSM agent #430, #316: a command that ends while the link is away never completes",
+             faults="commands,reset,mute", commands=True),
+    Mutation("what-has-ended-is-doubted", DESK,
+             "      if (!memory.open.contains(id)) Forgo(open);\n      continue;",
+             "      if (!memory.open.contains(id)) Forgo(open);",
+             "own: an end that was told is told otherwise, as its machine was put back",
+             faults="commands,snapshot,store-stall,narrow-links", commands=True),
+    Mutation("a-lost-shim-is-a-success", COMMAND_STORE,
+             "  exit.state = CommandState::kOutcomeUnknown;",
+             "  exit.state = CommandState::kSucceeded;\n  exit.exit_code = 0;",
+             "buildkite agent: who could not wait for the process made up how it ended",
+             faults="commands,shim-crash,host-crash", commands=True),
+    Mutation("what-was-sent-expires", COMMAND_RULES,
+             "  if (record.state == CommandState::kQueued) {\n    record.state = CommandState::kExpired;",
+             "  if (record.state <= CommandState::kDispatched) {\n    record.state = CommandState::kExpired;",
+             "SSM agent #234: said not to have started, and had",
+             faults="commands,slow-network,one-way,mute", commands=True),
+    Mutation("a-cancel-is-believed-at-once", DESK,
+             "if (record.state == CommandState::kQueued) CallOff(record);",
+             "CallOff(record);",
+             "GitHub runner #3539 the other way round: the server says that a job is over which runs",
+             faults="commands", commands=True),
+    Mutation("a-key-is-enough", STORE_RULES,
+             "  if (stored.agent == asked.agent && stored.spec == asked.spec &&\n"
+             "      stored.labels == asked.labels && stored.purpose == asked.purpose) {",
+             "  if (stored.agent == asked.agent) {",
+             "own: the second of two requests is told that it was done",
+             faults="commands", commands=True),
+    Mutation("seen-is-not-written", COMMAND_STORE,
+             "return seq > seen_.high() ? seen_.Record(seq) : absl::OkStatus();",
+             "return seq > 0 ? absl::OkStatus() : seen_.Record(seq);",
+             "SSM agent #169: what it had taken in was in memory alone",
+             faults="commands,agent-crash", commands=True),
+    Mutation("told-before-it-is-durable", DESK,
+             "  if (news || open->proves_more) {\n    Save(*open);",
+             "  if (news || open->proves_more) {\n"
+             "    if (machine.link != nullptr) machine.link->SendUpdateAck(open->record.id, open->record.state);\n"
+             "    Save(*open);",
+             "SSM agent #430: the result is deleted at one end before the other has it",
+             faults="commands,gateway-crash,store-stall", commands=True),
+    Mutation("cancelled-is-said-of-what-runs", COMMAND_STORE,
+             "    if (cgroup) cgroup->Kill();",
+             "    if (folder.CancelRequested()) {\n      exit.state = CommandState::kCancelled;\n"
+             "    } else if (cgroup) {\n      cgroup->Kill();\n    }",
+             "golang #13155, buildkite: a cancelled job goes on in its children",
+             faults="commands,shim-crash", commands=True),
+    Mutation("nobody-ends-what-lost-its-shim", COMMAND_STORE,
+             "    if (cgroup) cgroup->Kill();",
+             "    (void)cgroup;",
+             "GitHub runner #3539: nobody is left to hold it to its timeout",
+             faults="commands,shim-crash", commands=True),
+    Mutation("every-command-gets-an-hour", EXECUTOR,
+             "                     : order.timeout;",
+             "                     : options_.timeout_default;",
+             "SSM agent: the timeout of a document counts nowhere but at the server",
+             faults="commands", commands=True),
+    Mutation("sent-to-whoever-is-there", DESK,
+             "  machine.link->SendOrder(open.record);",
+             "  machines_.ForEachLiving([&](Machine& other) {\n"
+             "    if (other.link != nullptr) other.link->SendOrder(open.record);\n  });",
+             "GitHub runner #3010: two runners run one job",
+             faults="commands", commands=True),
+    Mutation("what-comes-twice-is-kept-twice", STORE_RULES,
+             "  fresh.remove_prefix(std::min<uint64_t>(known, fresh.size()));",
+             "  (void)known;",
+             "own: output that is sent again after a link was lost appears twice",
+             faults="commands,reset,narrow-links", commands=True),
+    Mutation("all-output-is-stdout", COURIER,
+             "chunk.mutable_chunk()->set_stream(slice->key.stream);",
+             "chunk.mutable_chunk()->set_stream(v1::OUTPUT_STREAM_STDOUT);",
+             "own: the bytes of one stream among those of the other",
+             faults="commands", commands=True),
+    Mutation("a-reader-gets-whole-pieces", STORE_RULES,
+             "  output.data.erase(0, offset - output.offset);\n  output.offset = offset;",
+             "",
+             "SSM agent: output that a reader had is shown again after it came back",
+             faults="commands", commands=True),
+    Mutation("complete-when-one-stream-is", COMMAND_RULES,
+             "  return record.stdout_bytes >= *record.stdout_total &&\n",
+             "  return record.stdout_bytes >= *record.stdout_total ||\n",
+             "SSM agent, first message dropped: output is said to be complete that is not",
+             faults="commands,narrow-links", commands=True),
+    Mutation("nothing-is-sent-again", SENDER,
+             "  for (auto& [key, p] : streams_) p.sent = p.acknowledged;",
+             "",
+             "SSM agent: what was on its way when the channel broke is lost",
+             faults="commands,reset,narrow-links", commands=True),
+    Mutation("no-window", SENDER,
+             "  return window - std::min(window, unacknowledged_);",
+             "  return window - std::min(window, uint64_t{0});",
+             "SSM agent, cancellableWriter: a flood is buffered without end",
+             faults="commands,narrow-links", commands=True),
+    Mutation("one-window-for-every-path", SENDER,
+             "std::clamp(static_cast<uint64_t>(blended),",
+             "std::clamp(static_cast<uint64_t>(blended) | options_.window_bytes_max,",
+             "measured: a flood over 4 Mbit/s delays heartbeats by seconds, as the kernel's buffer is full of it",
+             faults="commands,narrow-links", commands=True),
+    Mutation("all-of-it-again-at-once", SENDER,
+             "  on_trial_ = true;",
+             "  on_trial_ = false;",
+             "own: met by the simulation; a gateway that could store nothing was sent a whole window every second, "
+             "and heartbeats waited behind them all",
+             faults="commands,narrow-links,store-full", commands=True),
 ]

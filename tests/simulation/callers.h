@@ -1,0 +1,64 @@
+// Those who have commands run: they ask again when no answer comes, change
+// their mind, and read what their commands write.
+
+#ifndef MUSTER_TESTS_SIMULATION_CALLERS_H_
+#define MUSTER_TESTS_SIMULATION_CALLERS_H_
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "tests/simulation/gateway_node.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/recorder.h"
+#include "tests/simulation/timeline.h"
+
+namespace muster::simulation {
+
+class Callers {
+ public:
+  struct World {
+    Timeline& timeline;
+    Recorder& recorder;
+    GatewayNode& gateway;
+    uint64_t seed;
+  };
+
+  explicit Callers(World world) : world_(world), random_(world.seed, 'C') {}
+
+  // Somebody wants a command on this machine.
+  void Want(uint32_t machine);
+  // The call `index` goes on: Due::kCaller.
+  void GoOn(uint32_t index);
+
+  // Submissions that were accepted, each command once.
+  uint64_t accepted() const { return accepted_; }
+
+ private:
+  struct Call {
+    uint32_t machine = 0;
+    gateway::CommandRecord wanted;
+    uint64_t key = 0;  // 0: it gives none.
+    bool queue = false;
+    bool cancels = false;
+    uint32_t turns = 0;  // That it still has.
+    std::optional<CommandId> command;
+    std::array<uint64_t, 2> read = {};
+  };
+
+  void Ask(uint32_t index, bool differently);
+  void Answered(uint32_t index, uint64_t number,
+                const absl::StatusOr<gateway::CommandRecord>& stored);
+  void Read(Call& call);
+
+  const World world_;
+  Random random_;
+  std::deque<Call> calls_;
+  uint64_t numbers_ = 0;
+  uint64_t accepted_ = 0;
+};
+
+}  // namespace muster::simulation
+
+#endif  // MUSTER_TESTS_SIMULATION_CALLERS_H_
