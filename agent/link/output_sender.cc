@@ -37,14 +37,8 @@ void OutputSender::Forget(const CommandId& command) {
   });
 }
 
-uint64_t OutputSender::Room() const {
-  const uint64_t window = on_trial_ ? options_.trial_bytes : window_;
-  return window - std::min(window, unacknowledged_);
-}
-
 std::optional<OutputSender::Slice> OutputSender::Next() const {
-  const uint64_t room = Room();
-  if (room == 0 || streams_.empty()) return std::nullopt;
+  if (unacknowledged_ >= window_ || streams_.empty()) return std::nullopt;
   auto it =
       last_served_ ? streams_.upper_bound(*last_served_) : streams_.begin();
   for (size_t looked_at = 0; looked_at < streams_.size(); ++looked_at, ++it) {
@@ -52,7 +46,8 @@ std::optional<OutputSender::Slice> OutputSender::Next() const {
     const Progress& p = it->second;
     if (p.sent >= p.known) continue;
     return Slice{it->first, p.sent,
-                 std::min({p.known - p.sent, options_.chunk_bytes_max, room})};
+                 std::min({p.known - p.sent, options_.chunk_bytes_max,
+                           window_ - unacknowledged_})};
   }
   return std::nullopt;
 }
@@ -80,7 +75,6 @@ void OutputSender::Acknowledged(const OutputKey& key, uint64_t offset,
     unacknowledged_ += offset - p.sent;
     p.sent = offset;
   }
-  on_trial_ = false;
   const uint64_t bytes = offset - p.acknowledged;
   p.acknowledged = offset;
   unacknowledged_ -= bytes;
@@ -107,7 +101,6 @@ void OutputSender::Measure(uint64_t bytes, Instant now) {
 void OutputSender::PathLost() {
   for (auto& [key, p] : streams_) p.sent = p.acknowledged;
   unacknowledged_ = 0;
-  on_trial_ = true;
   sample_start_.reset();
 }
 

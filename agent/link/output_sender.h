@@ -37,10 +37,6 @@ class OutputSender {
     uint64_t window_bytes_max = 1024 * 1024;
     // The contract's bound of one chunk.
     uint64_t chunk_bytes_max = 64 * 1024;
-    // All that is sent after the path broke, until something is acknowledged.
-    // What was sent before may still lie in the network, in front of the next
-    // heartbeat, and a gateway that can store nothing breaks the path at once.
-    uint64_t trial_bytes = 4 * 1024;
   };
 
   struct Slice {
@@ -77,8 +73,7 @@ class OutputSender {
   // was ever there, or before an earlier one, changes nothing.
   void Acknowledged(const OutputKey& key, uint64_t offset, Instant now);
 
-  // The path broke: what is unacknowledged will be sent again, from there, and
-  // a little of it first.
+  // The path broke: what is unacknowledged will be sent again, from there.
   void PathLost();
 
   // Everything before it is durable at the gateway.
@@ -94,13 +89,11 @@ class OutputSender {
     uint64_t known = 0;
   };
   void Measure(uint64_t bytes, Instant now);
-  uint64_t Room() const;
 
   const Options options_;
   std::map<OutputKey, Progress> streams_;
   std::optional<OutputKey> last_served_;
   uint64_t unacknowledged_ = 0;
-  bool on_trial_ = false;  // Nothing was acknowledged since the path broke.
 
   // The measurement: bytes acknowledged since `sample_start_` while busy.
   uint64_t window_;

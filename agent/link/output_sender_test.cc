@@ -76,18 +76,6 @@ TEST(OutputSenderTest, AfterABrokenPathItResumesAtTheAcknowledgedOffset) {
   EXPECT_EQ(sender.Next()->offset, 5000u);
 }
 
-TEST(OutputSenderTest, APathThatBrokeIsTriedWithALittle) {
-  OutputSender sender;
-  sender.Grew(kA, 100 * kKiB);
-  Drain(sender, kStart);
-  sender.PathLost();
-  Drain(sender, kStart);
-  EXPECT_EQ(sender.unacknowledged(), 4 * kKiB);
-  sender.Acknowledged(kA, 4 * kKiB, kStart);
-  Drain(sender, kStart);
-  EXPECT_EQ(sender.unacknowledged(), sender.window());
-}
-
 TEST(OutputSenderTest, AnAcknowledgementOfAnEarlierPathStillCounts) {
   OutputSender sender;
   sender.Grew(kA, 1000);
