@@ -45,6 +45,15 @@ class AgentCommands final : private agent::CommandRunner {
                                          size_t bytes_max) override {
     return executor_->ReadOutput(id, stream, offset, bytes_max);
   }
+  uint64_t OutputBegin(const CommandId& id) override {
+    return executor_->OutputBegin(id);
+  }
+  bool IsSession(const CommandId& id) override {
+    return executor_->IsSession(id);
+  }
+  void Say(const CommandId& id, const agent::ShimMessage& message) override {
+    executor_->Say(id, message);
+  }
   absl::Status Forget(const CommandId& id) override {
     return executor_->Forget(id);
   }

@@ -8,7 +8,9 @@
 
 #include "agent/exec/child_watcher.h"
 #include "agent/exec/command_folder.h"
+#include "agent/exec/launch.h"
 #include "agent/exec/process_tree.h"
+#include "agent/exec/run_log.h"
 #include "agent/exec/seen_log.h"
 #include "agent/exec/start_shim.h"
 #include "libprotocol/base/files.h"
@@ -187,16 +189,26 @@ absl::Status ChildWatcher::Watch(const CommandId& command_id,
   ModelHost::Current().Watch(command_id.str(), [this, command_id](bool gone) {
     {
       MutexLock lock(mu_);
-      Note(command_id, gone);
+      Event& event = EventOf(command_id);
+      event.changed = true;
+      event.gone |= gone;
     }
     AnnounceIfNew();
   });
   return absl::OkStatus();
 }
 
-void ChildWatcher::Note(const CommandId& command_id, bool gone) {
-  events_[command_id] |= gone;
+ChildWatcher::Event& ChildWatcher::EventOf(const CommandId& command_id) {
+  Event& event = events_[command_id];
+  event.command_id = command_id;
+  return event;
 }
+
+// Nobody types here.
+absl::Status ChildWatcher::OpenLine(const CommandId&, const std::string&) {
+  return absl::OkStatus();
+}
+bool ChildWatcher::Say(const CommandId&, const ShimMessage&) { return false; }
 
 void ChildWatcher::AnnounceIfNew() {
   {
@@ -214,11 +226,19 @@ std::vector<ChildWatcher::Event> ChildWatcher::Take() {
   MutexLock lock(mu_);
   announced_ = false;
   std::vector<Event> events;
-  for (const auto& [id, gone] : std::exchange(events_, {})) {
-    events.push_back({id, gone});
+  for (const auto& [id, event] : std::exchange(events_, {})) {
+    events.push_back(event);
   }
   return events;
 }
+
+// Its owner is not told here what was run.
+absl::Status RunLog::Ordered(const RunOrder&) const { return absl::OkStatus(); }
+absl::Status RunLog::Ended(const CommandId&, const RunEnd&) const {
+  return absl::OkStatus();
+}
+void SetText(const std::string&, const std::vector<std::string>&, RunOrder&) {}
+absl::StatusOr<std::string> UserOf(const Surroundings&) { return "root"; }
 
 namespace {
 
