@@ -1,7 +1,6 @@
 """Commands: how long `true` takes, beside ssh; many machines at once; bytes of output.
 
-Each is measured in turns with what it is compared with. Keystrokes of sessions have their place
-here, too.
+Each is measured in turns with what it is compared with.
 """
 import http.client
 import json
@@ -10,9 +9,11 @@ import time
 
 import kept_ssh
 import muster_e2e
+from terminal import Terminal
 
 FLEET = 1000
 ROUND_TRIPS = 200
+KEYS = 300
 OUTPUT_BYTES = 48 << 20
 WRITER = f"head -c {OUTPUT_BYTES} /dev/zero"
 
@@ -54,6 +55,13 @@ def run(argv, environment=None):
 
 def quantile(values, part):
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def echo(terminal, key):
+    terminal.type(key)
+    while key not in terminal.shown:
+        if not terminal.read(5):
+            raise SystemExit("the terminal is gone")
 
 
 class Commands:
@@ -127,6 +135,32 @@ class Commands:
         for name in ("ssh", "bare_grpc"):
             self.figures.add(f"commands.output.to_{name}", took[name] / took["musterctl"])
 
+    def keystrokes(self):
+        """From a key until its echo is on the screen, in a session and over ssh."""
+        name, environment = str(muster_e2e.BUILD / "bin/musterctl"), self.musterctl("")[1]
+        ways = {"musterctl": Terminal(name, "--server", self.bench.gateway.url, "exec", self.name,
+                                      "--", "cat", environment=environment),
+                "ssh": Terminal("/usr/bin/" + self.ssh.argv("")[0], *self.ssh.argv("cat")[1:-2],
+                                "-tt", "kept", "cat", environment=environment)}
+        took = {way: [] for way in ways}
+        for terminal in ways.values():
+            terminal.type("ready\r")
+            terminal.wait_for("ready\r\nready\r\n")
+        for number in range(KEYS):
+            for way, terminal in ways.items():
+                terminal.shown = ""
+                took[way].append(seconds(lambda t=terminal: echo(t, "abcdefgh"[number % 8])))
+                if number % 60 == 59:  # A line of a terminal has an end.
+                    terminal.type("\r")
+                    terminal.wait_for("\n[a-h]+\r\n")
+        for terminal in ways.values():
+            terminal.kill()
+        for part in (0.5, 0.99):
+            of = {way: 1000 * quantile(values, part) for way, values in took.items()}
+            for way, value in of.items():
+                self.figures.add(f"commands.echo_ms.p{part * 100:g}.{way}", value)
+            self.figures.add(f"commands.echo_ms.p{part * 100:g}.to_ssh", of["musterctl"] / of["ssh"])
+
     def bare(self, port):
         """One stream with mutual TLS, as an agent's output takes it, and nothing is kept."""
         told = subprocess.run([muster_e2e.BUILD / "bin/bench-transfer", f"127.0.0.1:{port}",
@@ -142,6 +176,7 @@ def measure(bench, figures, rounds):
     bench.server("bare", port, tls=True)
     for _ in range(rounds):
         commands.round_trips("idle")
+        commands.keystrokes()
         commands.output(port)
         swarm = bench.swarm("1h")
         bench.wait_online(FLEET + 1, 60)
