@@ -91,9 +91,8 @@ std::string RefusalBy(const std::string& policy_file, const Spec& spec,
   // Whom it would run as is not known: as the shim would say.
   if (!user.ok()) return std::string(ToStd(user.status().message()));
   const bool exec = spec.shell == Shell::kExec && !spec.argv.empty();
-  const std::string program = exec
-                                  ? FindProgram(spec.argv.front(), kCommandPath)
-                                  : "";
+  const std::string program =
+      exec ? FindProgram(spec.argv.front(), kCommandPath) : "";
   const std::string_view rule =
       policy->RuleAgainst(spec, *user, program, running,
                           absl::ToCivilSecond(wall, absl::LocalTimeZone()));

@@ -241,12 +241,11 @@ TEST_F(CommandCourierTest, InputIsPassedOnWithItsEndAndItsSize) {
   input.mutable_size()->set_columns(132);
   courier_.OnCommandInput(input);
   using Kind = ShimMessage::Kind;
-  EXPECT_THAT(runner_.said,
-              ElementsAre(ShimMessage{.kind = Kind::kSize, .size = {50, 132}},
-                          ShimMessage{.kind = Kind::kInput,
-                                      .number = 5,
-                                      .data = "abc"},
-                          ShimMessage{.kind = Kind::kEnd, .number = 8}));
+  EXPECT_THAT(
+      runner_.said,
+      ElementsAre(ShimMessage{.kind = Kind::kSize, .size = {50, 132}},
+                  ShimMessage{.kind = Kind::kInput, .number = 5, .data = "abc"},
+                  ShimMessage{.kind = Kind::kEnd, .number = 8}));
 }
 
 TEST_F(CommandCourierTest, EveryNewLinkIsToldWhereTheInputGoesOn) {

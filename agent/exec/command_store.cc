@@ -89,8 +89,7 @@ CommandStore::View CommandStore::Accept(const Spec& spec,
 }
 
 absl::Status CommandStore::SpawnShim(const CommandFolder& folder) {
-  ASSIGN_OR_RETURN(const pid_t pid,
-                   StartShim(options_.shim_path, folder));
+  ASSIGN_OR_RETURN(const pid_t pid, StartShim(options_.shim_path, folder));
   const absl::Status watched = watcher_.Watch(folder.id(), folder.path(), pid);
   if (!watched.ok()) {
     // It would run unwatched; it has not been told to anyone yet.

@@ -179,10 +179,10 @@ Spec Executor::SpecOf(Order order) const {
 
 std::string_view Executor::RejectionOf(const Spec& spec) const {
   if (Name(spec.shell) == "unknown") return "shell_unavailable";
-  const std::string_view problem = spec.shell == Shell::kExec
-                                       ? ArgvProblem(spec.argv,
-                                                     spec.terminal.has_value())
-                                       : TextProblem(spec.command);
+  const std::string_view problem =
+      spec.shell == Shell::kExec
+          ? ArgvProblem(spec.argv, spec.terminal.has_value())
+          : TextProblem(spec.command);
   if (!problem.empty()) return problem;
   if (const auto bad = SurroundingsProblem(spec.surroundings); !bad.empty()) {
     return bad;

@@ -183,7 +183,7 @@ class Executor {
     bool look_again = false;       // … and something happened meanwhile,
     bool gone = false;             // … namely the end of the shim.
     bool session = false;
-    uint64_t stdout_bytes = 0;     // As last announced.
+    uint64_t stdout_bytes = 0;  // As last announced.
     uint64_t stderr_bytes = 0;
   };
 

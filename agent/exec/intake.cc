@@ -47,8 +47,8 @@ void Intake::Accept() {
     if (!agent.valid()) return;
     HangUp();
     agent_ = std::move(agent);
-    SendPacket(agent_.get(), {.kind = ShimMessage::Kind::kHello,
-                              .number = kShimProtocol});
+    SendPacket(agent_.get(),
+               {.kind = ShimMessage::Kind::kHello, .number = kShimProtocol});
     Tell();
   }
 }
@@ -113,8 +113,8 @@ void Intake::Tell() {
   told_ = taken_;
   told_closed_ = !target_.valid();
   if (!agent_.valid()) return;
-  const auto kind = told_closed_ ? ShimMessage::Kind::kClosed
-                                 : ShimMessage::Kind::kTaken;
+  const auto kind =
+      told_closed_ ? ShimMessage::Kind::kClosed : ShimMessage::Kind::kTaken;
   // One that does not read what it is told is not alive.
   if (!SendPacket(agent_.get(), {.kind = kind, .number = taken_})) HangUp();
 }

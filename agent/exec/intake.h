@@ -53,8 +53,8 @@ class Intake {
 
   Fd listener_, target_, agent_;
   bool is_terminal_;
-  uint64_t taken_ = 0;   // Written to the command.
-  uint64_t told_ = 0;    // As the agent was told last.
+  uint64_t taken_ = 0;  // Written to the command.
+  uint64_t told_ = 0;   // As the agent was told last.
   bool told_closed_ = false;
   std::string backlog_;  // Not written yet.
   std::optional<uint64_t> end_at_;

@@ -228,8 +228,8 @@ absl::Status PlanProgram(const Spec& spec, const Account& account,
   if (spec.terminal && spec.argv.empty()) {
     launch.program = account.shell;
     // The '-' makes it a login shell.
-    launch.argv = {
-        "-" + account.shell.substr(account.shell.find_last_of('/') + 1)};
+    launch.argv = {"-" +
+                   account.shell.substr(account.shell.find_last_of('/') + 1)};
     return absl::OkStatus();
   }
   if (spec.shell == Shell::kExec) {

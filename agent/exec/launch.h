@@ -57,8 +57,8 @@ struct Launch {
 // user_not_permitted, working_directory_missing. A missing program of kExec is
 // no error here: the attempt to run it is what fails, with code 127, as in a
 // shell.
-// `terminal` and `input` are the caller's to fill in, of a session or when input
-// is streamed.
+// `terminal` and `input` are the caller's to fill in, of a session or when
+// input is streamed.
 absl::StatusOr<Launch> PlanLaunch(const Spec& spec);
 
 // The name of the user that a command with these surroundings runs as. Errors

@@ -73,7 +73,8 @@ class SessionTest : public ::testing::Test, public Executor::Delegate {
   CommandId Open(std::vector<std::string> argv,
                  absl::Duration keep = absl::Hours(1)) {
     return Start(std::move(argv), [keep](Order& order) {
-      order.terminal = Terminal{.size = {30, 100}, .type = "vt100", .keep = keep};
+      order.terminal =
+          Terminal{.size = {30, 100}, .type = "vt100", .keep = keep};
     });
   }
   CommandId Pipe(const std::string& text) {
@@ -81,9 +82,8 @@ class SessionTest : public ::testing::Test, public Executor::Delegate {
                  [](Order& order) { order.input_streamed = true; });
   }
   void Type(const CommandId& id, std::string text) {
-    executor_->Say(id, {.kind = Kind::kInput,
-                        .number = typed_[id],
-                        .data = text});
+    executor_->Say(id,
+                   {.kind = Kind::kInput, .number = typed_[id], .data = text});
     typed_[id] += text.size();
   }
 
@@ -149,9 +149,10 @@ TEST_F(SessionTest, WithoutAProgramItIsTheLoginShell) {
 }
 
 TEST_F(SessionTest, CtrlCReachesTheProgramInTheForeground) {
-  const CommandId id = Open({"sh", "-c", "trap 'echo caught; exit 3' INT; "
-                                         "echo ready; while :; do sleep 0.05; "
-                                         "done"});
+  const CommandId id = Open({"sh", "-c",
+                             "trap 'echo caught; exit 3' INT; "
+                             "echo ready; while :; do sleep 0.05; "
+                             "done"});
   ASSERT_TRUE(Shows(id, "ready"));
   Type(id, "\x03");
   EXPECT_EQ(End(id).exit_code, 3);
@@ -159,9 +160,10 @@ TEST_F(SessionTest, CtrlCReachesTheProgramInTheForeground) {
 }
 
 TEST_F(SessionTest, AChangeOfSizeIsHeard) {
-  const CommandId id = Open({"sh", "-c", "trap 'stty size; exit' WINCH; "
-                                         "echo ready; while :; do sleep 0.05; "
-                                         "done"});
+  const CommandId id = Open({"sh", "-c",
+                             "trap 'stty size; exit' WINCH; "
+                             "echo ready; while :; do sleep 0.05; "
+                             "done"});
   ASSERT_TRUE(Shows(id, "ready"));
   executor_->Say(id, {.kind = Kind::kSize, .size = {50, 132}});
   End(id);
@@ -196,8 +198,7 @@ TEST_F(SessionTest, WhatIsSentTwiceIsTypedOnceAndWhatComesAfterAGapIsNot) {
   typed_[id] = 8;
   Type(id, "three\n\x04");
   End(id);
-  EXPECT_EQ(Output(id),
-            "ready\r\none\r\ntwo\r\nthree\r\n");
+  EXPECT_EQ(Output(id), "ready\r\none\r\ntwo\r\nthree\r\n");
 }
 
 TEST_F(SessionTest, CancelEndsAShellThatIgnoresSigterm) {
@@ -226,8 +227,9 @@ TEST_F(SessionTest, WithAGatewayItLivesOn) {
 
 // 3 MiB, and nobody reads: its end is kept, and disk space is bounded.
 TEST_F(SessionTest, WhatNobodyReadsIsGivenBackAndTheRestIsWhereItWas) {
-  const CommandId id = Open({"sh", "-c", "stty -opost; head -c 3145728 "
-                                         "/dev/zero | tr '\\0' x; echo end"});
+  const CommandId id = Open({"sh", "-c",
+                             "stty -opost; head -c 3145728 "
+                             "/dev/zero | tr '\\0' x; echo end"});
   const Update end = End(id);
   EXPECT_EQ(end.stdout_bytes, 3145728u + 4);
   EXPECT_TRUE(absl::IsOutOfRange(
@@ -236,18 +238,19 @@ TEST_F(SessionTest, WhatNobodyReadsIsGivenBackAndTheRestIsWhereItWas) {
   EXPECT_EQ(begin, end.stdout_bytes - kRingBytes);
   EXPECT_EQ(executor_->ReadOutput(id, Stream::kStdout, begin, 3).value(),
             "xxx");
-  EXPECT_EQ(executor_
-                ->ReadOutput(id, Stream::kStdout, end.stdout_bytes - 4, 100)
-                .value(),
-            "end\n");
+  EXPECT_EQ(
+      executor_->ReadOutput(id, Stream::kStdout, end.stdout_bytes - 4, 100)
+          .value(),
+      "end\n");
   struct stat st;
   ASSERT_EQ(stat(FolderOf(id).File("out").c_str(), &st), 0);
   EXPECT_LE(static_cast<uint64_t>(st.st_blocks) * 512, 2 * kRingBytes + 65536);
 }
 
 TEST_F(SessionTest, AProgramWaitsForAGatewayThatIsSlow) {
-  const CommandId id = Open({"sh", "-c", "stty -opost; head -c 3145728 "
-                                         "/dev/zero; echo end"});
+  const CommandId id = Open({"sh", "-c",
+                             "stty -opost; head -c 3145728 "
+                             "/dev/zero; echo end"});
   executor_->Say(id, {.kind = Kind::kAcknowledged});
   ASSERT_TRUE(Eventually([&] {
     return executor_->OutputBytes(id, Stream::kStdout) >= kRingBytes / 2;
@@ -281,8 +284,7 @@ TEST_F(SessionTest, InputArrivesExactlyAndItsEndIsTold) {
   while (sent.size() < 300000) {
     const std::string part(10000, static_cast<char>('a' + sent.size() % 23));
     ASSERT_TRUE(Eventually([&] {
-      return sent.size() - inputs_[id].taken <=
-             kBacklogBytesMax - part.size();
+      return sent.size() - inputs_[id].taken <= kBacklogBytesMax - part.size();
     }));
     Type(id, part);
     sent += part;

@@ -104,8 +104,8 @@ absl::Status Shim::Prepare(Launch& launch) {
   // Orphans of the command come to us: the tree below us stays complete.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 
-  ASSIGN_OR_RETURN(child_, Child::Fork(launch, out_->writer(),
-                                       err_ ? err_->writer() : -1));
+  ASSIGN_OR_RETURN(
+      child_, Child::Fork(launch, out_->writer(), err_ ? err_->writer() : -1));
   cgroup_ = Cgroup::Make(spec_.command_id.str(), child_->pid());
   return absl::OkStatus();
 }
@@ -116,8 +116,8 @@ absl::Status Shim::OpenTerminal(Launch& launch) {
   if (!writer.valid()) return ErrnoStatus(errno, "making", "a terminal");
   ASSIGN_OR_RETURN(intake_,
                    Intake::Open(folder_.path(), std::move(writer), true));
-  ASSIGN_OR_RETURN(
-      out_, Spool::OpenRing(folder_.File("out"), std::move(pty.master)));
+  ASSIGN_OR_RETURN(out_,
+                   Spool::OpenRing(folder_.File("out"), std::move(pty.master)));
   if (spec_.terminal->recorded) out_->Say(kRecordedNotice);
   launch.terminal = std::move(pty.slave);
   return absl::OkStatus();

@@ -16,11 +16,11 @@ namespace muster::agent {
 // Of a session's output its last so many bytes can be read at any time.
 inline constexpr uint64_t kRingBytes = 1 << 20;
 
-// Spool moves one stream to a file. The file of a pipe is always an exact prefix
-// of what was written: after the first byte that did not fit, for the bound or
-// for the disk, every further one is dropped and counted. The file of a terminal
-// grows for ever, but occupies its last two kRingBytes at most: offsets stay
-// what they are.
+// Spool moves one stream to a file. The file of a pipe is always an exact
+// prefix of what was written: after the first byte that did not fit, for the
+// bound or for the disk, every further one is dropped and counted. The file of
+// a terminal grows for ever, but occupies its last two kRingBytes at most:
+// offsets stay what they are.
 class Spool {
  public:
   // Makes the pipe and creates `path`. `bytes_max` bounds the file.

@@ -10,7 +10,8 @@
 
 namespace muster::agent {
 
-absl::StatusOr<pid_t> StartShim(std::string program, const CommandFolder& folder) {
+absl::StatusOr<pid_t> StartShim(std::string program,
+                                const CommandFolder& folder) {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   // A signal to the agent's session must not reach the shim, which begins with

@@ -15,7 +15,8 @@ namespace muster::agent {
 // Starts `program` for the command of `folder`, in a session of its own, with
 // nothing of this process but its privileges, and with every signal blocked. A
 // child of this process: whoever gives it up must wait for it.
-absl::StatusOr<pid_t> StartShim(std::string program, const CommandFolder& folder);
+absl::StatusOr<pid_t> StartShim(std::string program,
+                                const CommandFolder& folder);
 
 }  // namespace muster::agent
 

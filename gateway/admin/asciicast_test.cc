@@ -41,8 +41,7 @@ TEST(AsciicastTest, EachPieceComesAtItsTime) {
 TEST(AsciicastTest, ACharacterThatIsSplitComesWhole) {
   EXPECT_EQ(EventsOf({At(1, 0, "a\xc3"), At(2, 2, "\xa4z")}),
             "[1.0,\"o\",\"a\"]\n[2.0,\"o\",\"\xc3\xa4z\"]\n");
-  EXPECT_EQ(EventsOf({At(1, 0, "\xe2\x82")}),
-            "[1.0,\"o\",\"\xef\xbf\xbd\"]\n")
+  EXPECT_EQ(EventsOf({At(1, 0, "\xe2\x82")}), "[1.0,\"o\",\"\xef\xbf\xbd\"]\n")
       << "one that never ends is no text";
 }
 

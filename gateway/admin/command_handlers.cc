@@ -363,8 +363,8 @@ void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
       [id](FleetStore& store) { return store.GetCommand(id); },
       [org, id, found = std::move(found)](
           absl::StatusOr<CommandRecord> command) mutable {
-        const bool mine = command.ok() && command->org == org &&
-                          !command->spec.terminal;
+        const bool mine =
+            command.ok() && command->org == org && !command->spec.terminal;
         if (mine || (!command.ok() && !absl::IsNotFound(command.status()))) {
           found(std::move(command));
         } else {

@@ -64,9 +64,8 @@ class CommandHandlers {
   void Find(const OrgId& org, const CommandId& id, Found found);
 
   // As LongPoll: with the record, or why there is none.
-  using Attempt =
-      std::function<void(absl::StatusOr<CommandRecord> command, bool last,
-                         LongPoll::Again again)>;
+  using Attempt = std::function<void(absl::StatusOr<CommandRecord> command,
+                                     bool last, LongPoll::Again again)>;
   void WaitFor(const OrgId& org, const CommandId& id, absl::Duration wait,
                Attempt attempt);
 

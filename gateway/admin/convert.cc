@@ -9,7 +9,7 @@ namespace muster::gateway {
 namespace {
 
 void CopyMap(const Labels& from,
-                google::protobuf::Map<std::string, std::string>& to) {
+             google::protobuf::Map<std::string, std::string>& to) {
   for (const auto& [key, value] : from) to[key] = value;
 }
 

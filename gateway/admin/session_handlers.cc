@@ -106,16 +106,16 @@ void SessionHandlers::Open(const Caller& caller,
   session.idempotency_key = request.idempotency_key();
   session.purpose = request.purpose();
   session.created_at = loop_.clock().Wall();
-  fleet_.commands().Submit(
-      std::move(session), [this, reply = std::move(reply)](
-                              absl::StatusOr<CommandRecord> stored) mutable {
-        if (!stored.ok()) {
-          reply(stored.status());
-          return;
-        }
-        fleet_.sessions().Opened(*stored);
-        reply(Render(*stored));
-      });
+  fleet_.commands().Submit(std::move(session),
+                           [this, reply = std::move(reply)](
+                               absl::StatusOr<CommandRecord> stored) mutable {
+                             if (!stored.ok()) {
+                               reply(stored.status());
+                               return;
+                             }
+                             fleet_.sessions().Opened(*stored);
+                             reply(Render(*stored));
+                           });
 }
 
 void SessionHandlers::List(const Caller& caller,
@@ -242,8 +242,8 @@ void SessionHandlers::Detach(const Caller& caller,
   const CommandId id(request.session_id());
   Find(caller.org, Kind::kSession, id,
        [this, id, attachment = request.attachment_id(),
-        reply = std::move(reply)](
-           absl::StatusOr<CommandRecord> session) mutable {
+        reply =
+            std::move(reply)](absl::StatusOr<CommandRecord> session) mutable {
          if (!session.ok()) {
            reply(session.status());
            return;
@@ -332,9 +332,8 @@ void SessionHandlers::Put(Part part, absl::Duration wait, Written written) {
         const auto progress =
             fleet_.input().Write(shared->id, shared->offset, shared->data,
                                  shared->end, shared->size);
-        const bool waits =
-            !progress || (progress->accepted == shared->offset &&
-                          !shared->data.empty());
+        const bool waits = !progress || (progress->accepted == shared->offset &&
+                                         !shared->data.empty());
         if (waits && !last) {
           again();
         } else {
@@ -477,8 +476,8 @@ void SessionHandlers::WriteInput(const Caller& caller,
                           "input_not_streamed"));
            return;
          }
-         auto shared = std::make_shared<Reply<v1::WriteInputResponse>>(
-             std::move(reply));
+         auto shared =
+             std::make_shared<Reply<v1::WriteInputResponse>>(std::move(reply));
          Put({.id = id,
               .offset = request.offset(),
               .data = request.data(),

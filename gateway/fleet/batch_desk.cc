@@ -165,8 +165,7 @@ void BatchDesk::Start(CommandRecord command) {
                  fmt::format("agent_unreachable: {}", commands_.Why(*machine)));
   } else {
     commands_.Submit(
-        command,
-        [this, command](absl::StatusOr<CommandRecord> stored) mutable {
+        command, [this, command](absl::StatusOr<CommandRecord> stored) mutable {
           const std::string code = ErrorCode(stored.status());
           if (stored.ok() || code.empty()) {
             Started(command, std::move(stored));
@@ -190,10 +189,10 @@ void BatchDesk::NotDelivered(CommandRecord command, std::string reason) {
   command.state = CommandState::kRejected;
   command.reason = std::move(reason);
   command.finished_at = loop_.clock().Wall();
-  journal_.AddCommand(
-      command, [this, command](absl::StatusOr<CommandRecord> stored) {
-        Started(command, std::move(stored));
-      });
+  journal_.AddCommand(command,
+                      [this, command](absl::StatusOr<CommandRecord> stored) {
+                        Started(command, std::move(stored));
+                      });
 }
 
 void BatchDesk::Started(const CommandRecord& command,

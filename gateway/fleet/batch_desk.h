@@ -42,7 +42,8 @@ class BatchDesk {
   BatchDesk(EventLoop& loop, Journal& journal, Machines& machines,
             CommandDesk& commands, Options options);
 
-  // Takes back what the store still held open; nobody has a turn until Resume().
+  // Takes back what the store still held open; nobody has a turn until
+  // Resume().
   void Restore(std::vector<StoredBatch> batches);
   void Resume();
   // Nobody has a turn any more: the gateway stops.
@@ -63,8 +64,8 @@ class BatchDesk {
   const BatchRecord* Find(const BatchId& id) const;
 
   // Calls `changed` once: when a machine has come out or the state is another,
-  // or at once (posted) if it is not open. False, and it is never called, if too
-  // many watch the batch already.
+  // or at once (posted) if it is not open. False, and it is never called, if
+  // too many watch the batch already.
   [[nodiscard]] bool Watch(const BatchId& id, Changed changed);
   void WakeWatchers();
 

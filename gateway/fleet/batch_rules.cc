@@ -8,7 +8,7 @@
 
 namespace muster::gateway {
 
-uint32_t BatchCounts::* BatchCountOf(const CommandRecord& command) {
+uint32_t BatchCounts::*BatchCountOf(const CommandRecord& command) {
   switch (command.state) {
     case CommandState::kQueued:
     case CommandState::kDispatched:

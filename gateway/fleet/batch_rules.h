@@ -18,7 +18,7 @@
 namespace muster::gateway {
 
 // Where a machine counts whose command is this one.
-uint32_t BatchCounts::* BatchCountOf(const CommandRecord& command);
+uint32_t BatchCounts::*BatchCountOf(const CommandRecord& command);
 
 bool HasEnded(BatchState state);
 

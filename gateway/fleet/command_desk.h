@@ -62,8 +62,8 @@ class CommandDesk {
         save_failed_log_(options.log_every),
         odd_word_log_(options.log_every) {}
 
-  // `moved` hears what is stored of a command whenever that has changed. Call it
-  // before anything else.
+  // `moved` hears what is stored of a command whenever that has changed. Call
+  // it before anything else.
   void OnMoved(Moved moved) { moved_.push_back(std::move(moved)); }
 
   // Asks before anything is sent. Without it everybody may.

@@ -510,7 +510,8 @@ TEST_F(CommandDeskTest, AnAgentThatWasRolledBackCannotDenyAStart) {
   Say("c1", kReceived);
   Say("c2", kReceived);
   loop_.RunReady();
-  Connect(1, {CommandId("c1")});  // Its copy is of before c2, and of c1's start.
+  Connect(1,
+          {CommandId("c1")});  // Its copy is of before c2, and of c1's start.
   loop_.RunReady();
   EXPECT_EQ(Stored("c1"), kOutcomeUnknown);
   Say("c1", kRejected);

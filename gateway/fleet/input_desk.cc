@@ -6,10 +6,7 @@ namespace muster::gateway {
 
 InputDesk::InputDesk(EventLoop& loop, Machines& machines, CommandDesk& commands,
                      Options options)
-    : loop_(loop),
-      machines_(machines),
-      commands_(commands),
-      options_(options) {
+    : loop_(loop), machines_(machines), commands_(commands), options_(options) {
   commands_.OnMoved([this](const CommandRecord& now) { CommandMoved(now); });
 }
 
@@ -22,12 +19,11 @@ std::optional<InputDesk::Progress> InputDesk::Write(
   if (offset > input.accepted()) return input.progress();
   if (input.closed) return Progress{offset + data.size(), input.taken, true};
   if (size) input.size = {input.accepted(), *size};
-  data.remove_prefix(
-      std::min<size_t>(data.size(), input.accepted() - offset));
-  const size_t room = std::min(
-      options_.bytes_per_command_max -
-          std::min(options_.bytes_per_command_max, input.bytes.size()),
-      options_.bytes_max - std::min(options_.bytes_max, bytes_));
+  data.remove_prefix(std::min<size_t>(data.size(), input.accepted() - offset));
+  const size_t room =
+      std::min(options_.bytes_per_command_max -
+                   std::min(options_.bytes_per_command_max, input.bytes.size()),
+               options_.bytes_max - std::min(options_.bytes_max, bytes_));
   const std::string_view fits = data.substr(0, room);
   input.bytes += fits;
   bytes_ += fits.size();
@@ -94,9 +90,8 @@ void InputDesk::Send(const CommandId& id, Input& input, LinkPort& link) {
     // Not beyond a change of size, which comes between two bytes.
     const uint64_t until = input.size ? input.size->first : input.accepted();
     const uint64_t on_its_way = SentTo(input.agent);
-    const uint64_t room =
-        options_.sent_per_machine_max -
-        std::min(options_.sent_per_machine_max, on_its_way);
+    const uint64_t room = options_.sent_per_machine_max -
+                          std::min(options_.sent_per_machine_max, on_its_way);
     const size_t bytes = static_cast<size_t>(std::min<uint64_t>(
         {until - input.sent, room, options_.part_bytes_max}));
     part.data = input.bytes.substr(input.sent - input.taken, bytes);

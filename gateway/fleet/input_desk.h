@@ -1,6 +1,6 @@
 // What is typed into sessions, and piped into commands, on its way.
 //
-//   caller ──▶ accepted ──▶ sent ──▶ taken (written to the command) ──▶ forgotten
+//   caller ─▶ accepted ─▶ sent ─▶ taken: written to the command ─▶ forgotten
 //
 // At most once: what the machine has taken is never sent again, and what may be
 // lost with a link is sent again only when the machine asks for it.
@@ -32,8 +32,8 @@ struct InputWord {
   bool closed = false;  // The command reads no more.
 };
 
-// InputDesk keeps what the machines have not taken yet. It forgets what a former
-// life of the gateway held; offsets go on where the machine says.
+// InputDesk keeps what the machines have not taken yet. It forgets what a
+// former life of the gateway held; offsets go on where the machine says.
 //
 // Lives on the fleet loop. Everything given must outlive it.
 class InputDesk {
@@ -58,8 +58,8 @@ class InputDesk {
   };
   // Takes as many of `data`, which begins at `offset`, as there is room for:
   // none if they come after a gap, no byte twice. `end`: nothing follows.
-  // `size`: of the terminal, before `data` is typed. Absent: the machine has not
-  // said yet that the command reads.
+  // `size`: of the terminal, before `data` is typed. Absent: the machine has
+  // not said yet that the command reads.
   std::optional<Progress> Write(const CommandId& id, uint64_t offset,
                                 std::string_view data, bool end = false,
                                 std::optional<WindowSize> size = {});
@@ -70,8 +70,8 @@ class InputDesk {
   // for nothing.
   void Take(Machine& machine, const InputWord& word);
 
-  // Calls `changed` once: when the machine has taken more, says that it reads, or
-  // will read no more. False, and it is never called, if too many watch.
+  // Calls `changed` once: when the machine has taken more, says that it reads,
+  // or will read no more. False, and it is never called, if too many watch.
   [[nodiscard]] bool Watch(const CommandId& id, Changed changed);
   void WakeWatchers();
 

@@ -86,8 +86,7 @@ uint64_t SessionDesk::Begin(const CommandId& id) const {
 
 bool SessionDesk::IsAttached(const CommandId& id) const {
   const auto it = sessions_.find(id);
-  return it != sessions_.end() &&
-         IsWaitedFor(it->second, loop_.clock().Now());
+  return it != sessions_.end() && IsWaitedFor(it->second, loop_.clock().Now());
 }
 
 void SessionDesk::TakeOutput(const AgentId& agent, OutputRecord output,
@@ -145,12 +144,11 @@ void SessionDesk::Show(Session& session, const OutputRecord& output) {
 
 void SessionDesk::Keep(OutputRecord output, uint64_t end, Stored stored) {
   output.at = loop_.clock().Wall();
-  journal_.AppendOutput(std::move(output),
-                        [end, stored = std::move(stored)](
-                            absl::StatusOr<uint64_t> kept) mutable {
-                          stored(kept.ok() ? absl::StatusOr<uint64_t>(end)
-                                           : std::move(kept));
-                        });
+  journal_.AppendOutput(
+      std::move(output),
+      [end, stored = std::move(stored)](absl::StatusOr<uint64_t> kept) mutable {
+        stored(kept.ok() ? absl::StatusOr<uint64_t>(end) : std::move(kept));
+      });
 }
 
 void SessionDesk::CommandMoved(const CommandRecord& now) {
@@ -212,8 +210,7 @@ void SessionDesk::LookAround() {
   for (const CommandId& id : abandoned) {
     const CommandRecord* record = commands_.Find(id);
     if (record == nullptr || record->cancel_requested) continue;
-    Log(kInfo, "session is ended, as nobody looks",
-        {{"session_id", id.str()}});
+    Log(kInfo, "session is ended, as nobody looks", {{"session_id", id.str()}});
     commands_.Cancel(
         id, [](const absl::StatusOr<CommandRecord>&) {}, "no_viewer");
   }

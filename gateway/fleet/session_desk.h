@@ -2,8 +2,8 @@
 //
 // The terminal's output passes through a ring in memory. Somebody who types is
 // waited for: output stays in the network, and in the end the program waits, as
-// on a terminal of one's own. Nobody else is: what a slow viewer misses is gone,
-// and he is told how much. Nothing of it is stored unless the session is
+// on a terminal of one's own. Nobody else is: what a slow viewer misses is
+// gone, and he is told how much. Nothing of it is stored unless the session is
 // recorded.
 
 #ifndef MUSTER_GATEWAY_FLEET_SESSION_DESK_H_
@@ -72,8 +72,8 @@ class SessionDesk {
     std::string data;
     bool end = false;  // The session has ended, and this was all.
   };
-  // What is here from `offset` on, at most `bytes_max`. `attachment` as given to
-  // Attach(), or empty for one who only looks. NotFound.
+  // What is here from `offset` on, at most `bytes_max`. `attachment` as given
+  // to Attach(), or empty for one who only looks. NotFound.
   absl::StatusOr<Piece> Read(const CommandId& id, uint64_t offset,
                              std::string_view attachment, size_t bytes_max);
   // Of the oldest byte that is here.
@@ -102,7 +102,7 @@ class SessionDesk {
     AgentId agent;
     Terminal terminal;
     std::string ring;
-    uint64_t begin = 0;  // Offset of the first byte of `ring`.
+    uint64_t begin = 0;           // Offset of the first byte of `ring`.
     std::deque<Waiting> waiting;  // Until the one who types has read more.
     std::string attachment;       // Empty: nobody types.
     uint64_t read = 0;            // By the one who types.

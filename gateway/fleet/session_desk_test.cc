@@ -42,8 +42,7 @@ class SessionDeskTest : public ::testing::Test {
     session.org = kOrg;
     session.state = CommandState::kRunning;
     session.dispatch_seq = 1;
-    session.spec.terminal =
-        Terminal{.keep = Seconds(60), .recorded = recorded};
+    session.spec.terminal = Terminal{.keep = Seconds(60), .recorded = recorded};
     journal_.commands[kId] = session;
     commands_.Restore({session}, loop_.Now());
     desk_.Opened(session);

@@ -84,7 +84,7 @@ TEST_F(ApiHandlerTest, PathBodyAndHeadersBecomeOneMessage) {
   EXPECT_EQ(seen.request,
             R"({"agent_id":"a1","command":"uptime","shell_type":"sh",)"
             R"("argv":[],"if_offline":"unspecified","idempotency_key":"k1",)"
-      R"("labels":{},"purpose":"","input_streamed":false})");
+            R"("labels":{},"purpose":"","input_streamed":false})");
   EXPECT_EQ(seen.context.bearer.Reveal(), "s3cret");
   EXPECT_EQ(seen.context.peer_address, "192.0.2.7");
   EXPECT_EQ(seen.context.request_id, "req-1");

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "fmt/format.h"
 #include "gateway/store/sqlite/backup_file.h"
 #include "gateway/store/sqlite/sqlite.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
 #include "gateway/store/store_test_data.h"
-#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "libprotocol/base/files.h"
@@ -219,10 +219,10 @@ TEST_F(BackupTest, ABackupOfANewerGatewayIsRefused) {
 TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
   Backup();
   // What the last migrations made was not there before them.
-  for (const char* column : {"run_as", "working_directory", "environment",
-                             "umask", "input", "input_streamed",
-                             "terminal_rows", "terminal_columns",
-                             "terminal_type", "keep_us", "recorded"}) {
+  for (const char* column :
+       {"run_as", "working_directory", "environment", "umask", "input",
+        "input_streamed", "terminal_rows", "terminal_columns", "terminal_type",
+        "keep_us", "recorded"}) {
     Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
   }
   Change("DROP TABLE batch_targets");

@@ -200,7 +200,8 @@ class FleetStore {
   virtual absl::Status PutCommand(const CommandRecord&) = 0;
   // Adds a batch and its machines, in the order of their turns, and returns it.
   // If its org already used the same idempotency key: returns the stored batch
-  // when its `request` is equal, else AlreadyExists and nothing is added. AlreadyExists if the id exists, NotFound for an unknown machine.
+  // when its `request` is equal, else AlreadyExists and nothing is added.
+  // AlreadyExists if the id exists, NotFound for an unknown machine.
   virtual absl::StatusOr<BatchRecord> AddBatch(
       const BatchRecord& batch, std::span<const AgentId> targets) = 0;
   // Replaces the mutable part: state, reason, finished_at and counts. NotFound
@@ -213,8 +214,7 @@ class FleetStore {
   virtual absl::StatusOr<BatchRecord> GetBatch(const BatchId&) = 0;
   // Newest first, at most `limit`; only those with a smaller id than `before`.
   virtual absl::StatusOr<std::vector<BatchRecord>> ListBatches(
-      const OrgId& org, const std::optional<BatchId>& before,
-      size_t limit) = 0;
+      const OrgId& org, const std::optional<BatchId>& before, size_t limit) = 0;
   // In the order of their turns, at most `limit`, without the first `skip`.
   // Empty for an unknown batch.
   virtual absl::StatusOr<std::vector<BatchTarget>> ListBatchTargets(
@@ -247,9 +247,10 @@ class FleetStore {
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and
   // gives space back; returns how many. Call again until it returns 0. The age
-  // of a command, its output and its key counts from created_at; of a batch from
-  // finished_at; of a link and an incident from closed_at. What is open stays,
-  // and so do the commands of a batch that is there: they tell who had a turn.
+  // of a command, its output and its key counts from created_at; of a batch
+  // from finished_at; of a link and an incident from closed_at. What is open
+  // stays, and so do the commands of a batch that is there: they tell who had a
+  // turn.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
   // Bytes per kind: "machines", "transitions", "links", "commands", "output",

@@ -426,8 +426,9 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
   };
   EraseExpired(batch_targets_, rows_max,
                [&](const auto& id, const auto&) { return over(id); });
-  deleted += EraseExpired(batches_, rows_max - deleted,
-                          [&](const auto& id, const auto&) { return over(id); });
+  deleted +=
+      EraseExpired(batches_, rows_max - deleted,
+                   [&](const auto& id, const auto&) { return over(id); });
   // What still refers to a command is gone if there was room for it.
   if (deleted < rows_max) {
     deleted += EraseExpired(commands_, rows_max - deleted,

@@ -103,10 +103,11 @@ absl::StatusOr<CommandRecord> SameRequest(const CommandRecord& stored,
 absl::StatusOr<BatchRecord> SameRequest(const BatchRecord& stored,
                                         const BatchRecord& asked) {
   if (stored.request == asked.request) return stored;
-  return absl::AlreadyExistsError(fmt::format(
-      "idempotency_key '{}' was already used for batch {}, which is a different "
-      "request",
-      asked.idempotency_key, stored.id.str()));
+  return absl::AlreadyExistsError(
+      fmt::format("idempotency_key '{}' was already used for batch {}, which "
+                  "is a different "
+                  "request",
+                  asked.idempotency_key, stored.id.str()));
 }
 
 void CountAnew(BatchCounts& counts, const CommandRecord& before,

@@ -56,8 +56,8 @@ struct FreshOutput {
   uint64_t start = 0;
   std::string_view bytes;  // Points into the record.
 };
-// The part of `output` behind `end`, the stored end of its stream. OutOfRange if
-// there is a hole between the two, unless it is a recording.
+// The part of `output` behind `end`, the stored end of its stream. OutOfRange
+// if there is a hole between the two, unless it is a recording.
 absl::StatusOr<FreshOutput> FreshPart(const OutputRecord& output, uint64_t end);
 
 // Cuts off what lies before `offset`, which is less than the record's end.

@@ -437,9 +437,10 @@ absl::Status ValidateOpenSession(const v1::OpenSessionRequest& request) {
   };
   if (type.size() > kTerminalTypeBytesMax ||
       !std::ranges::all_of(type, is_type_character)) {
-    return Invalid("terminal_type: must be at most {} of A-Z a-z 0-9 - . + _, "
-                   "got {}",
-                   kTerminalTypeBytesMax, Shown(type));
+    return Invalid(
+        "terminal_type: must be at most {} of A-Z a-z 0-9 - . + _, "
+        "got {}",
+        kTerminalTypeBytesMax, Shown(type));
   }
   if (request.has_timeout()) {
     RETURN_IF_ERROR(ValidateDuration("timeout", request.timeout(),

@@ -61,15 +61,13 @@ TEST(ValidateCommandTest, SurroundingsNameTheirFieldBoundAndValue) {
     return Text(ValidateSubmitCommand(request));
   };
   const auto env = [&](const std::string& name, const std::string& value) {
-    return check([&](v1::Surroundings& s) {
-      (*s.mutable_environment())[name] = value;
-    });
+    return check(
+        [&](v1::Surroundings& s) { (*s.mutable_environment())[name] = value; });
   };
   EXPECT_EQ(check([](v1::Surroundings& s) { s.set_user("deploy"); }), "");
-  EXPECT_EQ(check([](v1::Surroundings& s) {
-              s.set_user(std::string(33, 'u'));
-            }),
-            "surroundings.user: must be at most 32 bytes, got 33");
+  EXPECT_EQ(
+      check([](v1::Surroundings& s) { s.set_user(std::string(33, 'u')); }),
+      "surroundings.user: must be at most 32 bytes, got 33");
   EXPECT_EQ(check([](v1::Surroundings& s) { s.set_working_directory("srv"); }),
             "surroundings.working_directory: must be absolute, got \"srv\"");
   EXPECT_EQ(check([](v1::Surroundings& s) { s.set_umask(0777); }), "");

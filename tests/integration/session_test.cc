@@ -27,8 +27,8 @@ class Viewer {
   absl::Status Attach() {
     v1::AttachSessionRequest request;
     request.set_session_id(id_);
-    auto answer = fleet_.rest().Call<v1::AttachSessionResponse>("AttachSession",
-                                                                request);
+    auto answer =
+        fleet_.rest().Call<v1::AttachSessionResponse>("AttachSession", request);
     if (!answer.ok()) return answer.status();
     attachment_ = answer->attachment_id();
     typed_ = answer->input_offset();
@@ -180,8 +180,8 @@ TEST(SessionTest, ARecordingIsTheWholeOfWhatWasShown) {
   Viewer looks(fleet, session->session_id());
   ASSERT_TRUE(looks.Ends());
   EXPECT_EQ(looks.shown, "This session is recorded.\r\nhi\r\n");
-  const auto cast = fleet.rest().Get("/api/sessions/" + session->session_id() +
-                                     "/recording");
+  const auto cast =
+      fleet.rest().Get("/api/sessions/" + session->session_id() + "/recording");
   ASSERT_TRUE(cast.ok()) << cast.status();
   EXPECT_THAT(cast->body, HasSubstr(R"({"version":2,"width":80,"height":24)"));
   EXPECT_THAT(cast->body, HasSubstr(R"(hi\r\n"])"));
@@ -220,8 +220,7 @@ TEST(InputTest, WhatIsPipedArrivesExactlyOverLostLinks) {
   submit.set_agent_id(fleet.agent_id(0));
   submit.set_command("cat");
   submit.set_input_streamed(true);
-  const auto command =
-      fleet.rest().Call<v1::Command>("SubmitCommand", submit);
+  const auto command = fleet.rest().Call<v1::Command>("SubmitCommand", submit);
   ASSERT_TRUE(command.ok()) << command.status();
   std::string all;
   for (int i = 0; i < 40'000; ++i) all += fmt::format("{}\n", i);

@@ -38,8 +38,7 @@ int Conclude(Tool& tool, const v1::Command& command, std::string_view what) {
     case v1::COMMAND_STATE_CANCELLED: {
       const int code =
           command.has_signal() ? 128 + command.signal() : kExitInterrupted;
-      say(
-          fmt::format("the {} was cancelled{} after it had started; exit {}",
+      say(fmt::format("the {} was cancelled{} after it had started; exit {}",
                       what, reason, code));
       return code;
     }

@@ -10,8 +10,8 @@
 
 namespace muster::ctl {
 
-// The exit code (exit_code.h). Unless it is plainly the command's own, a line on
-// stderr says what it means. `what`: "command", "session".
+// The exit code (exit_code.h). Unless it is plainly the command's own, a line
+// on stderr says what it means. `what`: "command", "session".
 int Conclude(Tool& tool, const v1::Command& command, std::string_view what);
 
 }  // namespace muster::ctl

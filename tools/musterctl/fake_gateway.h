@@ -177,7 +177,7 @@ struct FakeWorld {
   FakeTime time;
   std::map<std::string, std::string> environment = {
       {"MUSTER_TOKEN", "mst_secret"}, {"HOME", "/nonexistent"}};
-  std::vector<Endpoint> endpoints;  // Connected to, in order.
+  std::vector<Endpoint> endpoints;      // Connected to, in order.
   std::vector<LiveInput::Event> typed;  // Then nothing.
 
   // Runs `musterctl arguments…` and returns its exit code.
@@ -202,8 +202,8 @@ struct FakeWorld {
           endpoints.push_back(endpoint);
           return std::make_unique<FakeTransport>(gateway);
         },
-        .open_input = [this](bool raw)
-            -> absl::StatusOr<std::unique_ptr<LiveInput>> {
+        .open_input =
+            [this](bool raw) -> absl::StatusOr<std::unique_ptr<LiveInput>> {
           if (raw && !console.terminal) {
             return absl::FailedPreconditionError(
                 "standard input is no terminal");

@@ -25,7 +25,7 @@ class InputSender {
   struct Part {
     uint64_t offset = 0;
     std::string bytes;
-    bool end = false;  // Nothing follows.
+    bool end = false;      // Nothing follows.
     LiveInput::Size size;  // Zero: unchanged.
   };
   struct Progress {

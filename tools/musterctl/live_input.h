@@ -12,8 +12,8 @@
 
 namespace muster::ctl {
 
-// LiveInput reads standard input while it lives. Wait() is called by one thread;
-// Wake() by any.
+// LiveInput reads standard input while it lives. Wait() is called by one
+// thread; Wake() by any.
 class LiveInput {
  public:
   struct Event {

@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "libprotocol/base/clock.h"
 #include "tools/musterctl/console.h"
-#include "tools/musterctl/settings.h"
 #include "tools/musterctl/live_input.h"
+#include "tools/musterctl/settings.h"
 #include "tools/musterctl/tool.h"
 #include "tools/musterctl/transport.h"
 

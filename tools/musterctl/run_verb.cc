@@ -192,12 +192,11 @@ class Piping {
     auto piping = std::make_unique<Piping>();
     ASSIGN_OR_RETURN(piping->line_, tool.another_line());
     ASSIGN_OR_RETURN(piping->input_, tool.open_input(false));
-    piping->sender_.emplace(
-        *piping->input_, 0,
-        [api = piping->line_.api.get(),
-         command_id](const InputSender::Part& part) {
-          return Put(*api, command_id, part);
-        });
+    piping->sender_.emplace(*piping->input_, 0,
+                            [api = piping->line_.api.get(),
+                             command_id](const InputSender::Part& part) {
+                              return Put(*api, command_id, part);
+                            });
     return piping;
   }
 

@@ -37,7 +37,8 @@ std::string WordsOf(const v1::Session& session) {
 std::string StateText(const v1::Session& session) {
   const auto* known =
       v1::CommandState_descriptor()->FindValueByNumber(session.state());
-  const std::string word = known == nullptr ? "unknown" : wire::EnumText(*known);
+  const std::string word =
+      known == nullptr ? "unknown" : wire::EnumText(*known);
   return session.attached() ? word + ", attached" : word;
 }
 
@@ -155,9 +156,9 @@ absl::StatusOr<int> SessionsLs(Tool& tool, const SessionsLsOptions& options) {
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (shown) return kExitOk;
   const absl::Time now = tool.Now(answer.served_at);
-  Table table({"SESSION", "MACHINE", "STATE", "AGE", "BY", "RECORDED",
-               "PROGRAM"},
-              "PROGRAM");
+  Table table(
+      {"SESSION", "MACHINE", "STATE", "AGE", "BY", "RECORDED", "PROGRAM"},
+      "PROGRAM");
   for (const v1::Session& session : answer.message.sessions()) {
     if (tool.format == OutputFormat::kName) {
       tool.console.Out(session.session_id() + "\n");
@@ -197,10 +198,9 @@ absl::StatusOr<int> SessionsKill(Tool& tool, const std::string& session_id) {
                    tool.api.Call<v1::Session>("EndSession", request));
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (!shown) {
-    tool.console.Out(fmt::format("{}: {}\n", session_id,
-                                 IsTerminal(answer.message.state())
-                                     ? "has ended"
-                                     : "asked to end"));
+    tool.console.Out(fmt::format(
+        "{}: {}\n", session_id,
+        IsTerminal(answer.message.state()) ? "has ended" : "asked to end"));
   }
   return kExitOk;
 }
@@ -218,8 +218,7 @@ absl::StatusOr<int> SessionsPlay(Tool& tool,
   ASSIGN_OR_RETURN(const std::vector<CastEvent> events, EventsOf(cast));
   double shown_at = 0;
   for (const CastEvent& event : events) {
-    absl::Duration pause =
-        absl::Seconds(event.at - shown_at) / options.speed;
+    absl::Duration pause = absl::Seconds(event.at - shown_at) / options.speed;
     if (options.idle_max) pause = std::min(pause, *options.idle_max);
     tool.patience.Pause(pause);
     tool.console.Out(event.text);

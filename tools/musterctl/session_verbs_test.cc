@@ -41,9 +41,8 @@ v1::ReadSessionResponse Piece(uint64_t offset, const std::string& data) {
 v1::ReadSessionResponse End(uint64_t offset, int exit_code) {
   v1::ReadSessionResponse piece = Piece(offset, "");
   piece.set_end(true);
-  piece.mutable_session()->set_state(exit_code == 0
-                                         ? v1::COMMAND_STATE_SUCCEEDED
-                                         : v1::COMMAND_STATE_FAILED);
+  piece.mutable_session()->set_state(
+      exit_code == 0 ? v1::COMMAND_STATE_SUCCEEDED : v1::COMMAND_STATE_FAILED);
   piece.mutable_session()->set_exit_code(exit_code);
   return piece;
 }
@@ -79,8 +78,8 @@ TEST_F(SessionVerbsTest, WhatItShowsIsShownAndItsExitCodeIsOurs) {
   world_.gateway.On(kRead, Ok(Piece(0, "$ ")));
   world_.gateway.On(kRead, Ok(Piece(2, "exit\r\n")));
   world_.gateway.On(kRead, Ok(End(8, 7)));
-  EXPECT_EQ(world_.Run({"exec", "-it", "web-1", "--user", "deploy", "--", "sh",
-                        "-x"}),
+  EXPECT_EQ(world_.Run(
+                {"exec", "-it", "web-1", "--user", "deploy", "--", "sh", "-x"}),
             7);
   EXPECT_EQ(world_.console.out, "$ exit\r\n");
   const std::string& opened = world_.gateway.requests.at(1).body;
@@ -143,8 +142,7 @@ TEST_F(SessionVerbsTest, TildeDLeavesIt) {
   world_.gateway.On(kRead, absl::UnavailableError("slow"));
   world_.gateway.On(kDetach, Ok(Session(v1::COMMAND_STATE_RUNNING)));
   EXPECT_EQ(world_.Run({"sessions", "attach", "s-1"}), 0);
-  EXPECT_THAT(world_.console.err,
-              HasSubstr("musterctl sessions attach s-1"));
+  EXPECT_THAT(world_.console.err, HasSubstr("musterctl sessions attach s-1"));
 }
 
 TEST_F(SessionVerbsTest, OpenSessionsAreListed) {
@@ -223,7 +221,8 @@ struct SendTest : ::testing::Test {
 
 TEST_F(SendTest, WhatDidNotFitIsSentAgainWithItsEnd) {
   Send({{.bytes = "abcdef"}, {.ended = true}},
-       {InputSender::Progress{.accepted = 4}, InputSender::Progress{.accepted = 6},
+       {InputSender::Progress{.accepted = 4},
+        InputSender::Progress{.accepted = 6},
         InputSender::Progress{.accepted = 6}});
   EXPECT_THAT(parts, ElementsAre("0:abcdef", "4:ef", "6:$"));
 }
@@ -237,8 +236,8 @@ TEST_F(SendTest, WhatARestartedGatewayForgotIsSentAgain) {
 }
 
 TEST_F(SendTest, ALostAnswerIsAskedForAgain) {
-  Send({{.bytes = "ab"}}, {absl::UnavailableError("lost"),
-                           InputSender::Progress{.accepted = 2}});
+  Send({{.bytes = "ab"}},
+       {absl::UnavailableError("lost"), InputSender::Progress{.accepted = 2}});
   EXPECT_THAT(parts, ElementsAre("0:ab", "0:ab"));
 }
 

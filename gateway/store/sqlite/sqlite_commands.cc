@@ -25,7 +25,8 @@ constexpr char kSelectCommands[] =
     "dispatched_at_us, "
     "started_at_us, finished_at_us, exit_code, signal, reason, "
     "cancel_requested, stdout_bytes, stderr_bytes, stdout_total, stderr_total, "
-    "output_dropped_bytes, c.labels, purpose, batch, run_as, working_directory, "
+    "output_dropped_bytes, c.labels, purpose, batch, run_as, "
+    "working_directory, "
     "environment, umask, input, input_streamed, terminal_rows, "
     "terminal_columns, terminal_type, keep_us, recorded FROM commands AS c "
     "JOIN command_specs AS s ON s.command=c.row_number ";
@@ -41,9 +42,9 @@ absl::Status ReadCommand(const Statement& row, CommandRecord& c) {
            c.dispatched_at, c.started_at, c.finished_at, c.exit_code, c.signal,
            c.reason, c.cancel_requested, c.stdout_bytes, c.stderr_bytes,
            c.stdout_total, c.stderr_total, c.output_dropped_bytes, labels,
-           c.purpose, c.batch, in.user, in.working_directory, environment, in.umask,
-           in.input, s.input_streamed, terminal.rows, terminal.columns,
-           terminal.type, terminal.keep, terminal.recorded);
+           c.purpose, c.batch, in.user, in.working_directory, environment,
+           in.umask, in.input, s.input_streamed, terminal.rows,
+           terminal.columns, terminal.type, terminal.keep, terminal.recorded);
   s.terminal = terminal.ToTerminal();
   ASSIGN_OR_RETURN(s.argv, sqlite::ArgvFromJson(argv));
   ASSIGN_OR_RETURN(c.labels, sqlite::LabelsFromJson(labels));
@@ -188,12 +189,12 @@ absl::StatusOr<CommandRecord> SqliteFleetStore::GetCommand(
 
 absl::StatusOr<std::vector<CommandRecord>>
 SqliteFleetStore::LoadOpenCommands() {
-  ASSIGN_OR_RETURN(
-      Statement select,
-      db_->Prepare(fmt::format("{} WHERE (state<5 OR (stdout_bytes<stdout_total "
-                               "OR stderr_bytes<stderr_total) AND is_session=0) "
-                               "ORDER BY id",
-                               kSelectCommands)));
+  ASSIGN_OR_RETURN(Statement select,
+                   db_->Prepare(fmt::format(
+                       "{} WHERE (state<5 OR (stdout_bytes<stdout_total "
+                       "OR stderr_bytes<stderr_total) AND is_session=0) "
+                       "ORDER BY id",
+                       kSelectCommands)));
   std::vector<CommandRecord> commands;
   RETURN_IF_ERROR(ReadCommands(select, commands));
   return commands;
@@ -205,17 +206,16 @@ absl::StatusOr<std::vector<CommandRecord>> SqliteFleetStore::ListCommands(
                    Transaction::Begin(*db_, Database::Intent::kRead));
   const std::string before =
       filter.before.has_value() ? filter.before->str() : sqlite::kAfterEveryId;
-  const std::string sql =
-      fmt::format("{} WHERE {}{}{}{} is_session={} AND id<$4 ORDER BY id DESC "
-                  "LIMIT $5",
-                  kSelectCommands,
-                  filter.org.empty()     ? ""
-                  : filter.batch.empty() ? "org=$1 AND "
-                                         : "+org=$1 AND ",  // Not along it.
-                  filter.batch.empty() ? "" : "batch=$6 AND batch<>'' AND ",
-                  filter.agent.has_value() ? "agent=$2 AND " : "",
-                  filter.states.empty() ? "" : "state=$3 AND ",
-                  filter.sessions ? 1 : 0);
+  const std::string sql = fmt::format(
+      "{} WHERE {}{}{}{} is_session={} AND id<$4 ORDER BY id DESC "
+      "LIMIT $5",
+      kSelectCommands,
+      filter.org.empty()     ? ""
+      : filter.batch.empty() ? "org=$1 AND "
+                             : "+org=$1 AND ",  // Not along it.
+      filter.batch.empty() ? "" : "batch=$6 AND batch<>'' AND ",
+      filter.agent.has_value() ? "agent=$2 AND " : "",
+      filter.states.empty() ? "" : "state=$3 AND ", filter.sessions ? 1 : 0);
   // One search per state, each along an index, merged here: the cost depends on
   // `limit` and not on how many commands there are.
   std::vector<CommandState> states = filter.states;
@@ -302,9 +302,10 @@ absl::StatusOr<std::vector<OutputRecord>> SqliteFleetStore::ReadOutput(
                    ArrivalOf(command, Stream::kStderr, stderr_offset));
   ASSIGN_OR_RETURN(
       Statement select,
-      db_->Prepare("SELECT stream, start, data, at_us FROM output WHERE command=$1 "
-                   "AND arrival>=$2 AND start+LENGTH(data)>"
-                   "CASE stream WHEN 1 THEN $3 ELSE $4 END ORDER BY arrival"));
+      db_->Prepare(
+          "SELECT stream, start, data, at_us FROM output WHERE command=$1 "
+          "AND arrival>=$2 AND start+LENGTH(data)>"
+          "CASE stream WHEN 1 THEN $3 ELSE $4 END ORDER BY arrival"));
   select.Bind(command, std::min(stdout_from, stderr_from), stdout_offset,
               stderr_offset);
   std::vector<OutputRecord> records;
