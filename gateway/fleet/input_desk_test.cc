@@ -1,5 +1,6 @@
 #include "gateway/fleet/input_desk.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,7 +70,9 @@ class InputDeskTest : public ::testing::Test {
   FakeLink link_;
   Machines machines_;
   Machine& machine_;
-  CommandDesk commands_{loop_, journal_, machines_, CommandDesk::Options()};
+  CommandDesk commands_{loop_, journal_, machines_,
+                        [](const Machine&) { return std::string(); },
+                        CommandDesk::Options()};
   InputDesk desk_{loop_, machines_, commands_, InputDesk::Options()};
 };
 

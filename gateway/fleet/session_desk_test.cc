@@ -72,7 +72,9 @@ class SessionDeskTest : public ::testing::Test {
   FakeJournal journal_{loop_};
   FakeLink link_;
   Machines machines_;
-  CommandDesk commands_{loop_, journal_, machines_, CommandDesk::Options()};
+  CommandDesk commands_{loop_, journal_, machines_,
+                        [](const Machine&) { return std::string(); },
+                        CommandDesk::Options()};
   SessionDesk::Options options_ = {.ring_bytes = 10};
   SessionDesk desk_{loop_, journal_, commands_, options_};
   std::vector<uint64_t> taken_;
