@@ -59,14 +59,11 @@ void SessionHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.EndSession", this, &SessionHandlers::End);
   table.Add("muster.v1.FleetAdmin.GetRecording", this,
             &SessionHandlers::Recording);
-  table.Add("muster.v1.FleetAdmin.WriteInput", this,
-            &SessionHandlers::WriteInput);
 }
 
 void SessionHandlers::EndWaits() {
   polls_.End();
   fleet_.sessions().WakeWatchers();
-  fleet_.input().WakeWatchers();
 }
 
 v1::Session SessionHandlers::Render(const CommandRecord& session) {
@@ -179,7 +176,7 @@ void SessionHandlers::Get(const Caller& caller,
         return fleet_.commands().Watch(id, std::move(changed));
       },
       [this, org = caller.org, id, shared](bool last, LongPoll::Again again) {
-        Find(org, Kind::kSession, id,
+        Find(org, id,
              [this, last, shared, again = std::move(again)](
                  absl::StatusOr<CommandRecord> session) mutable {
                if (!session.ok()) {
@@ -205,7 +202,7 @@ void SessionHandlers::Attach(const Caller& caller,
         return fleet_.input().Watch(id, std::move(changed));
       },
       [this, org = caller.org, id, shared](bool last, LongPoll::Again again) {
-        Find(org, Kind::kSession, id,
+        Find(org, id,
              [this, id, last, shared, again = std::move(again)](
                  absl::StatusOr<CommandRecord> session) mutable {
                if (!session.ok()) {
@@ -240,7 +237,7 @@ void SessionHandlers::Detach(const Caller& caller,
                              const v1::DetachSessionRequest& request,
                              Reply<v1::Session> reply) {
   const CommandId id(request.session_id());
-  Find(caller.org, Kind::kSession, id,
+  Find(caller.org, id,
        [this, id, attachment = request.attachment_id(),
         reply =
             std::move(reply)](absl::StatusOr<CommandRecord> session) mutable {
@@ -278,7 +275,7 @@ void SessionHandlers::Read(const Caller& caller,
       },
       [this, org = caller.org, id, request, shared](bool last,
                                                     LongPoll::Again again) {
-        Find(org, Kind::kSession, id,
+        Find(org, id,
              [this, id, request, last, shared, again = std::move(again)](
                  absl::StatusOr<CommandRecord> session) mutable {
                if (!session.ok()) {
@@ -315,34 +312,6 @@ void SessionHandlers::Read(const Caller& caller,
       });
 }
 
-void SessionHandlers::Put(Part part, absl::Duration wait, Written written) {
-  auto shared = std::make_shared<Part>(std::move(part));
-  polls_.Run(
-      wait,
-      [this, shared](LongPoll::Again changed) {
-        return fleet_.input().Watch(shared->id, std::move(changed));
-      },
-      [this, shared, written = std::move(written)](bool last,
-                                                   LongPoll::Again again) {
-        const CommandRecord* open = fleet_.commands().Find(shared->id);
-        if (open == nullptr || IsTerminal(open->state)) {
-          written(std::nullopt);
-          return;
-        }
-        const auto progress =
-            fleet_.input().Write(shared->id, shared->offset, shared->data,
-                                 shared->end, shared->size);
-        const bool waits = !progress || (progress->accepted == shared->offset &&
-                                         !shared->data.empty());
-        if (waits && !last) {
-          again();
-        } else {
-          // Nothing is known of it yet: the caller may come again.
-          written(progress.value_or(InputDesk::Progress{shared->offset, 0}));
-        }
-      });
-}
-
 void SessionHandlers::Write(const Caller& caller,
                             const v1::WriteSessionRequest& request,
                             Reply<v1::WriteSessionResponse> reply) {
@@ -356,7 +325,7 @@ void SessionHandlers::Write(const Caller& caller,
     return;
   }
   const CommandId id(request.session_id());
-  Find(caller.org, Kind::kSession, id,
+  Find(caller.org, id,
        [this, id, request, reply = std::move(reply)](
            absl::StatusOr<CommandRecord> session) mutable {
          if (!session.ok()) {
@@ -367,15 +336,16 @@ void SessionHandlers::Write(const Caller& caller,
            reply(s);
            return;
          }
-         Part part{.id = id,
-                   .offset = request.offset(),
-                   .data = request.data(),
-                   .end = false,
-                   .size = std::nullopt};
+         InputHandlers::Part part{.id = id,
+                                  .offset = request.offset(),
+                                  .data = request.data(),
+                                  .end = false,
+                                  .size = std::nullopt};
          if (request.has_size()) part.size = ToWindowSize(request.size());
          auto shared = std::make_shared<Reply<v1::WriteSessionResponse>>(
              std::move(reply));
-         Put(std::move(part), wire::FromProto(request.wait()),
+         input_.Put(
+             std::move(part), wire::FromProto(request.wait()),
              [shared, offset = request.offset() + request.data().size()](
                  std::optional<InputDesk::Progress> progress) {
                v1::WriteSessionResponse response;
@@ -391,7 +361,7 @@ void SessionHandlers::End(const Caller& caller,
                           const v1::EndSessionRequest& request,
                           Reply<v1::Session> reply) {
   const CommandId id(request.session_id());
-  Find(caller.org, Kind::kSession, id,
+  Find(caller.org, id,
        [this, id, who = caller.principal, reply = std::move(reply)](
            absl::StatusOr<CommandRecord> session) mutable {
          if (!session.ok()) {
@@ -420,7 +390,7 @@ void SessionHandlers::Recording(const Caller& caller,
                                 const v1::GetRecordingRequest& request,
                                 Reply<v1::RawBody> reply) {
   const CommandId id(request.session_id());
-  Find(caller.org, Kind::kSession, id,
+  Find(caller.org, id,
        [this, id, reply = std::move(reply)](
            absl::StatusOr<CommandRecord> session) mutable {
          if (!session.ok()) {
@@ -452,60 +422,14 @@ void SessionHandlers::Recording(const Caller& caller,
        });
 }
 
-void SessionHandlers::WriteInput(const Caller& caller,
-                                 const v1::WriteInputRequest& request,
-                                 Reply<v1::WriteInputResponse> reply) {
-  absl::Status valid = wire::ValidateInputData(request.data());
-  if (valid.ok()) valid = wire::ValidateWait(request.wait());
-  if (!valid.ok()) {
-    reply(valid);
-    return;
-  }
-  const CommandId id(request.command_id());
-  Find(caller.org, Kind::kCommand, id,
-       [this, id, request, reply = std::move(reply)](
-           absl::StatusOr<CommandRecord> command) mutable {
-         if (!command.ok()) {
-           reply(command.status());
-           return;
-         }
-         if (!command->spec.input_streamed) {
-           reply(WithCode(absl::FailedPreconditionError(
-                              "input_streamed: this command was submitted "
-                              "without it, and reads nothing"),
-                          "input_not_streamed"));
-           return;
-         }
-         auto shared =
-             std::make_shared<Reply<v1::WriteInputResponse>>(std::move(reply));
-         Put({.id = id,
-              .offset = request.offset(),
-              .data = request.data(),
-              .end = request.end(),
-              .size = std::nullopt},
-             wire::FromProto(request.wait()),
-             [shared, offset = request.offset() + request.data().size()](
-                 std::optional<InputDesk::Progress> progress) {
-               v1::WriteInputResponse response;
-               response.set_accepted(progress ? progress->accepted : offset);
-               response.set_taken(progress ? progress->taken : 0);
-               response.set_closed(!progress || progress->closed);
-               (*shared)(std::move(response));
-             });
-       });
-}
-
-void SessionHandlers::Find(const OrgId& org, Kind kind, const CommandId& id,
-                           Found found) {
-  const char* const name = kind == Kind::kSession ? "session" : "command";
-  auto check = [org, kind, id, name](absl::StatusOr<CommandRecord> record)
+void SessionHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
+  auto check = [org, id](absl::StatusOr<CommandRecord> record)
       -> absl::StatusOr<CommandRecord> {
     if (!record.ok() && !absl::IsNotFound(record.status())) return record;
-    const bool right =
-        record.ok() && record->org == org &&
-        record->spec.terminal.has_value() == (kind == Kind::kSession);
-    if (!right) return NotFound(name, id.str());
-    return record;
+    if (record.ok() && record->org == org && record->spec.terminal) {
+      return record;
+    }
+    return NotFound("session", id.str());
   };
   if (const CommandRecord* open = fleet_.commands().Find(id)) {
     found(check(*open));

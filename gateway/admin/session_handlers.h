@@ -1,4 +1,4 @@
-// Operations on sessions, and what is piped into commands.
+// Operations on sessions.
 
 #ifndef MUSTER_GATEWAY_ADMIN_SESSION_HANDLERS_H_
 #define MUSTER_GATEWAY_ADMIN_SESSION_HANDLERS_H_
@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/admin/input_handlers.h"
 #include "gateway/admin/long_poll.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/store/store_client.h"
@@ -25,10 +26,11 @@ namespace muster::gateway {
 class SessionHandlers {
  public:
   SessionHandlers(EventLoop& loop, Fleet& fleet, StoreClient& store,
-                  CommandDefaults defaults)
+                  InputHandlers& input, CommandDefaults defaults)
       : loop_(loop),
         fleet_(fleet),
         store_(store),
+        input_(input),
         defaults_(defaults),
         polls_(loop) {}
   void AddTo(HandlerTable& table);
@@ -54,27 +56,9 @@ class SessionHandlers {
   void End(const Caller&, const v1::EndSessionRequest&, Reply<v1::Session>);
   void Recording(const Caller&, const v1::GetRecordingRequest&,
                  Reply<v1::RawBody>);
-  void WriteInput(const Caller&, const v1::WriteInputRequest&,
-                  Reply<v1::WriteInputResponse>);
 
-  // The session, or else command, as it is now, open or stored. NotFound also
-  // for another org's.
-  enum class Kind { kSession, kCommand };
-  void Find(const OrgId& org, Kind kind, const CommandId& id, Found found);
-
-  // A part of what a command reads.
-  struct Part {
-    CommandId id;
-    uint64_t offset = 0;
-    std::string data;
-    bool end = false;
-    std::optional<WindowSize> size;
-  };
-  // Writes it, and waits until there was room for some of it. Absent: the
-  // command has ended.
-  using Written =
-      std::function<void(std::optional<InputDesk::Progress> progress)>;
-  void Put(Part part, absl::Duration wait, Written written);
+  // The session as it is now, open or stored. NotFound also for another org's.
+  void Find(const OrgId& org, const CommandId& id, Found found);
 
   // Why this attachment does not type; OK if it does.
   absl::Status CheckTypes(const CommandId& id, const std::string& attachment);
@@ -85,6 +69,7 @@ class SessionHandlers {
   EventLoop& loop_;
   Fleet& fleet_;
   StoreClient& store_;
+  InputHandlers& input_;
   const CommandDefaults defaults_;
   LongPoll polls_;
 };

@@ -224,8 +224,9 @@ HandlerTable Gateway::MakeHandlers() {
       std::make_unique<HistoryHandlers>(*loop_, *fleet_, *store_);
   metrics_handlers_ = std::make_unique<MetricsHandlers>(
       clock_, *fleet_, *store_, *event_handlers_, started_at_);
+  input_handlers_ = std::make_unique<InputHandlers>(*loop_, *fleet_, *store_);
   session_handlers_ = std::make_unique<SessionHandlers>(
-      *loop_, *fleet_, *store_, config_.commands);
+      *loop_, *fleet_, *store_, *input_handlers_, config_.commands);
   HandlerTable table;
   agent_handlers_->AddTo(table);
   batch_handlers_->AddTo(table);
@@ -235,6 +236,7 @@ HandlerTable Gateway::MakeHandlers() {
   gateway_handlers_->AddTo(table);
   history_handlers_->AddTo(table);
   metrics_handlers_->AddTo(table);
+  input_handlers_->AddTo(table);
   session_handlers_->AddTo(table);
   return table;
 }
@@ -448,6 +450,7 @@ void Gateway::Stop() {
       batch_handlers_->EndWaits();
       command_handlers_->EndWaits();
       event_handlers_->EndWaits();
+      input_handlers_->EndWaits();
       session_handlers_->EndWaits();
     });
     http_->Stop(absl::Seconds(1));

@@ -153,6 +153,7 @@ class Gateway {
   std::unique_ptr<FleetServer> fleet_server_;
   std::unique_ptr<AgentHandlers> agent_handlers_;
   std::unique_ptr<BatchHandlers> batch_handlers_;
+  std::unique_ptr<InputHandlers> input_handlers_;
   std::unique_ptr<SessionHandlers> session_handlers_;
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;

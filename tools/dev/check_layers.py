@@ -72,6 +72,7 @@ THREAD_OWNERS = [
     "agent/exec/child_watcher.",
     "agent/local/control_server.",
     "agent/link/route_watcher.",
+    "tools/musterctl/input_sender.",  # The tool has no loop: it waits for a terminal and the gateway.
     TESTS,  # They race on purpose.
 ]
 

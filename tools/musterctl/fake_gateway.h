@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "absl/synchronization/notification.h"
 #include "fmt/format.h"
 #include "google/protobuf/message.h"
+#include "libprotocol/base/mutex.h"
 #include "libprotocol/wire/proto_json.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/command_line.h"
@@ -54,7 +54,7 @@ class FakeGateway {
 
   Reply Answer(const HttpRequest& request) {
     // Some verbs speak on two lines at once.
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     requests.push_back(request);
     const std::string path = request.target.substr(0, request.target.find('?'));
     auto& replies = routes_[request.method + " " + path];
@@ -76,7 +76,7 @@ class FakeGateway {
   std::vector<HttpRequest> requests;
 
  private:
-  std::mutex mu_;
+  Mutex mu_;
   std::map<std::string, std::deque<std::function<Reply(const HttpRequest&)>>>
       routes_;
 };

@@ -1,7 +1,6 @@
 #include "tools/musterctl/input_sender.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "tools/musterctl/exit_code.h"
@@ -10,7 +9,7 @@ namespace muster::ctl {
 namespace {
 
 constexpr size_t kPartBytesMax = 32 * 1024;
-constexpr auto kPause = std::chrono::milliseconds(500);
+constexpr absl::Duration kPause = absl::Milliseconds(500);
 
 }  // namespace
 
@@ -23,13 +22,13 @@ InputSender::InputSender(LiveInput& input, uint64_t offset, Put put,
       thread_([this] { Run(); }) {}
 
 InputSender::~InputSender() {
-  stopped_ = true;
+  stopped_.Notify();
   input_.Wake();
   thread_.join();
 }
 
 void InputSender::Run() {
-  while (!stopped_) {
+  while (!stopped_.HasBeenNotified()) {
     LiveInput::Event event = input_.Wait(kPartBytesMax);
     Part part;
     part.bytes = std::move(event.bytes);
@@ -43,12 +42,12 @@ void InputSender::Run() {
 }
 
 bool InputSender::Send(Part part) {
-  while (!stopped_) {
+  while (!stopped_.HasBeenNotified()) {
     part.offset = offset_;
     const absl::StatusOr<Progress> progress = put_(part);
     if (!progress.ok()) {
       if (!IsPassing(progress.status())) return false;
-      std::this_thread::sleep_for(kPause);
+      stopped_.WaitForNotificationWithTimeout(kPause);
       continue;
     }
     if (progress->closed) return false;

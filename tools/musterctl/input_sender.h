@@ -3,13 +3,13 @@
 #ifndef MUSTER_TOOLS_MUSTERCTL_INPUT_SENDER_H_
 #define MUSTER_TOOLS_MUSTERCTL_INPUT_SENDER_H_
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
 #include "tools/musterctl/live_input.h"
 
 namespace muster::ctl {
@@ -56,7 +56,7 @@ class InputSender {
   LiveInput& input_;
   const Put put_;
   const Filter filter_;
-  std::atomic<bool> stopped_ = false;
+  absl::Notification stopped_;
 
   // Touched only on thread_.
   uint64_t offset_;   // Of the next byte.
