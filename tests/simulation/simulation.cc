@@ -24,9 +24,10 @@ constexpr Nanos kLengthMax = 2 * kDay;
 // How much more often everything strikes in a life that is about commands.
 constexpr double kHaste = 12;
 
-// The least that a narrow link carries a second: what output may be on its way
-// passes in less than half a heartbeat.
-constexpr int64_t kNarrowest = 16'000;
+// The least that a narrow link carries a second, half of the 1 Mbit/s that is
+// promised: a stream for output that is refused again and again leaves a window
+// a second in the network.
+constexpr int64_t kNarrowest = 60'000;
 
 // What the gateway of a run is set to. Both members say the same.
 struct Settings {

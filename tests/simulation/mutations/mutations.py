@@ -359,8 +359,8 @@ MUTATIONS = [
              "SSM agent: what was on its way when the channel broke is lost",
              faults="commands,reset,narrow-links", commands=True),
     Mutation("no-window", SENDER,
-             "  return window - std::min(window, unacknowledged_);",
-             "  return window - std::min(window, uint64_t{0});",
+             "if (unacknowledged_ >= window_ || streams_.empty()) return std::nullopt;",
+             "if (unacknowledged_ >= 100 * window_ || streams_.empty()) return std::nullopt;",
              "SSM agent, cancellableWriter: a flood is buffered without end",
              faults="commands,narrow-links", commands=True),
     Mutation("one-window-for-every-path", SENDER,
@@ -368,10 +368,4 @@ MUTATIONS = [
              "std::clamp(static_cast<uint64_t>(blended) | options_.window_bytes_max,",
              "measured: a flood over 4 Mbit/s delays heartbeats by seconds, as the kernel's buffer is full of it",
              faults="commands,narrow-links", commands=True),
-    Mutation("all-of-it-again-at-once", SENDER,
-             "  on_trial_ = true;",
-             "  on_trial_ = false;",
-             "own: met by the simulation; a gateway that could store nothing was sent a whole window every second, "
-             "and heartbeats waited behind them all",
-             faults="commands,narrow-links,store-full", commands=True),
 ]
