@@ -29,6 +29,7 @@ from muster_e2e import wait_until
 
 KILLS = 5000 if muster_e2e.LONG else 200
 AGENTS, CALLERS = 2, 4
+PATIENCE_S = 120  # Of a busy machine.
 # Between two kills, and until what was killed is started again.
 PAUSE_S, AWAY_S = 0.15, 0.3
 # Of the commands, before the next is asked for.
@@ -180,7 +181,7 @@ class KillStormTest(muster_e2e.TestCase):
                 agent.agent_id, QUEUED, DISPATCHED)
 
         with self.nobody_asks():
-            wait_until(all_heard_of, 90, "the machine has said what it was sent")
+            wait_until(all_heard_of, PATIENCE_S, "the machine has said what it was sent")
             agent.kill()
             for shim in self.shims([agent]):
                 self.signal_shim(shim, signal.SIGKILL)
@@ -254,7 +255,7 @@ class KillStormTest(muster_e2e.TestCase):
             for agent in agents:
                 agent.start()
         if "gateway" in victims:
-            self.gateway.start()
+            self.gateway.start(PATIENCE_S)
         time.sleep(chance.random() * PAUSE_S)
 
     # --- The truth ----------------------------------------------------------
@@ -269,7 +270,7 @@ class KillStormTest(muster_e2e.TestCase):
                 command["output_complete"] or command_id in self.in_doubt)
 
         try:
-            wait_until(ended, 90, "it has ended")
+            wait_until(ended, PATIENCE_S, "it has ended")
         except AssertionError as error:
             raise AssertionError(f"{error}: {command}") from error
         return command
@@ -313,11 +314,11 @@ class KillStormTest(muster_e2e.TestCase):
         for caller in self.callers:
             caller.stop()
         for agent in self.agents:
-            self.wait_status(self.gateway, agent.agent_id, "online", 30)
+            self.wait_status(self.gateway, agent.agent_id, "online", PATIENCE_S)
         accepted = {command_id: told for caller in self.callers
                     for command_id, told in caller.accepted.items()}
         wait_until(lambda: not self.gateway.query(
-            "SELECT id FROM commands WHERE finished_at_us IS NULL"), 90, "all have ended")
+            "SELECT id FROM commands WHERE finished_at_us IS NULL"), PATIENCE_S, "all have ended")
         runs = collections.Counter(self.ran.read_text().split())
 
         def truth_of(command_id):
@@ -339,7 +340,7 @@ class KillStormTest(muster_e2e.TestCase):
         self.assertLessEqual(set(runs), known, "what was never taken ran")
         for agent in self.agents:
             folders = agent.state_dir / "commands/commands"
-            wait_until(lambda f=folders: not list(f.iterdir()), 30, "the folders are deleted")
+            wait_until(lambda f=folders: not list(f.iterdir()), PATIENCE_S, "the folders are deleted")
 
 
 if __name__ == "__main__":
