@@ -174,7 +174,8 @@ void CommandDesk::TakeStoredWord(Machine& machine, const CommandWord& word,
     open.word_unanswered = true;
     Save(open);
   } else if (machine.link != nullptr) {
-    machine.link->SendUpdateAck(word.id, stored->state);
+    // Whatever it said: the end stands, and the agent may forget the command.
+    machine.link->SendUpdateAck(word.id, word.state);
   }
 }
 
