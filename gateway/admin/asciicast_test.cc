@@ -10,7 +10,7 @@ const absl::Time kStart = absl::FromUnixSeconds(1'750'000'000);
 CommandRecord Session() {
   CommandRecord session;
   session.started_at = kStart;
-  session.spec.terminal = Terminal{.size = {24, 80}, .type = "xterm"};
+  session.spec.terminal = Terminal{.size = {24, 80}, .type = "xterm", .keep = {}};
   return session;
 }
 

@@ -6,6 +6,7 @@
 
 #include "fmt/format.h"
 #include "gateway/admin/convert.h"
+#include "gateway/admin/known_request.h"
 #include "gateway/admin/page_token.h"
 #include "gateway/fleet/command_rules.h"
 #include "gateway/fleet/errors.h"
@@ -125,11 +126,6 @@ void CommandHandlers::Submit(const Caller& caller,
     reply(NotFound("agent", request.agent_id()));
     return;
   }
-  if (machine->record.status != Status::kOnline &&
-      request.if_offline() != v1::IF_OFFLINE_QUEUE) {
-    reply(AgentUnreachable(fleet_.Why(*machine)));
-    return;
-  }
   CommandRecord command;
   command.id = CommandId(NewUuid(loop_.clock().Wall()));
   command.agent = machine->record.id;
@@ -140,6 +136,23 @@ void CommandHandlers::Submit(const Caller& caller,
   command.labels = {request.labels().begin(), request.labels().end()};
   command.purpose = request.purpose();
   command.created_at = loop_.clock().Wall();
+  if (machine->record.status == Status::kOnline ||
+      request.if_offline() == v1::IF_OFFLINE_QUEUE) {
+    SubmitNow(std::move(command), std::move(reply));
+    return;
+  }
+  const absl::Status unreachable = AgentUnreachable(fleet_.Why(*machine));
+  auto shared = std::make_shared<Reply<v1::Command>>(std::move(reply));
+  IfKnown(
+      store_, caller.org, request.idempotency_key(),
+      [this, command = std::move(command), shared]() mutable {
+        SubmitNow(std::move(command), std::move(*shared));
+      },
+      [unreachable, shared] { (*shared)(unreachable); });
+}
+
+void CommandHandlers::SubmitNow(CommandRecord command,
+                                Reply<v1::Command> reply) {
   fleet_.commands().Submit(std::move(command),
                            [this, reply = std::move(reply)](
                                absl::StatusOr<CommandRecord> stored) mutable {

@@ -50,6 +50,7 @@ class CommandHandlers {
 
   void Submit(const Caller&, const v1::SubmitCommandRequest&,
               Reply<v1::Command>);
+  void SubmitNow(CommandRecord command, Reply<v1::Command> reply);
   void List(const Caller&, const v1::ListCommandsRequest&,
             Reply<v1::ListCommandsResponse>);
   void Get(const Caller&, const v1::GetCommandRequest&, Reply<v1::Command>);

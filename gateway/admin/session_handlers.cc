@@ -4,6 +4,7 @@
 
 #include "gateway/admin/asciicast.h"
 #include "gateway/admin/convert.h"
+#include "gateway/admin/known_request.h"
 #include "gateway/admin/page_token.h"
 #include "gateway/fleet/command_rules.h"
 #include "gateway/fleet/errors.h"
@@ -86,10 +87,6 @@ void SessionHandlers::Open(const Caller& caller,
     reply(NotFound("agent", request.agent_id()));
     return;
   }
-  if (machine->record.status != Status::kOnline) {
-    reply(AgentUnreachable(fleet_.Why(*machine)));
-    return;
-  }
   if (!fleet_.sessions().HasRoom()) {
     reply(TooManySessions(fleet_.options().sessions.open_max));
     return;
@@ -103,6 +100,21 @@ void SessionHandlers::Open(const Caller& caller,
   session.idempotency_key = request.idempotency_key();
   session.purpose = request.purpose();
   session.created_at = loop_.clock().Wall();
+  if (machine->record.status == Status::kOnline) {
+    OpenNow(std::move(session), std::move(reply));
+    return;
+  }
+  const absl::Status unreachable = AgentUnreachable(fleet_.Why(*machine));
+  auto shared = std::make_shared<Reply<v1::Session>>(std::move(reply));
+  IfKnown(
+      store_, caller.org, request.idempotency_key(),
+      [this, session = std::move(session), shared]() mutable {
+        OpenNow(std::move(session), std::move(*shared));
+      },
+      [unreachable, shared] { (*shared)(unreachable); });
+}
+
+void SessionHandlers::OpenNow(CommandRecord session, Reply<v1::Session> reply) {
   fleet_.commands().Submit(std::move(session),
                            [this, reply = std::move(reply)](
                                absl::StatusOr<CommandRecord> stored) mutable {

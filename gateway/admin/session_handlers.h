@@ -42,6 +42,7 @@ class SessionHandlers {
   using Found = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;
 
   void Open(const Caller&, const v1::OpenSessionRequest&, Reply<v1::Session>);
+  void OpenNow(CommandRecord session, Reply<v1::Session> reply);
   void List(const Caller&, const v1::ListSessionsRequest&,
             Reply<v1::ListSessionsResponse>);
   void Get(const Caller&, const v1::GetSessionRequest&, Reply<v1::Session>);

@@ -137,6 +137,7 @@ void CommandDesk::TakeWord(Machine& machine, CommandWord word, Instant now) {
   Acknowledge(machine, *open);
   open->word_unanswered = true;
   const bool news = ApplyWord(open->record, word, loop_.clock().Wall());
+  if (news && open->output_lost) ForgoOutput(open->record);
   if (news) Schedule(*open, now);
   if (news || open->proves_more) {
     Save(*open);
@@ -235,10 +236,19 @@ void CommandDesk::AppendOutput(
   }
   const CommandId id = output.command;
   const Stream stream = output.stream;
+  const uint64_t behind = output.offset + output.data.size();
   journal_.AppendOutput(std::move(output),
-                        [this, id, stream, stored = std::move(stored)](
+                        [this, id, stream, behind, stored = std::move(stored)](
                             absl::StatusOr<uint64_t> end) mutable {
                           Open* open = FindOpen(id);
+                          if (absl::IsOutOfRange(end.status())) {
+                            // What is before it was acknowledged by a life of
+                            // the gateway of which nothing is left, and will
+                            // not come again: nor can this be kept.
+                            if (open != nullptr) LoseOutput(*open);
+                            stored(behind);
+                            return;
+                          }
                           if (end.ok() && open != nullptr) {
                             uint64_t& bytes = stream == Stream::kStdout
                                                   ? open->record.stdout_bytes
@@ -250,6 +260,11 @@ void CommandDesk::AppendOutput(
                           }
                           stored(std::move(end));
                         });
+}
+
+void CommandDesk::LoseOutput(Open& open) {
+  open.output_lost = true;
+  if (IsTerminal(open.record.state)) Forgo(open);
 }
 
 void CommandDesk::Sweep(Instant now) {

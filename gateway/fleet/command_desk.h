@@ -149,6 +149,9 @@ class CommandDesk {
     uint64_t sent_epoch = 0;
     // The agent awaits an acknowledgement of its word.
     bool word_unanswered = false;
+    // Of its output some is missing here that the agent sent to a life of the
+    // gateway of which nothing is left.
+    bool output_lost = false;
     std::vector<Submitted> on_saved;    // For the next write.
     std::vector<Submitted> on_written;  // For the write under way.
     std::vector<Changed> watchers;
@@ -173,6 +176,7 @@ class CommandDesk {
   void Forgo(Open& open);
   // Since when a command that was queued before `now` counts as waiting.
   Instant QueuedSince(const CommandRecord& queued, Instant now) const;
+  void LoseOutput(Open& open);
   // The state is new: patience starts again.
   void Schedule(Open& open, Instant now);
   // Writes the record as it is, then does what had to wait for that. One write

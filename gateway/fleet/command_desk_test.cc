@@ -615,6 +615,23 @@ TEST_F(CommandDeskTest, OutputIsStoredAndFinishesItsCommand) {
   EXPECT_EQ(journal_.commands.at(CommandId("c1")).stdout_bytes, 5u);
 }
 
+// A gateway that was put back to an older copy: the agent sends only what it
+// had not acknowledged.
+TEST_F(CommandDeskTest, OutputBehindAHoleIsCountedAsDroppedAndHoldsUpNothing) {
+  SubmitAndRun("c1");
+  uint64_t end = 0;
+  desk_.TakeOutput(machine_, {CommandId("c1"), Stream::kStdout, 7, "later"},
+                   [&](auto e) { end = *e; });
+  loop_.RunReady();
+  EXPECT_EQ(end, 12u) << "so that the agent goes on, and forgets it";
+  Say("c1", kSucceeded, /*stdout_total=*/12);
+  loop_.RunReady();
+  EXPECT_EQ(desk_.open(), 0u);
+  const CommandRecord& stored = journal_.commands.at(CommandId("c1"));
+  EXPECT_EQ(stored.stdout_bytes, 0u);
+  EXPECT_EQ(stored.output_dropped_bytes, 12u);
+}
+
 TEST_F(CommandDeskTest, OutputThatTheStoreRefusesIsAnErrorToTheAgent) {
   SubmitAndRun("c1");
   journal_.FailNext(1);

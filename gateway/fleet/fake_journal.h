@@ -177,6 +177,9 @@ class FakeJournal final : public Journal {
     CommandRecord& command = commands[output.command];
     uint64_t& end = output.stream == Stream::kStdout ? command.stdout_bytes
                                                      : command.stderr_bytes;
+    if (output.offset > end && !output.at) {
+      return absl::OutOfRangeError("a hole");
+    }
     end = std::max(end, output.offset + output.data.size());
     return end;
   }

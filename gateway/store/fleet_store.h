@@ -194,6 +194,9 @@ class FleetStore {
   // else AlreadyExists and nothing is added. AlreadyExists if the id exists,
   // NotFound for an unknown machine.
   virtual absl::StatusOr<CommandRecord> AddCommand(const CommandRecord&) = 0;
+  // The one that this org submitted with this key. NotFound if there is none.
+  virtual absl::StatusOr<CommandRecord> FindCommand(const OrgId& org,
+                                                    const std::string& key) = 0;
   // Replaces the mutable part: state and what follows it, but stdout_bytes and
   // stderr_bytes, which only AppendOutput() moves; and counts it anew in its
   // batch, if that has ended. NotFound if it was never added.

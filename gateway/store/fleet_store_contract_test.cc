@@ -535,6 +535,11 @@ TEST_P(FleetStoreContract, TheSameIdempotencyKeyReturnsTheStoredCommand) {
   CommandRecord again = first;
   again.id = CommandId("c2");
   EXPECT_EQ(*store_->AddCommand(again), first);
+  EXPECT_EQ(*store_->FindCommand(first.org, "key"), first);
+  EXPECT_EQ(CodeOf(store_->FindCommand(first.org, "other")),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(CodeOf(store_->FindCommand(OrgId("other"), "key")),
+            absl::StatusCode::kNotFound);
   again.spec.text = "something else";
   EXPECT_EQ(CodeOf(store_->AddCommand(again)),
             absl::StatusCode::kAlreadyExists);

@@ -243,6 +243,14 @@ absl::StatusOr<CommandRecord> MemoryFleetStore::AddCommand(
   return added;
 }
 
+absl::StatusOr<CommandRecord> MemoryFleetStore::FindCommand(
+    const OrgId& org, const std::string& key) {
+  RETURN_IF_ERROR(error());
+  const auto used = keys_.find({org, key});
+  if (used == keys_.end()) return UnknownKey(key);
+  return commands_.at(used->second.command);
+}
+
 absl::Status MemoryFleetStore::PutCommand(const CommandRecord& command) {
   RETURN_IF_ERROR(error());
   const auto it = commands_.find(command.id);

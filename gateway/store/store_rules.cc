@@ -14,6 +14,10 @@ absl::Status UnknownToken() {
 absl::Status UnknownToken(const TokenId& id) {
   return absl::NotFoundError(fmt::format("token {} is not known", id.str()));
 }
+absl::Status UnknownKey(std::string_view key) {
+  return absl::NotFoundError(fmt::format("nothing has the key {}", key));
+}
+
 absl::Status UnknownCommand(const CommandId& id) {
   return absl::NotFoundError(fmt::format("command {} is not known", id.str()));
 }

@@ -15,6 +15,7 @@ namespace muster::gateway {
 absl::Status UnknownToken();
 absl::Status UnknownToken(const TokenId& id);
 absl::Status UnknownCommand(const CommandId& id);
+absl::Status UnknownKey(std::string_view key);
 absl::Status UnknownBatch(const BatchId& id);
 absl::Status UnknownMachine(const AgentId& id);
 absl::Status MachineIdTaken(const AgentId& id);

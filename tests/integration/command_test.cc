@@ -377,5 +377,25 @@ TEST(CommandTest, OutputStreamsWhileTheCommandRuns) {
   EXPECT_EQ(next(), "");
 }
 
+// Its first answer may have been lost.
+TEST(CommandTest, ARepeatedRequestHasItsAnswerThoughTheMachineIsAwayNow) {
+  MiniFleet fleet({.presence = QuickPresence()});
+  ASSERT_TRUE(fleet.WaitForStatus(0, v1::STATUS_ONLINE));
+  v1::SubmitCommandRequest request = Request(fleet, 0, "true");
+  request.set_idempotency_key("once");
+  const auto first = fleet.rest().Call<v1::Command>("SubmitCommand", request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  fleet.CrashAgent(0);
+  ASSERT_TRUE(fleet.WaitForStatus(0, v1::STATUS_OFFLINE));
+  const auto again = fleet.rest().Call<v1::Command>("SubmitCommand", request);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->command_id(), first->command_id());
+  request.set_idempotency_key("another");
+  EXPECT_EQ(
+      ProblemCode(
+          fleet.rest().Call<v1::Command>("SubmitCommand", request).status()),
+      "agent_unreachable");
+}
+
 }  // namespace
 }  // namespace muster::integration

@@ -126,19 +126,9 @@ absl::StatusOr<CommandRecord> SqliteFleetStore::AddCommand(
     const CommandRecord& command) {
   ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
   if (!command.idempotency_key.empty()) {
-    ASSIGN_OR_RETURN(
-        Statement find,
-        db_->Prepare(fmt::format(
-            "{} JOIN idempotency_keys AS k ON k.command=c.row_number "
-            "WHERE k.org=$1 AND k.idempotency_key=$2",
-            kSelectCommands)));
-    ASSIGN_OR_RETURN(const bool found,
-                     find.Bind(command.org, command.idempotency_key).Step());
-    if (found) {
-      CommandRecord stored;
-      RETURN_IF_ERROR(ReadCommand(find, stored));
-      return SameRequest(stored, command);
-    }
+    const auto known = FindCommand(command.org, command.idempotency_key);
+    if (known.ok()) return SameRequest(*known, command);
+    if (!absl::IsNotFound(known.status())) return known.status();
   }
   RETURN_IF_ERROR(InsertCommand(*db_, command));
   ASSIGN_OR_RETURN(const int64_t row_number, RowNumber(command.id));
@@ -155,6 +145,21 @@ absl::StatusOr<CommandRecord> SqliteFleetStore::AddCommand(
   ASSIGN_OR_RETURN(CommandRecord added, GetCommand(command.id));
   RETURN_IF_ERROR(txn.Commit());
   return added;
+}
+
+absl::StatusOr<CommandRecord> SqliteFleetStore::FindCommand(
+    const OrgId& org, const std::string& key) {
+  ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Prepare(fmt::format(
+          "{} JOIN idempotency_keys AS k ON k.command=c.row_number "
+          "WHERE k.org=$1 AND k.idempotency_key=$2",
+          kSelectCommands)));
+  ASSIGN_OR_RETURN(const bool found, find.Bind(org, key).Step());
+  if (!found) return UnknownKey(key);
+  CommandRecord command;
+  RETURN_IF_ERROR(ReadCommand(find, command));
+  return command;
 }
 
 absl::Status SqliteFleetStore::PutCommand(const CommandRecord& c) {

@@ -69,6 +69,8 @@ class SqliteFleetStore final : public FleetStore {
   absl::Status SignOfLife(absl::Time now) override;
   absl::StatusOr<std::optional<absl::Time>> LastSignOfLife() override;
 
+  absl::StatusOr<CommandRecord> FindCommand(const OrgId& org,
+                                            const std::string& key) override;
   absl::StatusOr<CommandRecord> AddCommand(
       const CommandRecord& command) override;
   absl::Status PutCommand(const CommandRecord& command) override;
