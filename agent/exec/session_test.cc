@@ -268,6 +268,16 @@ TEST_F(SessionTest, AProgramWaitsForAGatewayThatIsSlow) {
   })) << "no byte is lost";
 }
 
+TEST_F(SessionTest, ABackgroundProcessThatHoldsTheTerminalIsNotWaitedFor) {
+  const CommandId id =
+      Open({"sh", "-c", "setsid sleep 30 & echo over; exit 4"});
+  const Update end = End(id);
+  EXPECT_EQ(end.exit_code, 4);
+  EXPECT_THAT(end.reason, StartsWith("pipe_held_by: "));
+  const pid_t sleeper = std::stoi(end.reason.substr(end.reason.find(' ')));
+  EXPECT_EQ(kill(sleeper, SIGKILL), 0);
+}
+
 TEST_F(SessionTest, ARecordedOneSaysSo) {
   const CommandId id = Start({"echo", "hi"}, [](Order& order) {
     order.terminal = Terminal{.keep = absl::Hours(1), .recorded = true};
