@@ -176,24 +176,24 @@ TEST_F(SessionVerbsTest, WhatIsNoRecordingIsNotPlayed) {
 // --- Keys -------------------------------------------------------------------
 
 // What is left of `typed`, and the wish.
-std::pair<std::string, EscapeKeys::Wish> Take(EscapeKeys& keys,
-                                              std::string typed) {
+using Taken = std::pair<std::string, EscapeKeys::Wish>;
+Taken Take(EscapeKeys& keys, std::string typed) {
   const EscapeKeys::Wish wish = keys.Take(typed);
   return {typed, wish};
 }
 
 TEST(EscapeKeysTest, OnlyAtTheStartOfALine) {
   EscapeKeys keys;
-  EXPECT_EQ(Take(keys, "a~d"), std::pair("a~d", EscapeKeys::Wish::kNone));
-  EXPECT_EQ(Take(keys, "\r~"), std::pair("\r", EscapeKeys::Wish::kNone));
-  EXPECT_EQ(Take(keys, "d"), std::pair("", EscapeKeys::Wish::kDetach));
+  EXPECT_EQ(Take(keys, "a~d"), Taken("a~d", EscapeKeys::Wish::kNone));
+  EXPECT_EQ(Take(keys, "\r~"), Taken("\r", EscapeKeys::Wish::kNone));
+  EXPECT_EQ(Take(keys, "d"), Taken("", EscapeKeys::Wish::kDetach));
 }
 
 TEST(EscapeKeysTest, ATildeIsTypedTwiceOrBeforeAnythingElse) {
   EscapeKeys keys;
-  EXPECT_EQ(Take(keys, "~~\r"), std::pair("~\r", EscapeKeys::Wish::kNone));
-  EXPECT_EQ(Take(keys, "~/x\r"), std::pair("~/x\r", EscapeKeys::Wish::kNone));
-  EXPECT_EQ(Take(keys, "~."), std::pair("", EscapeKeys::Wish::kEnd));
+  EXPECT_EQ(Take(keys, "~~\r"), Taken("~\r", EscapeKeys::Wish::kNone));
+  EXPECT_EQ(Take(keys, "~/x\r"), Taken("~/x\r", EscapeKeys::Wish::kNone));
+  EXPECT_EQ(Take(keys, "~."), Taken("", EscapeKeys::Wish::kEnd));
 }
 
 // --- Sending ----------------------------------------------------------------
@@ -220,7 +220,7 @@ struct SendTest : ::testing::Test {
 };
 
 TEST_F(SendTest, WhatDidNotFitIsSentAgainWithItsEnd) {
-  Send({{.bytes = "abcdef"}, {.ended = true}},
+  Send({{.bytes = "abcdef"}, {.bytes = "", .ended = true}},
        {InputSender::Progress{.accepted = 4},
         InputSender::Progress{.accepted = 6},
         InputSender::Progress{.accepted = 6}});
