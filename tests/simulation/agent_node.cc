@@ -473,7 +473,8 @@ bool AgentNode::StartCommands() {
        .send_chunk =
            [this](v1::TransferChunk chunk) {
              return SendChunk(std::move(chunk));
-           }},
+           },
+       .send_taken = [](const v1::InputTaken&) { return true; }},
       absl::ToInt64Nanoseconds(Local().since_boot()),
       absl::ToUnixNanos(Wall()));
   if (commands_ == nullptr || host_.dying()) {

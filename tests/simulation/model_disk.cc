@@ -260,8 +260,9 @@ absl::StatusOr<uint64_t> ModelJournal::Append(
   uint64_t& end = output.stream == gateway::Stream::kStdout
                       ? command.stdout_bytes
                       : command.stderr_bytes;
-  ASSIGN_OR_RETURN(const std::string_view fresh,
+  ASSIGN_OR_RETURN(const gateway::FreshOutput part,
                    gateway::FreshPart(output, end));
+  const std::string_view fresh = part.bytes;
   if (fresh.empty()) return end;
   const auto stream = static_cast<uint64_t>(output.stream);
   image_.output[output.command].push_back(
