@@ -66,8 +66,11 @@ class SessionTest : public ::testing::Test, public Executor::Delegate {
     order.kill_grace = absl::Seconds(1);
     if (change) change(order);
     EXPECT_TRUE(executor_->Accept(order).ok());
-    EXPECT_TRUE(Eventually([&] { return inputs_.contains(order.command_id); }))
-        << "there is no line to its shim";
+    EXPECT_TRUE(Eventually([&] {
+      const auto last = executor_->LastUpdate(order.command_id);
+      return inputs_.contains(order.command_id) ||
+             (last && IsTerminal(last->state));
+    })) << "there is no line to its shim";
     return order.command_id;
   }
   CommandId Open(std::vector<std::string> argv,
