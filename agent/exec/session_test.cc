@@ -272,8 +272,7 @@ TEST_F(SessionTest, AProgramWaitsForAGatewayThatIsSlow) {
 }
 
 TEST_F(SessionTest, ABackgroundProcessThatHoldsTheTerminalIsNotWaitedFor) {
-  const CommandId id =
-      Open({"sh", "-c", "setsid sleep 30 & echo over; exit 4"});
+  const CommandId id = Open({"sh", "-c", "trap '' HUP; sleep 30 & exit 4"});
   const Update end = End(id);
   EXPECT_EQ(end.exit_code, 4);
   EXPECT_THAT(end.reason, StartsWith("pipe_held_by: "));
