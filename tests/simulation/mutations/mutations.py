@@ -29,6 +29,7 @@ PRESENCE = "gateway/fleet/presence.cc"
 HISTORY = "gateway/fleet/history_log.cc"
 ADMISSION = "gateway/fleet/admission.cc"
 DESK = "gateway/fleet/command_desk.cc"
+RETURN = "gateway/fleet/command_desk_return.cc"
 LINK = "agent/link/link_machine.cc"
 INCIDENTS = "gateway/fleet/fleet_incidents.cc"
 MASS = "gateway/fleet/mass_silence.cc"
@@ -43,8 +44,8 @@ SENDER = "agent/link/output_sender.cc"
 
 MUTATIONS = [
     Mutation("judges-while-it-stops", FLEET,
-             "  open_ = false;\n  batches_.Pause();\n  loop_.Cancel(turn_timer_);\n",
-             "  batches_.Pause();\n",
+             "  open_ = false;\n  loop_.Cancel(turn_timer_);\n",
+             "",
              "ours, by review: a gateway that was being stopped called machines lost that it had turned away itself",
              faults="gateway-crash,goodbye"),
     Mutation("vouches-for-what-it-could-not-hear", JUDGING,
@@ -263,9 +264,9 @@ MUTATIONS = [
              "      }",
              "SSM agent #169: an update of the agent ran the documents again",
              faults="commands,shim-crash,agent-crash", commands=True),
-    Mutation("a-restored-gateway-sends-again", DESK,
-             '  if (memory.gateway_rolled_back) return "gateway_rolled_back";\n  if (queued) return "";',
-             '  if (queued) return "";\n  if (memory.gateway_rolled_back) return "gateway_rolled_back";',
+    Mutation("a-restored-gateway-sends-again", RETURN,
+             "  if (queued && (open || memory.gateway_rolled_back)) {",
+             "  if (queued && open) {",
              "Jepsen on queues: what was taken from a restored copy is delivered a second time",
              faults="commands,restored-copy", commands=True),
     Mutation("a-result-is-said-once", COURIER,
@@ -273,7 +274,7 @@ MUTATIONS = [
              "",
              "SSM agent #430, #316: a command that ends while the link is away never completes",
              faults="commands,reset,mute", commands=True),
-    Mutation("what-has-ended-is-doubted", DESK,
+    Mutation("what-has-ended-is-doubted", RETURN,
              "      if (!memory.open.contains(id)) Forgo(open);\n      continue;",
              "      if (!memory.open.contains(id)) Forgo(open);",
              "own: an end that was told is told otherwise, as its machine was put back",
