@@ -69,7 +69,8 @@ void OutputSender::Acknowledged(const OutputKey& key, uint64_t offset,
   const auto it = streams_.find(key);
   if (it == streams_.end()) return;
   Progress& p = it->second;
-  if (offset <= p.acknowledged || offset > p.known) return;
+  offset = std::min(offset, p.known);
+  if (offset <= p.acknowledged) return;
   // After a reconnect the gateway may have more than we know that we sent.
   if (offset > p.sent) {
     unacknowledged_ += offset - p.sent;

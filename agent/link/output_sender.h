@@ -69,8 +69,9 @@ class OutputSender {
   // `bytes` of the slice that Next() gave were sent: at most slice.bytes.
   void Sent(const Slice& slice, uint64_t bytes, Instant now);
 
-  // Everything before `offset` is durable at the gateway. An offset beyond what
-  // was ever there, or before an earlier one, changes nothing.
+  // Everything before `offset` is durable at the gateway. It may have more than
+  // there is here: a crash of this host takes what was not yet on its disk. An
+  // offset before an earlier one changes nothing.
   void Acknowledged(const OutputKey& key, uint64_t offset, Instant now);
 
   // The path broke: what is unacknowledged will be sent again, from there.

@@ -46,9 +46,10 @@ struct Promises {
   Nanos settle = 15 * kMinute;
   // Until what was decided is stored, and who asked is answered.
   Nanos catch_up = 2 * kMinute;
-  // Output of one agent that may be on its way, or wait for the gateway's disk;
-  // and one chunk.
-  uint64_t output_waits_max = (1 << 20) + (64 << 10);
+  // Output of one agent that may be on its way, or wait for the gateway's disk:
+  // a window, and as much that was sent once more as a path broke, and whose
+  // first copy the gateway acknowledges.
+  uint64_t output_waits_max = 2 << 20;
   // The history says when the gateway ends a link.
   bool tells_ended_links = false;
 };
