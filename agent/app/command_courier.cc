@@ -131,8 +131,11 @@ void CommandCourier::OnOutput(const CommandId& command_id) {
 void CommandCourier::OnInput(const CommandId& command_id,
                              const InputState& input) {
   InputState& known = inputs_[command_id];
+  // What was passed on to a shim that is still there is on its way to it.
+  const uint64_t kept = input.again ? 0 : known.kept;
   known = input;
-  SendTaken(command_id, input);
+  known.kept = std::max({kept, input.kept, input.taken});
+  SendTaken(command_id, known);
   if (input.again) Accompany(command_id);  // A shim that hears us anew.
 }
 
@@ -143,6 +146,7 @@ void CommandCourier::SendTaken(const CommandId& command_id,
   taken.set_offset(input.taken);
   taken.set_again(input.again);
   taken.set_closed(input.closed);
+  taken.set_kept(input.kept);
   link_.send_taken(std::move(taken));  // Without a link OnOnline() says it.
 }
 
@@ -185,7 +189,8 @@ void CommandCourier::OnOffline() {
 
 void CommandCourier::OnCommandInput(const v1::CommandInput& input) {
   const CommandId id(input.command_id());
-  if (!inputs_.contains(id)) return;  // OnInput() asks for it again.
+  const auto it = inputs_.find(id);
+  if (it == inputs_.end()) return;  // OnInput() asks for it again.
   if (input.has_size()) {
     runner_->Say(id, {.kind = ShimMessage::Kind::kSize,
                       .size = FromProto(input.size())});
@@ -194,6 +199,10 @@ void CommandCourier::OnCommandInput(const v1::CommandInput& input) {
     runner_->Say(id, {.kind = ShimMessage::Kind::kInput,
                       .number = input.offset(),
                       .data = input.data()});
+    InputState& state = it->second;
+    state.kept = std::max(state.kept, input.offset() + input.data().size());
+    state.again = false;
+    SendTaken(id, state);
   }
   if (input.end()) {
     runner_->Say(id, {.kind = ShimMessage::Kind::kEnd,

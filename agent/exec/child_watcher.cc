@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -167,6 +168,7 @@ void ChildWatcher::Hear(const CommandId& command_id, const ShimMessage& message,
   std::optional<InputState>& input = EventOf(command_id).input;
   if (!input) input.emplace();
   input->taken = message.number;
+  input->kept = std::max(input->kept, message.kept);
   input->closed = message.kind == ShimMessage::Kind::kClosed;
 }
 

@@ -25,6 +25,7 @@ namespace muster::agent {
 // How far the input of a command has come.
 struct InputState {
   uint64_t taken = 0;   // Everything before it was written to the command.
+  uint64_t kept = 0;    // Everything before it is at its shim.
   bool again = false;   // What was said beyond `taken` is lost.
   bool closed = false;  // The command reads no more.
 };

@@ -116,7 +116,10 @@ void Intake::Tell() {
   const auto kind =
       told_closed_ ? ShimMessage::Kind::kClosed : ShimMessage::Kind::kTaken;
   // One that does not read what it is told is not alive.
-  if (!SendPacket(agent_.get(), {.kind = kind, .number = taken_})) HangUp();
+  if (!SendPacket(
+          agent_.get(),
+          {.kind = kind, .number = taken_, .kept = taken_ + backlog_.size()}))
+    HangUp();
 }
 
 void Intake::HangUp() {

@@ -13,7 +13,7 @@
 namespace muster::agent {
 namespace {
 
-constexpr size_t kHeaderBytes = 13;
+constexpr size_t kHeaderBytes = 21;
 constexpr char kLine[] = "line";
 
 void Put(std::string& out, uint64_t value, int bytes) {
@@ -60,6 +60,7 @@ std::string Encode(const ShimMessage& message) {
   packet.reserve(kHeaderBytes + message.data.size());
   Put(packet, static_cast<uint64_t>(message.kind), 1);
   Put(packet, message.number, 8);
+  Put(packet, message.kept, 8);
   Put(packet, message.size.rows, 2);
   Put(packet, message.size.columns, 2);
   packet += message.data;
@@ -74,8 +75,9 @@ std::optional<ShimMessage> ParseShimMessage(std::string_view packet) {
   ShimMessage message;
   message.kind = static_cast<ShimMessage::Kind>(packet[0]);
   message.number = Get(packet.substr(1, 8));
-  message.size.rows = static_cast<uint16_t>(Get(packet.substr(9, 2)));
-  message.size.columns = static_cast<uint16_t>(Get(packet.substr(11, 2)));
+  message.kept = Get(packet.substr(9, 8));
+  message.size.rows = static_cast<uint16_t>(Get(packet.substr(17, 2)));
+  message.size.columns = static_cast<uint16_t>(Get(packet.substr(19, 2)));
   message.data = packet.substr(kHeaderBytes);
   return message;
 }

@@ -2,7 +2,7 @@
 //
 // On the socket `line` in the command's folder, one message a packet:
 //
-//   kind (1) │ number (8, little-endian) │ rows (2) │ columns (2) │ data
+//   kind (1) │ number (8, little-endian) │ kept (8) │ rows (2) │ columns (2) │ data
 //
 //   shim ─▶ agent   kHello, kTaken; then kTaken whenever it has grown
 //   agent ─▶ shim   kInput kEnd kSize kAcknowledged kAlone
@@ -47,6 +47,7 @@ struct ShimMessage {
   };
   Kind kind = Kind::kHello;
   uint64_t number = 0;
+  uint64_t kept = 0;  // Of kTaken and kClosed: input before it is here.
   WindowSize size = {0, 0};
   std::string data = {};
 

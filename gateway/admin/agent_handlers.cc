@@ -70,7 +70,7 @@ void AgentHandlers::List(const Caller& caller,
     return;
   }
   auto filter = ToFilter(caller.org, request.status(), request.hostname(),
-                               request.label());
+                         request.label());
   if (!filter.ok()) {
     reply(filter.status());
     return;

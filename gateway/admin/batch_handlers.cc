@@ -193,8 +193,8 @@ void BatchHandlers::Cancel(const Caller& caller,
                            Reply<v1::Batch> reply) {
   const BatchId id(request.batch_id());
   Find(caller.org, id,
-       [this, id, reply = std::move(reply)](
-           absl::StatusOr<BatchRecord> batch) mutable {
+       [this, id,
+        reply = std::move(reply)](absl::StatusOr<BatchRecord> batch) mutable {
          if (!batch.ok()) {
            reply(batch.status());
          } else if (fleet_.batches().Find(id) == nullptr) {
@@ -222,17 +222,17 @@ void BatchHandlers::Find(const OrgId& org, const BatchId& id, Found found) {
     }
     return;
   }
-  store_.Read([id](FleetStore& store) { return store.GetBatch(id); },
-              [org, id, found = std::move(found)](
-                  absl::StatusOr<BatchRecord> batch) mutable {
-                const bool mine = batch.ok() && batch->org == org;
-                if (mine ||
-                    (!batch.ok() && !absl::IsNotFound(batch.status()))) {
-                  found(std::move(batch));
-                } else {
-                  found(NotFound("batch", id.str()));
-                }
-              });
+  store_.Read(
+      [id](FleetStore& store) { return store.GetBatch(id); },
+      [org, id,
+       found = std::move(found)](absl::StatusOr<BatchRecord> batch) mutable {
+        const bool mine = batch.ok() && batch->org == org;
+        if (mine || (!batch.ok() && !absl::IsNotFound(batch.status()))) {
+          found(std::move(batch));
+        } else {
+          found(NotFound("batch", id.str()));
+        }
+      });
 }
 
 }  // namespace muster::gateway

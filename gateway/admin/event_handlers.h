@@ -22,8 +22,8 @@ namespace muster::gateway {
 class EventHandlers final : private EventTap {
  public:
   struct Options {
-    // Calls that wait at once; all are answered in one turn of the loop, at some
-    // ten microseconds each.
+    // Calls that wait at once; all are answered in one turn of the loop, at
+    // some ten microseconds each.
     size_t waiting_max = 128;
   };
 

@@ -20,17 +20,18 @@ void InputHandlers::EndWaits() {
   fleet_.input().WakeWatchers();
 }
 
-void InputHandlers::Put(Part part, absl::Duration wait, Written written) {
+void InputHandlers::Put(Part part, absl::Duration wait,
+                        std::function<bool()> wanted, Written written) {
   auto shared = std::make_shared<Part>(std::move(part));
   polls_.Run(
       wait,
       [this, shared](LongPoll::Again changed) {
         return fleet_.input().Watch(shared->id, std::move(changed));
       },
-      [this, shared, written = std::move(written)](bool last,
-                                                   LongPoll::Again again) {
+      [this, shared, wanted = std::move(wanted), written = std::move(written)](
+          bool last, LongPoll::Again again) {
         const CommandRecord* open = fleet_.commands().Find(shared->id);
-        if (open == nullptr || IsTerminal(open->state)) {
+        if (open == nullptr || IsTerminal(open->state) || !wanted()) {
           written(std::nullopt);
           return;
         }
@@ -67,12 +68,13 @@ void InputHandlers::WriteInput(const Caller& caller,
          }
          auto shared =
              std::make_shared<Reply<v1::WriteInputResponse>>(std::move(reply));
-         Put({.id = id,
+         Put(
+             {.id = id,
               .offset = request.offset(),
               .data = request.data(),
               .end = request.end(),
               .size = std::nullopt},
-             wire::FromProto(request.wait()),
+             wire::FromProto(request.wait()), [] { return true; },
              [shared, offset = request.offset() + request.data().size()](
                  std::optional<InputDesk::Progress> progress) {
                v1::WriteInputResponse response;

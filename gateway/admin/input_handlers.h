@@ -38,11 +38,13 @@ class InputHandlers {
     bool end = false;
     std::optional<WindowSize> size;
   };
-  // Absent: the command has ended.
+  // Absent: the command has ended, or it is not `wanted` any more.
   using Written =
       std::function<void(std::optional<InputDesk::Progress> progress)>;
-  // Writes it, and waits until there was room for some of it.
-  void Put(Part part, absl::Duration wait, Written written);
+  // Writes it, and waits until there was room for some of it, as long as it is
+  // `wanted`.
+  void Put(Part part, absl::Duration wait, std::function<bool()> wanted,
+           Written written);
 
  private:
   using Found = absl::AnyInvocable<void(absl::StatusOr<CommandRecord>)>;

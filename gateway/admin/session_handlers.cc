@@ -1,5 +1,6 @@
 #include "gateway/admin/session_handlers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gateway/admin/asciicast.h"
@@ -311,7 +312,9 @@ void SessionHandlers::Read(const Caller& caller,
                  response.set_end(piece->end);
                  response.set_data(std::move(piece->data));
                } else {
-                 response.set_offset(request.offset());
+                 // What there was and is not here any more is told as missed.
+                 response.set_offset(std::max(
+                     request.offset(), session->stdout_total.value_or(0)));
                  response.set_end(IsTerminal(session->state));
                }
                if (response.data().empty() && !response.end() && !last) {
@@ -358,8 +361,18 @@ void SessionHandlers::Write(const Caller& caller,
              std::move(reply));
          input_.Put(
              std::move(part), wire::FromProto(request.wait()),
-             [shared, offset = request.offset() + request.data().size()](
+             [this, id, attachment = request.attachment_id()] {
+               return CheckTypes(id, attachment).ok();
+             },
+             [this, id, attachment = request.attachment_id(), shared,
+              offset = request.offset() + request.data().size()](
                  std::optional<InputDesk::Progress> progress) {
+               // Somebody may have attached while it waited for room.
+               const absl::Status types = CheckTypes(id, attachment);
+               if (!progress && !types.ok()) {
+                 (*shared)(types);
+                 return;
+               }
                v1::WriteSessionResponse response;
                // Of a session that has ended nobody reads anything.
                response.set_accepted(progress ? progress->accepted : offset);

@@ -47,11 +47,17 @@ void InputDesk::Take(Machine& machine, const InputWord& word) {
   }
   Input& input = inputs_[word.id];
   input.agent = machine.record.id;
-  if (!input.reads) {
-    input.taken = input.sent = word.taken;
+  const uint64_t there = std::max(word.taken, word.kept);
+  // Or the machine has not got what a former life of the gateway sent to it.
+  if (!input.reads || (word.again && there < input.taken)) {
+    bytes_ -= input.bytes.size();
+    input.bytes.clear();
+    input.taken = input.sent = input.kept = there;
     input.reads = true;
   }
   Drop(input, word.taken);
+  input.kept = std::min(word.again ? there : std::max(input.kept, there),
+                        input.accepted());
   if (word.again) {
     input.sent = input.taken;
     input.end_sent = false;
@@ -106,7 +112,10 @@ void InputDesk::Send(const CommandId& id, Input& input, LinkPort& link) {
 uint64_t InputDesk::SentTo(const AgentId& agent) const {
   uint64_t bytes = 0;
   for (const auto& [id, input] : inputs_) {
-    if (input.agent == agent) bytes += input.sent - input.taken;
+    if (input.agent == agent) {
+      bytes +=
+          input.sent - std::min(input.sent, std::max(input.taken, input.kept));
+    }
   }
   return bytes;
 }

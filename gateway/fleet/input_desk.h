@@ -28,6 +28,7 @@ namespace muster::gateway {
 struct InputWord {
   CommandId id;
   uint64_t taken = 0;   // Everything before it was written to the command.
+  uint64_t kept = 0;    // Everything before it is on the machine.
   bool again = false;   // What was sent beyond is lost.
   bool closed = false;  // The command reads no more.
 };
@@ -41,7 +42,7 @@ class InputDesk {
   struct Options {
     size_t bytes_per_command_max = 64 << 10;  // As a shim keeps, too.
     size_t bytes_max = 64 << 20;              // Of all.
-    // Sent to one machine and not taken: it delays heartbeats on a slow link.
+    // On its way to one machine: it delays heartbeats on a slow link.
     uint64_t sent_per_machine_max = 64 << 10;
     size_t part_bytes_max = 16 << 10;
     size_t watchers_per_command_max = 16;
@@ -80,6 +81,7 @@ class InputDesk {
     AgentId agent;
     bool reads = false;  // The machine has said so.
     uint64_t taken = 0;
+    uint64_t kept = 0;  // On the machine.
     uint64_t sent = 0;
     std::string bytes;  // From `taken` on.
     std::optional<uint64_t> end_at;

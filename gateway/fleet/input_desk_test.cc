@@ -51,8 +51,8 @@ class InputDeskTest : public ::testing::Test {
     commands_.Restore({command}, loop_.Now());
   }
   void Taken(uint64_t taken, bool again = false, bool closed = false,
-             const CommandId& id = kId) {
-    desk_.Take(machine_, {id, taken, again, closed});
+             const CommandId& id = kId, uint64_t kept = 0) {
+    desk_.Take(machine_, {id, taken, kept, again, closed});
   }
   uint64_t Write(uint64_t offset, const std::string& data, bool end = false) {
     return desk_.Write(kId, offset, data, end).value().accepted;
@@ -114,6 +114,33 @@ TEST_F(InputDeskTest, AfterARestartTheCallerIsToldWhereToGoOn) {
   EXPECT_EQ(Write(120, "later"), 100u);
   EXPECT_EQ(Write(100, "now"), 103u);
   EXPECT_EQ(link_.inputs.at(0).offset, 100u);
+}
+
+// Its shim has more than it has written: bytes with those numbers would be
+// taken for what it has.
+TEST_F(InputDeskTest, AfterARestartWhatTheMachineKeepsIsNotGivenToOthers) {
+  Taken(100, true, false, kId, 180);
+  EXPECT_EQ(Write(100, std::string(90, 'x')), 190u);
+  EXPECT_EQ(Sent(), std::string(10, 'x'));
+  EXPECT_EQ(link_.inputs.at(0).offset, 180u);
+}
+
+TEST_F(InputDeskTest, WhatALostShimNeverGotIsAskedForAnew) {
+  Taken(100, true, false, kId, 180);  // As the agent believed.
+  Taken(100, true, false, kId, 120);  // As its shim says.
+  EXPECT_EQ(Write(180, "late"), 120u);
+}
+
+TEST_F(InputDeskTest, ACommandThatDoesNotReadHoldsUpNoOther) {
+  Add("c2", [](CommandSpec& spec) { spec.input_streamed = true; });
+  const CommandId other("c2");
+  Taken(0);
+  Taken(0, false, false, other);
+  Write(0, std::string(64 << 10, 'x'));
+  Taken(0, false, false, kId, 64 << 10);  // On the machine, and not read.
+  link_.inputs.clear();
+  EXPECT_EQ(desk_.Write(other, 0, "typed")->accepted, 5u);
+  EXPECT_EQ(Sent(), "typed");
 }
 
 TEST_F(InputDeskTest, AMachineIsSentNoMoreThanItsShare) {

@@ -1,8 +1,10 @@
 #include "gateway/fleet/session_desk.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
+#include "fmt/format.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/log.h"
 
@@ -66,7 +68,10 @@ absl::StatusOr<SessionDesk::Piece> SessionDesk::Read(
   Session& session = it->second;
   session.viewer_at = loop_.clock().Now();
   if (Types(id, attachment)) {
-    session.typist_at = session.viewer_at;
+    // One who asks and does not read on is not waited for.
+    if (offset > session.read || session.read >= session.end()) {
+      session.typist_at = session.viewer_at;
+    }
     session.read = std::max(session.read, offset);
     Advance(session);
   }
@@ -94,6 +99,14 @@ void SessionDesk::TakeOutput(const AgentId& agent, OutputRecord output,
   const auto it = sessions_.find(output.command);
   if (it == sessions_.end() || it->second.agent != agent) {
     stored(NotFound("session", output.command.str()));
+    return;
+  }
+  constexpr uint64_t kOffsetMax = std::numeric_limits<int64_t>::max();
+  if (output.stream != Stream::kStdout || output.data.empty() ||
+      output.offset > kOffsetMax - output.data.size()) {
+    stored(absl::InvalidArgumentError(fmt::format(
+        "output of session {}: of its terminal, not empty, below 2^63",
+        output.command.str())));
     return;
   }
   it->second.waiting.push_back({std::move(output), std::move(stored)});

@@ -312,6 +312,7 @@ void AgentLink::OnInputTaken(const v1::InputTaken& taken) {
   fleet_.TakeInput(peer_.agent, *epoch_,
                    {.id = CommandId(taken.command_id()),
                     .taken = taken.offset(),
+                    .kept = taken.kept(),
                     .again = taken.again(),
                     .closed = taken.closed()});
 }

@@ -37,7 +37,17 @@ void InputSender::Run() {
     const bool more = !filter_ || filter_(part.bytes);
     const bool empty = part.bytes.empty() && !part.end && part.size.rows == 0;
     if (!empty && !Send(std::move(part))) return;
+    if (event.ended) Settle();
     if (!more || event.ended) return;
+  }
+}
+
+void InputSender::Settle() {
+  while (!tail_.empty() && !stopped_.HasBeenNotified()) {
+    stopped_.WaitForNotificationWithTimeout(kPause);
+    Part again;
+    again.end = true;
+    if (!Send(std::move(again))) return;
   }
 }
 

@@ -50,6 +50,8 @@ class InputSender {
   void Run();
   // False: the sending is over.
   bool Send(Part part);
+  // After the last part: until the machine has taken everything.
+  void Settle();
   // What the gateway has accepted of it; makes it what is still to be sent.
   void Account(const Progress& progress, Part& part);
 

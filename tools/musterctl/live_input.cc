@@ -17,9 +17,20 @@
 namespace muster::ctl {
 namespace {
 
+constexpr int kEnds[] = {SIGTERM, SIGHUP, SIGQUIT, SIGINT};
+
 // What the handler of SIGWINCH may touch.
 std::atomic<int> g_wake{-1};
 std::atomic<bool> g_resized{false};
+
+// The terminal as it was, for a process that is ended by a signal.
+termios g_before;
+
+void OnEnd(int number) {
+  tcsetattr(STDIN_FILENO, TCSANOW, &g_before);
+  signal(number, SIG_DFL);
+  raise(number);
+}
 
 void OnResize(int) {
   const int error = errno;
@@ -33,6 +44,8 @@ class StandardInput final : public LiveInput {
   explicit StandardInput(std::optional<termios> before)
       : before_(before), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!before_) return;
+    g_before = *before_;
+    for (const int number : kEnds) signal(number, OnEnd);
     termios raw = *before_;
     cfmakeraw(&raw);
     tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
@@ -44,6 +57,7 @@ class StandardInput final : public LiveInput {
   ~StandardInput() override {
     if (!before_) return;
     signal(SIGWINCH, SIG_DFL);
+    for (const int number : kEnds) signal(number, SIG_DFL);
     tcsetattr(STDIN_FILENO, TCSADRAIN, &*before_);
   }
 

@@ -73,7 +73,13 @@ absl::StatusOr<int> Show(Tool& tool, const std::string& session_id,
   SessionViewer viewer(tool, session_id, input == nullptr);
   const auto session = viewer.Watch(input.get());
   input.reset();  // The terminal is itself again before a word is said.
-  if (!session.ok()) return session.status();
+  if (!session.ok()) {
+    tool.console.Err(fmt::format(
+        "musterctl: how session {0} ends is not known here; musterctl sessions "
+        "attach {0}\n",
+        session_id));
+    return session.status();
+  }
   if (!*session) {
     tool.console.Err(fmt::format(
         "\nmusterctl: left; the session lives on: musterctl sessions attach "

@@ -235,6 +235,15 @@ TEST_F(SendTest, WhatARestartedGatewayForgotIsSentAgain) {
   EXPECT_THAT(parts, ElementsAre("0:abcd", "4:ef", "2:cdef"));
 }
 
+TEST_F(SendTest, AfterTheEndItIsSeenThatTheMachineHasIt) {
+  Send({{.bytes = "abcd"}, {.bytes = "", .ended = true}},
+       {InputSender::Progress{.accepted = 4, .taken = 1},
+        InputSender::Progress{.accepted = 4, .taken = 1},
+        InputSender::Progress{.accepted = 1, .taken = 1},
+        InputSender::Progress{.accepted = 4, .taken = 4}});
+  EXPECT_THAT(parts, ElementsAre("0:abcd", "4:$", "4:$", "1:bcd$"));
+}
+
 TEST_F(SendTest, ALostAnswerIsAskedForAgain) {
   Send({{.bytes = "ab"}},
        {absl::UnavailableError("lost"), InputSender::Progress{.accepted = 2}});
