@@ -48,6 +48,9 @@ void InputDesk::Take(Machine& machine, const InputWord& word) {
   Input& input = inputs_[word.id];
   input.agent = machine.record.id;
   const uint64_t there = std::max(word.taken, word.kept);
+  // What a former life of the gateway sent waits there to be read. Until it has
+  // been, nobody knows how much more fits.
+  if (!input.reads && there > word.taken) return;
   // Or the machine has not got what a former life of the gateway sent to it.
   if (!input.reads || (word.again && there < input.taken)) {
     bytes_ -= input.bytes.size();

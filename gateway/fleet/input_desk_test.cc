@@ -116,18 +116,19 @@ TEST_F(InputDeskTest, AfterARestartTheCallerIsToldWhereToGoOn) {
   EXPECT_EQ(link_.inputs.at(0).offset, 100u);
 }
 
-// Its shim has more than it has written: bytes with those numbers would be
-// taken for what it has.
-TEST_F(InputDeskTest, AfterARestartWhatTheMachineKeepsIsNotGivenToOthers) {
+// Its shim has more than the command has read: bytes with those numbers would
+// be taken for what it has.
+TEST_F(InputDeskTest, AfterARestartWhatWaitsOnTheMachineIsReadFirst) {
   Taken(100, true, false, kId, 180);
+  EXPECT_FALSE(desk_.Write(kId, 100, "x"));
+  Taken(180, false, false, kId, 180);
   EXPECT_EQ(Write(100, std::string(90, 'x')), 190u);
-  EXPECT_EQ(Sent(), std::string(10, 'x'));
   EXPECT_EQ(link_.inputs.at(0).offset, 180u);
 }
 
 TEST_F(InputDeskTest, WhatALostShimNeverGotIsAskedForAnew) {
-  Taken(100, true, false, kId, 180);  // As the agent believed.
-  Taken(100, true, false, kId, 120);  // As its shim says.
+  Taken(180, false, false, kId, 180);  // As the agent believed.
+  Taken(120, true, false, kId, 120);   // As its shim says.
   EXPECT_EQ(Write(180, "late"), 120u);
 }
 
