@@ -145,7 +145,10 @@ absl::Status BatchFollower::Look() {
   // Who has its turn, or came out, shows in the counts.
   const std::string counts = batch_.counts().SerializeAsString();
   if (counts != counts_taken_) RETURN_IF_ERROR(TakeTargets());
-  counts_taken_ = counts;
+  // One counts as running a moment before its command is there.
+  const bool all_taken =
+      machines_.size() + batch_.counts().waiting() >= batch_.targets();
+  if (all_taken) counts_taken_ = counts;
   RETURN_IF_ERROR(ReadOutput());
   Progress();
   return absl::OkStatus();
