@@ -109,7 +109,7 @@ void CommandCourier::Keep(v1::CommandUpdate update) {
   const CommandId id(update.command_id());
   if (IsTerminal(update.state())) {
     for (const v1::OutputStream stream : kStreams) {
-      output_.Grew({id, stream}, BytesOf(update, stream));
+      output_.Grew({id, stream}, BytesOf(update, stream), WindowOf(id));
     }
   }
   Open& open = open_[id];
@@ -123,9 +123,16 @@ void CommandCourier::Keep(v1::CommandUpdate update) {
 void CommandCourier::OnOutput(const CommandId& command_id) {
   for (const v1::OutputStream stream : kStreams) {
     output_.Grew({command_id, stream},
-                 runner_->OutputBytes(command_id, ToRunner(stream)));
+                 runner_->OutputBytes(command_id, ToRunner(stream)),
+                 WindowOf(command_id));
   }
   SendOutput();
+}
+
+OutputSender::Window CommandCourier::WindowOf(
+    const CommandId& command_id) const {
+  return runner_->IsSession(command_id) ? OutputSender::Window::kOwn
+                                        : OutputSender::Window::kShared;
 }
 
 void CommandCourier::OnInput(const CommandId& command_id,

@@ -84,6 +84,7 @@ class CommandCourier final : public Executor::Delegate {
   void Keep(v1::CommandUpdate update);
   void SendUpdates();
   void SendOutput();
+  OutputSender::Window WindowOf(const CommandId& command_id) const;
   void SendTaken(const CommandId& command_id, const InputState& input);
   // Tells the shim of a session how much of it the gateway has, or that there
   // is none.

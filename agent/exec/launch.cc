@@ -158,10 +158,13 @@ void ResetSignals() {
 }
 
 // False, with errno, if it could not.
-bool Become(const RunAs& run_as, int out, int err) {
-  // Or /dev/stdout could not be opened.
+bool Become(const RunAs& run_as, int out, int err, bool is_terminal) {
+  // Or /dev/stdout could not be opened. A terminal keeps its group, "tty".
+  constexpr gid_t kUnchanged = ~gid_t{0};
   for (const int fd : {out, err}) {
-    if (fchown(fd, run_as.uid, run_as.gid) != 0) return false;
+    if (fchown(fd, run_as.uid, is_terminal ? kUnchanged : run_as.gid) != 0) {
+      return false;
+    }
   }
   return setgroups(run_as.groups.size(), run_as.groups.data()) == 0 &&
          setgid(run_as.gid) == 0 && setuid(run_as.uid) == 0;
@@ -191,8 +194,10 @@ void YieldMemory() {
     ioctl(launch.terminal.get(), TIOCSCTTY, 0);
     out = err = launch.terminal.get();
   }
-  const int refused =
-      launch.run_as && !Become(*launch.run_as, out, err) ? errno : 0;
+  const int refused = launch.run_as && !Become(*launch.run_as, out, err,
+                                               launch.terminal.valid())
+                          ? errno
+                          : 0;
   // A lost shim must not leave it running. After Become(), which undoes it.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;

@@ -308,7 +308,8 @@ void Shim::DescribeEnd() {
       exit_.reason = "processes_remain: " + PidsText(remaining);
     }
   } else if (!StreamsEnded()) {
-    exit_.reason = "pipe_held_by: " + PidsText(remaining);
+    exit_.reason = out_->starved() ? "agent_disk_full"
+                                   : "pipe_held_by: " + PidsText(remaining);
   }
   // What the command left running on purpose keeps its cgroup.
   if (cgroup_) cgroup_->Remove();

@@ -40,8 +40,10 @@ class Spool {
 
   // To poll for input; -1 once the stream has ended, or while the disk takes
   // nothing of a terminal: then its programs wait.
-  int reader() const { return waiting_.empty() ? reader_.get() : -1; }
+  int reader() const { return starved() ? -1 : reader_.get(); }
   bool ended() const { return !reader_.valid(); }
+  // The disk takes nothing of a terminal.
+  bool starved() const { return !waiting_.empty(); }
 
   // Moves at most 64 KiB, without waiting. True if bytes came.
   bool Drain();

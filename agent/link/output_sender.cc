@@ -11,8 +11,9 @@ constexpr absl::Duration kSampleMin = absl::Milliseconds(200);
 
 }  // namespace
 
-void OutputSender::Grew(const OutputKey& key, uint64_t bytes) {
-  Progress& p = streams_[key];
+void OutputSender::Grew(const OutputKey& key, uint64_t bytes, Window window) {
+  Progress& p =
+      streams_.try_emplace(key, Progress{.window = window}).first->second;
   p.known = std::max(p.known, bytes);
 }
 
@@ -24,7 +25,7 @@ void OutputSender::EndsAt(const OutputKey& key, uint64_t bytes) {
 void OutputSender::SkipTo(const OutputKey& key, uint64_t offset) {
   Progress& p = streams_[key];
   if (offset <= p.sent) return;
-  unacknowledged_ -= p.sent - p.acknowledged;
+  Count(p, -static_cast<int64_t>(p.sent - p.acknowledged));
   p.acknowledged = p.sent = offset;
   p.known = std::max(p.known, offset);
 }
@@ -32,22 +33,33 @@ void OutputSender::SkipTo(const OutputKey& key, uint64_t offset) {
 void OutputSender::Forget(const CommandId& command) {
   std::erase_if(streams_, [&](const auto& entry) {
     if (entry.first.command != command) return false;
-    unacknowledged_ -= entry.second.sent - entry.second.acknowledged;
+    const Progress& p = entry.second;
+    Count(p, -static_cast<int64_t>(p.sent - p.acknowledged));
     return true;
   });
 }
 
+uint64_t OutputSender::RoomFor(const Progress& p) const {
+  const bool own = p.window == Window::kOwn;
+  const uint64_t most = own ? options_.session_bytes_max : window_;
+  return most - std::min(most, own ? p.sent - p.acknowledged : unacknowledged_);
+}
+
+void OutputSender::Count(const Progress& p, int64_t bytes) {
+  if (p.window == Window::kShared) {
+    unacknowledged_ += static_cast<uint64_t>(bytes);
+  }
+}
+
 std::optional<OutputSender::Slice> OutputSender::Next() const {
-  if (unacknowledged_ >= window_ || streams_.empty()) return std::nullopt;
   auto it =
       last_served_ ? streams_.upper_bound(*last_served_) : streams_.begin();
   for (size_t looked_at = 0; looked_at < streams_.size(); ++looked_at, ++it) {
     if (it == streams_.end()) it = streams_.begin();
     const Progress& p = it->second;
-    if (p.sent >= p.known) continue;
-    return Slice{it->first, p.sent,
-                 std::min({p.known - p.sent, options_.chunk_bytes_max,
-                           window_ - unacknowledged_})};
+    const uint64_t bytes =
+        std::min({p.known - p.sent, options_.chunk_bytes_max, RoomFor(p)});
+    if (bytes > 0) return Slice{it->first, p.sent, bytes};
   }
   return std::nullopt;
 }
@@ -55,12 +67,14 @@ std::optional<OutputSender::Slice> OutputSender::Next() const {
 void OutputSender::Sent(const Slice& slice, uint64_t bytes, Instant now) {
   const auto it = streams_.find(slice.key);
   if (it == streams_.end()) return;
-  if (unacknowledged_ == 0) {  // Was idle: idle time says nothing of the path.
+  Progress& p = it->second;
+  // Was idle: idle time says nothing of the path.
+  if (p.window == Window::kShared && unacknowledged_ == 0) {
     sample_start_ = now;
     sample_bytes_ = 0;
   }
-  it->second.sent += bytes;
-  unacknowledged_ += bytes;
+  p.sent += bytes;
+  Count(p, static_cast<int64_t>(bytes));
   last_served_ = slice.key;
 }
 
@@ -73,13 +87,13 @@ void OutputSender::Acknowledged(const OutputKey& key, uint64_t offset,
   if (offset <= p.acknowledged) return;
   // After a reconnect the gateway may have more than we know that we sent.
   if (offset > p.sent) {
-    unacknowledged_ += offset - p.sent;
+    Count(p, static_cast<int64_t>(offset - p.sent));
     p.sent = offset;
   }
   const uint64_t bytes = offset - p.acknowledged;
   p.acknowledged = offset;
-  unacknowledged_ -= bytes;
-  Measure(bytes, now);
+  Count(p, -static_cast<int64_t>(bytes));
+  if (p.window == Window::kShared) Measure(bytes, now);
 }
 
 void OutputSender::Measure(uint64_t bytes, Instant now) {

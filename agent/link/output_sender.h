@@ -2,7 +2,9 @@
 //
 // Unacknowledged output is bounded per agent, not per command: about one second
 // at the rate that the path was measured to carry, so that a slow link still
-// brings heartbeats in time.
+// brings heartbeats in time. A session has a small window of its own: what it
+// shows is acknowledged as somebody reads it, which says nothing of the path
+// and delays nobody else.
 
 #ifndef MUSTER_AGENT_LINK_OUTPUT_SENDER_H_
 #define MUSTER_AGENT_LINK_OUTPUT_SENDER_H_
@@ -37,7 +39,10 @@ class OutputSender {
     uint64_t window_bytes_max = 1024 * 1024;
     // The contract's bound of one chunk.
     uint64_t chunk_bytes_max = 64 * 1024;
+    // On its way of one session. A terminal's screen is 10 KiB or less.
+    uint64_t session_bytes_max = 32 * 1024;
   };
+  enum class Window { kShared, kOwn };
 
   struct Slice {
     OutputKey key;
@@ -49,8 +54,10 @@ class OutputSender {
       : options_(options), window_(options.window_bytes_min) {}
   OutputSender() : OutputSender(Options{}) {}
 
-  // The stream has `bytes` bytes in all so far. Never shrinks.
-  void Grew(const OutputKey& key, uint64_t bytes);
+  // The stream has `bytes` bytes in all so far. Never shrinks. `window`: kOwn
+  // for a session; the first call decides.
+  void Grew(const OutputKey& key, uint64_t bytes,
+            Window window = Window::kShared);
 
   // Nothing can be read from `bytes` on, whatever Grew() said before.
   void EndsAt(const OutputKey& key, uint64_t bytes);
@@ -81,6 +88,7 @@ class OutputSender {
   uint64_t acknowledged(const OutputKey& key) const;
 
   uint64_t window() const { return window_; }
+  // On its way in the shared window.
   uint64_t unacknowledged() const { return unacknowledged_; }
 
  private:
@@ -88,7 +96,12 @@ class OutputSender {
     uint64_t acknowledged = 0;
     uint64_t sent = 0;
     uint64_t known = 0;
+    Window window = Window::kShared;
   };
+  // How much more of it may be on its way.
+  uint64_t RoomFor(const Progress& p) const;
+  // So much more of it is on its way, or less.
+  void Count(const Progress& p, int64_t bytes);
   void Measure(uint64_t bytes, Instant now);
 
   const Options options_;

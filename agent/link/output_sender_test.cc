@@ -54,6 +54,34 @@ TEST(OutputSenderTest, ChunksAreAtMostSixtyFourKiB) {
   }
 }
 
+TEST(OutputSenderTest, ASessionThatNobodyReadsDelaysNoOtherOutput) {
+  OutputSender sender;
+  sender.Grew(kA, 10'000 * kKiB, OutputSender::Window::kOwn);
+  Drain(sender, kStart);
+  EXPECT_EQ(sender.unacknowledged(), 0u);
+  sender.Grew(kB, 10'000 * kKiB);
+  uint64_t others = 0;
+  for (const auto& slice : Drain(sender, kStart)) {
+    EXPECT_EQ(slice.key, kB);
+    others += slice.bytes;
+  }
+  EXPECT_EQ(others, 64 * kKiB);
+  sender.Acknowledged(kA, 10, kStart);
+  ASSERT_TRUE(sender.Next());
+  EXPECT_EQ(sender.Next()->key, kA);
+  EXPECT_EQ(sender.Next()->offset, 32 * kKiB);
+  EXPECT_EQ(sender.Next()->bytes, 10u);
+}
+
+TEST(OutputSenderTest, HowFastASessionIsReadSaysNothingOfThePath) {
+  OutputSender sender;
+  const uint64_t window = sender.window();
+  sender.Grew(kA, 32 * kKiB, OutputSender::Window::kOwn);
+  Drain(sender, kStart);
+  sender.Acknowledged(kA, 32 * kKiB, kStart + absl::Milliseconds(1));
+  EXPECT_EQ(sender.window(), window);
+}
+
 TEST(OutputSenderTest, CommandsTakeTurns) {
   OutputSender sender(
       {.window_bytes_min = 1024 * kKiB, .window_bytes_max = 1024 * kKiB});

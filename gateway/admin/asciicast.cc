@@ -56,6 +56,10 @@ std::string ToAsciicast(const CommandRecord& session,
     if (!text.empty()) cast += Line(Json::array({last, "o", text}));
     text = std::move(rest);
   }
+  if (session.stdout_total.value_or(end) > end) {
+    text += fmt::format("\r\n[the recording ends here; {} bytes followed]\r\n",
+                        *session.stdout_total - end);
+  }
   if (!text.empty()) cast += Line(Json::array({last, "o", text}));
   return cast;
 }

@@ -10,7 +10,8 @@ const absl::Time kStart = absl::FromUnixSeconds(1'750'000'000);
 CommandRecord Session() {
   CommandRecord session;
   session.started_at = kStart;
-  session.spec.terminal = Terminal{.size = {24, 80}, .type = "xterm", .keep = {}};
+  session.spec.terminal =
+      Terminal{.size = {24, 80}, .type = "xterm", .keep = {}};
   return session;
 }
 
@@ -49,6 +50,16 @@ TEST(AsciicastTest, WhatWasNeverSeenIsCounted) {
   EXPECT_EQ(EventsOf({At(1, 0, "a"), At(2, 11, "b")}),
             "[1.0,\"o\",\"a\"]\n"
             "[2.0,\"o\",\"\\r\\n[10 bytes were never seen]\\r\\nb\"]\n");
+}
+
+TEST(AsciicastTest, WhatCameAfterItsBoundIsCounted) {
+  CommandRecord session = Session();
+  session.stdout_total = 101;
+  const std::string cast = ToAsciicast(session, {At(1, 0, "a")});
+  EXPECT_EQ(cast.substr(cast.find('\n') + 1),
+            "[1.0,\"o\",\"a\"]\n"
+            "[1.0,\"o\",\"\\r\\n[the recording ends here; 100 bytes followed]"
+            "\\r\\n\"]\n");
 }
 
 TEST(AsciicastTest, TimeNeverGoesBack) {

@@ -22,6 +22,8 @@ constexpr size_t kChunkBytesMax = 64 << 10;
 
 // Output of one agent that may wait for the disk; more is left in the network.
 constexpr size_t kUnstoredBytesMax = 1 << 20;
+// What each piece of it costs here, however short it is.
+constexpr size_t kUnstoredOverhead = 64;
 
 std::optional<absl::Time> TimeIf(bool present,
                                  const google::protobuf::Timestamp& t) {
@@ -361,7 +363,7 @@ void OutputTransfer::OnMessage(v1::TransferChunk message) {
   v1::TransferAck ack;
   ack.set_command_id(message.command_id());
   ack.set_stream(chunk.stream());
-  const size_t bytes = output.data.size();
+  const size_t bytes = output.data.size() + kUnstoredOverhead;
   unstored_bytes_ += bytes;
   if (unstored_bytes_ > kUnstoredBytesMax) Pause();
   fleet_.TakeOutput(

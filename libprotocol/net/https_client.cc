@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
+#include "libprotocol/base/mutex.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/net/dial.h"
@@ -156,7 +157,7 @@ class HttpsClient::Impl {
     const Instant deadline =
         clock_.Now() + request.timeout.value_or(options_.request_timeout);
     // Input before any request is a farewell.
-    if (stream_ && stream_->HasInput()) stream_.reset();
+    if (stream_ && stream_->HasInput()) Close();
     const bool kept = stream_ != nullptr;
     auto response = Exchange(request, deadline);
     const bool lost = absl::IsUnavailable(response.status());
@@ -164,6 +165,12 @@ class HttpsClient::Impl {
       response = Exchange(request, deadline);
     }
     return response;
+  }
+
+  void Abort() {
+    MutexLock lock(mu_);
+    aborted_ = true;
+    if (in_use_ != nullptr) in_use_->HangUp();
   }
 
  private:
@@ -178,7 +185,7 @@ class HttpsClient::Impl {
     bool keep = false;
     auto response = ReadResponse(request.method == "HEAD", deadline, keep);
     if (!response.ok()) return Fail(sent.ok() ? response.status() : sent);
-    if (!keep || !sent.ok()) stream_.reset();
+    if (!keep || !sent.ok()) Close();
     return response;
   }
 
@@ -190,14 +197,31 @@ class HttpsClient::Impl {
     auto connection = Connect(*addresses, deadline);
     if (!connection.ok()) return Fail(connection.status());
     stream_ = std::make_unique<SocketStream>(std::move(connection->fd));
+    {
+      MutexLock lock(mu_);
+      in_use_ = stream_.get();
+      if (aborted_) in_use_->HangUp();
+    }
     if (!origin_.tls) return absl::OkStatus();
     absl::Status done = stream_->StartTls(context_.get(), tls_, deadline);
     return done.ok() ? done : Fail(done);
   }
 
+  void Close() {
+    {
+      MutexLock lock(mu_);
+      in_use_ = nullptr;
+    }
+    stream_.reset();
+  }
+
   // Forgets the connection and says whom the error is about.
   absl::Status Fail(const absl::Status& cause) {
-    stream_.reset();
+    Close();
+    {
+      MutexLock lock(mu_);
+      if (aborted_) return absl::CancelledError("given up");
+    }
     absl::Status status(cause.code(),
                         ToAbsl(fmt::format("{}: {}", options_.base_url,
                                            ToStd(cause.message()))));
@@ -264,6 +288,11 @@ class HttpsClient::Impl {
 
   std::unique_ptr<SocketStream> stream_;  // Null: connect first.
   bool answered_ = false;  // The current exchange has seen a byte.
+
+  Mutex mu_;
+  bool aborted_ ABSL_GUARDED_BY(mu_) = false;
+  SocketStream* in_use_ ABSL_GUARDED_BY(mu_) =
+      nullptr;  // stream_, for Abort().
 };
 
 HttpsClient::HttpsClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -294,5 +323,7 @@ absl::StatusOr<std::unique_ptr<HttpsClient>> HttpsClient::Create(
 absl::StatusOr<HttpResponse> HttpsClient::Fetch(const HttpRequest& request) {
   return impl_->Fetch(request);
 }
+
+void HttpsClient::Abort() { impl_->Abort(); }
 
 }  // namespace muster

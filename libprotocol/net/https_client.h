@@ -41,7 +41,8 @@ struct HttpResponse {
 // HttpsClient speaks to one server and keeps the connection between requests.
 // Proxies are ignored, redirects are answers like any other.
 //
-// Threading: not thread-safe; every call blocks. Never raises SIGPIPE.
+// Threading: not thread-safe, but for Abort(); Fetch() blocks. Never raises
+// SIGPIPE.
 class HttpsClient {
  public:
   struct Options {
@@ -73,7 +74,12 @@ class HttpsClient {
   // the request was sent; after any other error it may have been carried out.
   // A kept connection that the server has closed meanwhile is replaced; a
   // request is sent twice only if its method is idempotent.
+  //   Cancelled           after Abort()
   absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request);
+
+  // The request under way fails at once, or, while it is still connecting, at
+  // the end of that; every later one fails. Any thread.
+  void Abort();
 
  private:
   class Impl;

@@ -165,6 +165,17 @@ TEST(HttpsClientTest, ASilentServerMeetsTheDeadline) {
             absl::StatusCode::kDeadlineExceeded);
 }
 
+TEST(HttpsClientTest, AnAbortedRequestFailsAndSoDoesEveryLaterOne) {
+  std::unique_ptr<HttpsClient> client;
+  TestServer server({}, [&client](const std::string&) {
+    client->Abort();
+    return "";
+  });
+  client = *HttpsClient::Create(At(server, "http"));
+  EXPECT_TRUE(absl::IsCancelled(client->Fetch({}).status()));
+  EXPECT_TRUE(absl::IsCancelled(client->Fetch({}).status()));
+}
+
 TEST(HttpsClientTest, AnAnswerCutShortIsNotAnAnswer) {
   TestServer server({}, [](const std::string&) {
     return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: "

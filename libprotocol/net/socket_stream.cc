@@ -305,6 +305,8 @@ absl::Status SocketStream::WriteAll(std::string_view bytes, Instant deadline) {
   return absl::OkStatus();
 }
 
+void SocketStream::HangUp() { shutdown(fd_.get(), SHUT_RDWR); }
+
 bool SocketStream::HasInput() const {
   pollfd entry = {fd_.get(), POLLIN, 0};
   return poll(&entry, 1, 0) != 0;

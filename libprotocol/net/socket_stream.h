@@ -40,7 +40,7 @@ struct SocketWire;
 // Every call blocks until its deadline at most. Errors: DeadlineExceeded;
 // Unavailable for a lost connection or failed handshake; Unauthenticated if the
 // server is not the one we want, or refused our certificate. All but the first
-// carry a FailureClass (failure_class.h). Not thread-safe.
+// carry a FailureClass (failure_class.h). Not thread-safe, but for HangUp().
 class SocketStream {
  public:
   explicit SocketStream(Fd fd);
@@ -61,6 +61,9 @@ class SocketStream {
 
   // The server has said something, or hung up, since the last Read().
   bool HasInput() const;
+
+  // Whatever is called now or later finds the connection lost. Any thread.
+  void HangUp();
 
  private:
   // Waits for what TLS asked for after a call returned `result`, or explains

@@ -87,6 +87,7 @@ class FakeTransport final : public Transport {
   Reply Fetch(const HttpRequest& request) override {
     return gateway_.Answer(request);
   }
+  void Abort() override {}
 
  private:
   FakeGateway& gateway_;
@@ -146,15 +147,20 @@ class FakeTime final : public Clock, public Patience {
   Instant now_ = Instant::SinceBoot(absl::Hours(1));
 };
 
-// Gives these events, then none.
+// Gives these events, then none. Those after the first wait for `go_on`, if one
+// is given.
 class FakeInput final : public LiveInput {
  public:
-  explicit FakeInput(std::vector<Event> events)
-      : events_(events.begin(), events.end()) {}
+  explicit FakeInput(std::vector<Event> events,
+                     absl::Notification* go_on = nullptr)
+      : events_(events.begin(), events.end()), go_on_(go_on) {}
   Event Wait(size_t) override {
     if (events_.empty()) {
       woken_.WaitForNotification();
       return {};
+    }
+    if (std::exchange(begun_, true) && go_on_ != nullptr) {
+      go_on_->WaitForNotification();
     }
     Event event = events_.front();
     events_.pop_front();
@@ -167,6 +173,8 @@ class FakeInput final : public LiveInput {
 
  private:
   std::deque<Event> events_;
+  absl::Notification* const go_on_;
+  bool begun_ = false;
   absl::Notification woken_;
 };
 

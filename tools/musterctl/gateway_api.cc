@@ -123,7 +123,7 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   if (!token_.empty()) {
     http.headers.push_back({"Authorization", "Bearer " + token_.Reveal()});
   }
-  http.timeout = timeout_ + options.wait;
+  http.timeout = options.timeout.value_or(timeout_) + options.wait;
 
   ASSIGN_OR_RETURN(HttpResponse answer, transport_.Fetch(http));
   if (answer.status < 200 || answer.status > 299) {

@@ -30,11 +30,12 @@ struct Answer {
 struct CallOptions {
   // How long the gateway may hold the answer back; added to the call's timeout.
   absl::Duration wait = absl::ZeroDuration();
-  std::string idempotency_key = {};  // Empty: none.
+  std::string idempotency_key = {};            // Empty: none.
+  std::optional<absl::Duration> timeout = {};  // Instead of the api's.
 };
 
-// GatewayApi calls one gateway as one principal. Not thread-safe; blocks. The
-// transport must outlive it.
+// GatewayApi calls one gateway as one principal. Not thread-safe, but for
+// Abort(); blocks. The transport must outlive it.
 class GatewayApi {
  public:
   GatewayApi(Transport& transport, Secret token, absl::Duration timeout)
@@ -63,6 +64,9 @@ class GatewayApi {
                      Exchange(method, request, nullptr, {}));
     return std::move(response.body);
   }
+
+  // That of Transport.
+  void Abort() { transport_.Abort(); }
 
  private:
   // `response`: nullptr for what is not JSON.

@@ -13,33 +13,70 @@ constexpr absl::Duration kPause = absl::Milliseconds(500);
 
 }  // namespace
 
-InputSender::InputSender(LiveInput& input, uint64_t offset, Put put,
+InputSender::InputSender(LiveInput& input, Line line, uint64_t offset, Put put,
                          Filter filter)
     : input_(input),
+      line_(std::move(line)),
       put_(std::move(put)),
       filter_(std::move(filter)),
       offset_(offset),
-      thread_([this] { Run(); }) {}
+      reader_([this] { Read(); }),
+      sender_([this] { SendAll(); }) {}
 
 InputSender::~InputSender() {
+  bool left = false;
+  {
+    MutexLock lock(mu_);
+    left = left_;
+  }
+  if (left) sent_all_.WaitForNotificationWithTimeout(kFarewell);
   stopped_.Notify();
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
   input_.Wake();
-  thread_.join();
+  line_.api->Abort();
+  reader_.join();
+  sender_.join();
 }
 
-void InputSender::Run() {
-  while (!stopped_.HasBeenNotified()) {
+void InputSender::Read() {
+  bool more = true;
+  while (more && !stopped_.HasBeenNotified()) {
     LiveInput::Event event = input_.Wait(kPartBytesMax);
-    Part part;
-    part.bytes = std::move(event.bytes);
-    part.end = event.ended;
-    if (event.resized) part.size = input_.WindowSize();
-    const bool more = !filter_ || filter_(part.bytes);
-    const bool empty = part.bytes.empty() && !part.end && part.size.rows == 0;
-    if (!empty && !Send(std::move(part))) return;
-    if (event.ended) Settle();
-    if (!more || event.ended) return;
+    const bool stays = !filter_ || filter_(event.bytes);
+    more = stays && !event.ended;
+    MutexLock lock(mu_);
+    while (next_.bytes.size() >= kPartBytesMax && !stopping_) {
+      changed_.Wait(mu_);
+    }
+    next_.bytes += event.bytes;
+    next_.end |= event.ended;
+    if (event.resized) next_.size = input_.WindowSize();
+    left_ |= !stays;
+    changed_.NotifyAll();
   }
+}
+
+InputSender::Part InputSender::Take() {
+  MutexLock lock(mu_);
+  while (next_.empty() && !left_ && !stopping_) changed_.Wait(mu_);
+  changed_.NotifyAll();
+  return std::exchange(next_, Part());
+}
+
+void InputSender::SendAll() {
+  while (true) {
+    Part part = Take();
+    if (part.empty()) break;  // There is no more.
+    const bool end = part.end;
+    if (!Send(std::move(part))) break;
+    if (end) Settle();
+    if (end) break;
+  }
+  sent_all_.Notify();
 }
 
 void InputSender::Settle() {
@@ -54,7 +91,7 @@ void InputSender::Settle() {
 bool InputSender::Send(Part part) {
   while (!stopped_.HasBeenNotified()) {
     part.offset = offset_;
-    const absl::StatusOr<Progress> progress = put_(part);
+    const absl::StatusOr<Progress> progress = put_(*line_.api, part);
     if (!progress.ok()) {
       if (!IsPassing(progress.status())) return false;
       stopped_.WaitForNotificationWithTimeout(kPause);

@@ -3,18 +3,24 @@
 #ifndef MUSTER_TOOLS_MUSTERCTL_INPUT_SENDER_H_
 #define MUSTER_TOOLS_MUSTERCTL_INPUT_SENDER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "libprotocol/base/mutex.h"
 #include "tools/musterctl/live_input.h"
+#include "tools/musterctl/tool.h"
 
 namespace muster::ctl {
 
-// InputSender reads `input` on a thread of its own and puts it.
+// InputSender reads `input` on one thread and puts it on another: however long
+// the gateway is silent, what is typed is looked at.
 //
 // Each byte arrives at most once, as its offset says which it is; and at least
 // once, while this program lives: what the gateway has accepted is kept here
@@ -27,27 +33,35 @@ class InputSender {
     std::string bytes;
     bool end = false;      // Nothing follows.
     LiveInput::Size size;  // Zero: unchanged.
+
+    bool empty() const { return bytes.empty() && !end && size.rows == 0; }
   };
   struct Progress {
     uint64_t accepted = 0;
     uint64_t taken = 0;
     bool closed = false;  // Nobody reads any more.
   };
-  // Called on the thread; may block. Unavailable and the like: it is asked
-  // again. Others end the sending.
-  using Put = std::function<absl::StatusOr<Progress>(const Part&)>;
+  // Called on a thread of its own; may block. Unavailable and the like: it is
+  // asked again. Others end the sending.
+  using Put = std::function<absl::StatusOr<Progress>(GatewayApi&, const Part&)>;
   // Looks at what was typed before it goes out, and may change it. False: there
-  // is no more to send. Called on the thread.
+  // is no more to send. Called on the thread that reads.
   using Filter = std::function<bool(std::string& bytes)>;
 
-  // `input` must outlive it. `offset`: of the first byte.
-  InputSender(LiveInput& input, uint64_t offset, Put put,
+  // `input` must outlive it. `line`: for `put`. `offset`: of the first byte.
+  InputSender(LiveInput& input, Line line, uint64_t offset, Put put,
               Filter filter = nullptr);
-  // Ends the thread, which may have to wait for a call under way.
+  // If the filter has ended it, what came before still goes out, for at most
+  // kFarewell; else a call under way is given up.
   ~InputSender();
 
+  static constexpr absl::Duration kFarewell = absl::Seconds(2);
+
  private:
-  void Run();
+  void Read();
+  void SendAll();
+  // What was read and not sent, once there is any.
+  Part Take() ABSL_LOCKS_EXCLUDED(mu_);
   // False: the sending is over.
   bool Send(Part part);
   // After the last part: until the machine has taken everything.
@@ -56,15 +70,22 @@ class InputSender {
   void Account(const Progress& progress, Part& part);
 
   LiveInput& input_;
+  const Line line_;
   const Put put_;
   const Filter filter_;
-  absl::Notification stopped_;
+  absl::Notification stopped_, sent_all_;
 
-  // Touched only on thread_.
+  Mutex mu_;
+  CondVar changed_;
+  Part next_ ABSL_GUARDED_BY(mu_);
+  bool left_ ABSL_GUARDED_BY(mu_) = false;      // By the filter.
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;  // As stopped_.
+
+  // Touched only on sender_.
   uint64_t offset_;   // Of the next byte.
   std::string tail_;  // Accepted and not taken: what is before offset_.
 
-  std::thread thread_;  // Last.
+  std::thread reader_, sender_;  // Last.
 };
 
 }  // namespace muster::ctl

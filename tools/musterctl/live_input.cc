@@ -44,11 +44,6 @@ class StandardInput final : public LiveInput {
   explicit StandardInput(std::optional<termios> before)
       : before_(before), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!before_) return;
-    g_before = *before_;
-    for (const int number : kEnds) signal(number, OnEnd);
-    termios raw = *before_;
-    cfmakeraw(&raw);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
     g_wake = wake_.get();
     struct sigaction action = {};
     action.sa_handler = OnResize;
@@ -62,6 +57,7 @@ class StandardInput final : public LiveInput {
   }
 
   Event Wait(size_t bytes_max) override {
+    if (before_ && !std::exchange(is_raw_, true)) BecomeRaw();
     Event event;
     while (!woken_) {
       pollfd fds[] = {{STDIN_FILENO, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
@@ -87,6 +83,14 @@ class StandardInput final : public LiveInput {
   }
 
  private:
+  void BecomeRaw() const {
+    g_before = *before_;
+    for (const int number : kEnds) signal(number, OnEnd);
+    termios raw = *before_;
+    cfmakeraw(&raw);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+  }
+
   static void Read(size_t bytes_max, Event& event) {
     event.bytes.resize(bytes_max);
     const ssize_t n = read(STDIN_FILENO, event.bytes.data(), bytes_max);
@@ -96,6 +100,7 @@ class StandardInput final : public LiveInput {
 
   const std::optional<termios> before_;
   const Fd wake_;
+  bool is_raw_ = false;  // Touched by who waits.
   std::atomic<bool> woken_ = false;
 };
 

@@ -37,9 +37,10 @@ class LiveInput {
   virtual Size WindowSize() const = 0;
 };
 
-// Standard input of this process. `raw`: every key as it is pressed, unseen and
-// without a meaning here, Ctrl-C included; the terminal is as it was once the
-// object is gone. FailedPrecondition if it is none.
+// Standard input of this process. `raw`: from the first Wait() on every key as
+// it is pressed, unseen and without a meaning here, Ctrl-C included; the
+// terminal is as it was once the object is gone. FailedPrecondition if it is
+// none.
 absl::StatusOr<std::unique_ptr<LiveInput>> OpenStandardInput(bool raw);
 
 // As OpenStandardInput(), as the seam that tests replace.

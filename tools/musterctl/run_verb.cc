@@ -183,21 +183,31 @@ int Follow(Tool& tool, const std::string& command_id) {
   return Conclude(tool, reader.command(), "command");
 }
 
-// stdin here goes to the command for as long as this lives.
+// stdin here goes to a command for as long as this lives.
 class Piping {
  public:
-  static absl::StatusOr<std::unique_ptr<Piping>> Start(
-      Tool& tool, bool wanted, const std::string& command_id) {
-    if (!wanted) return nullptr;
-    auto piping = std::make_unique<Piping>();
+  // `tool` must outlive it.
+  static absl::StatusOr<std::unique_ptr<Piping>> Prepare(Tool& tool) {
+    auto piping = std::make_unique<Piping>(tool);
     ASSIGN_OR_RETURN(piping->line_, tool.another_line());
     ASSIGN_OR_RETURN(piping->input_, tool.open_input(false));
-    piping->sender_.emplace(*piping->input_, 0,
-                            [api = piping->line_.api.get(),
-                             command_id](const InputSender::Part& part) {
-                              return Put(*api, command_id, part);
-                            });
     return piping;
+  }
+  explicit Piping(Tool& tool) : tool_(tool) {}
+
+  void Start(const std::string& command_id) {
+    sender_.emplace(
+        *input_, std::move(line_), 0,
+        [this, command_id](GatewayApi& api, const InputSender::Part& part) {
+          auto progress = Put(api, command_id, part);
+          if (!progress.ok() && !IsPassing(progress.status()) &&
+              !absl::IsCancelled(progress.status())) {
+            tool_.console.Err(fmt::format(
+                "warning: standard input goes nowhere any more: {}\n",
+                ToStd(progress.status().message())));
+          }
+          return progress;
+        });
   }
 
  private:
@@ -218,6 +228,7 @@ class Piping {
                                  answer.message.closed()};
   }
 
+  Tool& tool_;
   Line line_;
   std::unique_ptr<LiveInput> input_;
   std::optional<InputSender> sender_;
@@ -296,6 +307,10 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
 absl::StatusOr<int> Run(Tool& tool, const RunOptions& options) {
   ASSIGN_OR_RETURN(v1::SubmitCommandRequest request,
                    SubmissionOf(options, tool.console));
+  std::unique_ptr<Piping> piping;
+  if (options.stream_input) {
+    ASSIGN_OR_RETURN(piping, Piping::Prepare(tool));
+  }
   bool maybe_sent = false;
   const auto command = Begin(tool, options, std::move(request), maybe_sent);
   if (command.ok() && options.detach) {
@@ -304,9 +319,7 @@ absl::StatusOr<int> Run(Tool& tool, const RunOptions& options) {
     return kExitOk;
   }
   if (command.ok()) {
-    ASSIGN_OR_RETURN(const auto piping,
-                     Piping::Start(tool, options.stream_input,
-                                   command->message.command_id()));
+    if (piping) piping->Start(command->message.command_id());
     return Follow(tool, command->message.command_id());
   }
   if (!maybe_sent && options.detach) return command.status();

@@ -196,26 +196,42 @@ TEST(EscapeKeysTest, ATildeIsTypedTwiceOrBeforeAnythingElse) {
   EXPECT_EQ(Take(keys, "~."), Taken("", EscapeKeys::Wish::kEnd));
 }
 
+TEST(EscapeKeysTest, AfterAskingForHelpItIsTypedOn) {
+  EscapeKeys keys;
+  EXPECT_EQ(Take(keys, "~?~x\r"), Taken("~x\r", EscapeKeys::Wish::kHelp));
+  EXPECT_EQ(Take(keys, "~?~d"), Taken("", EscapeKeys::Wish::kDetach));
+}
+
 // --- Sending ----------------------------------------------------------------
 
 // A gateway that takes what it is given in the way that a test wants.
 struct SendTest : ::testing::Test {
   void Send(std::vector<LiveInput::Event> events,
             std::deque<absl::StatusOr<InputSender::Progress>> answers) {
-    FakeInput input(std::move(events));
-    absl::Notification done;
-    {
-      InputSender sender(input, 0, [&](const InputSender::Part& part) {
-        parts.push_back(fmt::format("{}:{}{}", part.offset, part.bytes,
-                                    part.end ? "$" : ""));
-        absl::StatusOr<InputSender::Progress> answer = answers.front();
-        answers.pop_front();
-        if (answers.empty()) done.Notify();
-        return answer;
-      });
-      done.WaitForNotification();
-    }
+    absl::Notification first_arrived, done;
+    FakeInput input(std::move(events), &first_arrived);
+    const InputSender::Put put = [&](GatewayApi&,
+                                     const InputSender::Part& part) {
+      parts.push_back(
+          fmt::format("{}:{}{}", part.offset, part.bytes, part.end ? "$" : ""));
+      absl::StatusOr<InputSender::Progress> answer = answers.front();
+      answers.pop_front();
+      const bool all =
+          answer.ok() && answer->accepted == part.offset + part.bytes.size();
+      if (all && !first_arrived.HasBeenNotified()) first_arrived.Notify();
+      if (answers.empty()) done.Notify();
+      return answer;
+    };
+    InputSender sender(input, NewLine(), 0, put);
+    done.WaitForNotification();
   }
+  Line NewLine() {
+    auto transport = std::make_unique<FakeTransport>(gateway);
+    auto api = std::make_unique<GatewayApi>(*transport, Secret("mst_secret"),
+                                            absl::Seconds(1));
+    return {std::move(transport), std::move(api)};
+  }
+  FakeGateway gateway;
   std::vector<std::string> parts;
 };
 
@@ -242,6 +258,29 @@ TEST_F(SendTest, AfterTheEndItIsSeenThatTheMachineHasIt) {
         InputSender::Progress{.accepted = 1, .taken = 1},
         InputSender::Progress{.accepted = 4, .taken = 4}});
   EXPECT_THAT(parts, ElementsAre("0:abcd", "4:$", "4:$", "1:bcd$"));
+}
+
+TEST_F(SendTest, KeysAreSeenWhileTheGatewayDoesNotAnswer) {
+  FakeInput input({{.bytes = "a"}, {.bytes = "b"}});
+  absl::Notification second_seen;
+  const auto wait_for_second = [&](GatewayApi&, const InputSender::Part& part) {
+    second_seen.WaitForNotification();
+    parts.push_back(part.bytes);
+    return absl::StatusOr<InputSender::Progress>(
+        InputSender::Progress{part.offset + part.bytes.size()});
+  };
+  {
+    InputSender sender(input, NewLine(), 0, wait_for_second,
+                       [&](std::string& bytes) {
+                         if (bytes != "b") return true;
+                         second_seen.Notify();
+                         return false;
+                       });
+    second_seen.WaitForNotification();
+  }
+  std::string all;
+  for (const std::string& part : parts) all += part;
+  EXPECT_EQ(all, "ab") << "what was typed before still goes out";
 }
 
 TEST_F(SendTest, ALostAnswerIsAskedForAgain) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_time.h"
 #include "muster/v1/fleet_admin.pb.h"
@@ -19,6 +20,8 @@ constexpr absl::Duration kReadWait = absl::Seconds(10);
 constexpr absl::Duration kInputWait = absl::Seconds(5);
 constexpr absl::Duration kPause = absl::Seconds(1);
 constexpr absl::Duration kGiveUpAfter = absl::Minutes(5);
+// For the gateway to hear that somebody leaves, or ends it.
+constexpr absl::Duration kWordWait = absl::Seconds(5);
 
 constexpr char kKeys[] =
     "\r\n~d  leave; the session lives on\r\n~.  end the session\r\n"
@@ -37,12 +40,14 @@ EscapeKeys::Wish EscapeKeys::Take(std::string& bytes) {
   for (const char c : ours) {
     if (std::exchange(tilde_, false)) {
       at_line_start_ = false;
-      if (c == 'd') wish = Wish::kDetach;
-      if (c == '.') wish = Wish::kEnd;
-      if (c == '?') wish = Wish::kHelp;
-      if (wish != Wish::kNone) {
+      if (c == 'd') return Wish::kDetach;
+      if (c == '.') {
         at_line_start_ = true;
-        if (wish != Wish::kHelp) return wish;
+        return Wish::kEnd;
+      }
+      if (c == '?') {
+        wish = Wish::kHelp;
+        at_line_start_ = true;
         continue;
       }
       if (c != '~') bytes += '~';
@@ -61,20 +66,28 @@ absl::StatusOr<std::optional<v1::Session>> SessionViewer::Watch(
     LiveInput* input) {
   RETURN_IF_ERROR(Attach());
   if (input == nullptr) return ReadToEnd();
-  ASSIGN_OR_RETURN(const Line line, tool_.another_line());
-  const InputSender sender(
-      *input, input_offset_,
-      [&](const InputSender::Part& part) { return Put(*line.api, part); },
-      [this](std::string& bytes) { return Filter(bytes); });
+  const absl::StatusOr<v1::Session> session = TypeToEnd(*input);
+  if (wish_ != EscapeKeys::Wish::kDetach) return session;
+  // If that is not heard, it is seen from nobody's asking.
+  (void)Say("DetachSession", AttachmentOf<v1::DetachSessionRequest>());
+  return std::nullopt;
+}
+
+absl::StatusOr<v1::Session> SessionViewer::TypeToEnd(LiveInput& input) {
+  ASSIGN_OR_RETURN(Line line, tool_.another_line());
   // This terminal may have another size than the one that it began on. If that
   // is not heard, the next change of size is.
   InputSender::Part resize;
   resize.offset = input_offset_;
-  resize.size = input->WindowSize();
+  resize.size = input.WindowSize();
   if (resize.size.rows > 0) (void)Put(tool_.api, resize);
-  absl::StatusOr<v1::Session> session = ReadToEnd();
-  if (wish_ == EscapeKeys::Wish::kDetach) return std::nullopt;
-  return session;
+  const InputSender sender(
+      input, std::move(line), input_offset_,
+      [this](GatewayApi& api, const InputSender::Part& part) {
+        return Put(api, part);
+      },
+      [this](std::string& bytes) { return Filter(bytes); });
+  return ReadToEnd();
 }
 
 absl::Status SessionViewer::Attach() {
@@ -125,14 +138,9 @@ absl::StatusOr<v1::Session> SessionViewer::ReadToEnd() {
 }
 
 absl::StatusOr<bool> SessionViewer::ReadOn() {
-  v1::ReadSessionRequest request;
-  request.set_session_id(session_id_);
+  auto request = AttachmentOf<v1::ReadSessionRequest>();
   request.set_offset(offset_);
   *request.mutable_wait() = wire::ToProto(kReadWait);
-  if (!read_only_) {
-    MutexLock lock(mu_);
-    request.set_attachment_id(attachment_id_);
-  }
   ASSIGN_OR_RETURN(auto answer,
                    tool_.api.Call<v1::ReadSessionResponse>(
                        "ReadSession", request, {.wait = kReadWait}));
@@ -156,8 +164,7 @@ absl::StatusOr<bool> SessionViewer::ReadOn() {
 
 absl::StatusOr<InputSender::Progress> SessionViewer::Put(
     GatewayApi& api, const InputSender::Part& part) {
-  v1::WriteSessionRequest request;
-  request.set_session_id(session_id_);
+  auto request = AttachmentOf<v1::WriteSessionRequest>();
   request.set_offset(part.offset);
   request.set_data(part.bytes);
   if (part.size.rows > 0) {
@@ -165,10 +172,6 @@ absl::StatusOr<InputSender::Progress> SessionViewer::Put(
     request.mutable_size()->set_columns(part.size.columns);
   }
   *request.mutable_wait() = wire::ToProto(kInputWait);
-  {
-    MutexLock lock(mu_);
-    request.set_attachment_id(attachment_id_);
-  }
   const auto answer = api.Call<v1::WriteSessionResponse>(
       "WriteSession", request, {.wait = kInputWait});
   // The other thread attaches anew.
@@ -190,7 +193,7 @@ bool SessionViewer::Filter(std::string& bytes) {
       return true;
     case EscapeKeys::Wish::kDetach:
       wish_ = wish;
-      Detach();
+      tool_.api.Abort();
       return false;
     case EscapeKeys::Wish::kEnd:
       End();
@@ -199,26 +202,21 @@ bool SessionViewer::Filter(std::string& bytes) {
   return true;
 }
 
-// The reader is waked by that; if it is not heard, at the end of its wait.
-void SessionViewer::Detach() {
-  v1::DetachSessionRequest request;
-  request.set_session_id(session_id_);
-  {
-    MutexLock lock(mu_);
-    request.set_attachment_id(attachment_id_);
-  }
-  if (const auto line = tool_.another_line(); line.ok()) {
-    (void)line->api->Call<v1::Session>("DetachSession", request);
-  }
-}
-
 // What it shows until its end is still read.
 void SessionViewer::End() {
   v1::EndSessionRequest request;
   request.set_session_id(session_id_);
-  if (const auto line = tool_.another_line(); line.ok()) {
-    (void)line->api->Call<v1::Session>("EndSession", request);
+  if (const absl::Status said = Say("EndSession", request); !said.ok()) {
+    tool_.console.Err(fmt::format("\r\n[not ended: {}; ~d leaves]\r\n",
+                                  ToStd(said.message())));
   }
+}
+
+absl::Status SessionViewer::Say(std::string_view method,
+                                const google::protobuf::Message& request) {
+  ASSIGN_OR_RETURN(const Line line, tool_.another_line());
+  return line.api->Call<v1::Session>(method, request, {.timeout = kWordWait})
+      .status();
 }
 
 }  // namespace muster::ctl

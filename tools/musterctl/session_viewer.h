@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -45,6 +46,8 @@ class SessionViewer {
 
  private:
   absl::Status Attach() ABSL_LOCKS_EXCLUDED(mu_);
+  // Reads while it is typed.
+  absl::StatusOr<v1::Session> TypeToEnd(LiveInput& input);
   absl::StatusOr<v1::Session> ReadToEnd();
   // Shows the next piece; true at the end.
   absl::StatusOr<bool> ReadOn();
@@ -52,8 +55,19 @@ class SessionViewer {
                                             const InputSender::Part& part)
       ABSL_LOCKS_EXCLUDED(mu_);
   bool Filter(std::string& bytes);
-  void Detach() ABSL_LOCKS_EXCLUDED(mu_);
   void End();
+  // On a line of its own.
+  absl::Status Say(std::string_view method,
+                   const google::protobuf::Message& request);
+  // A request that says which session, and that it is we who are attached.
+  template <typename Request>
+  Request AttachmentOf() ABSL_LOCKS_EXCLUDED(mu_) {
+    Request request;
+    request.set_session_id(session_id_);
+    MutexLock lock(mu_);
+    request.set_attachment_id(attachment_id_);
+    return request;
+  }
 
   Tool& tool_;
   const std::string session_id_;
@@ -61,7 +75,7 @@ class SessionViewer {
   uint64_t offset_ = 0;
   uint64_t input_offset_ = 0;
   v1::Session session_;
-  EscapeKeys keys_;  // Touched by the sender's thread only.
+  EscapeKeys keys_;  // Touched by Filter() only.
   std::atomic<EscapeKeys::Wish> wish_ = EscapeKeys::Wish::kNone;
   Mutex mu_;
   std::string attachment_id_ ABSL_GUARDED_BY(mu_);

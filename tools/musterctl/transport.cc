@@ -21,6 +21,7 @@ class HttpsTransport final : public Transport {
   absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request) override {
     return client_->Fetch(request);
   }
+  void Abort() override { client_->Abort(); }
 
  private:
   const std::unique_ptr<HttpsClient> client_;

@@ -12,13 +12,15 @@
 
 namespace muster::ctl {
 
-// Transport talks to one gateway. Not thread-safe; blocks.
+// Transport talks to one gateway. Not thread-safe, but for Abort(); blocks.
 class Transport {
  public:
   virtual ~Transport() = default;
 
   // Success and errors are those of HttpsClient::Fetch.
   virtual absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request) = 0;
+  // That of HttpsClient: nothing is waited for any more. Any thread.
+  virtual void Abort() = 0;
 };
 
 // True if `error`, of Fetch, proves that the gateway never saw the request.
