@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "gateway/admin/command_lookup.h"
 #include "gateway/admin/convert.h"
 #include "gateway/admin/known_request.h"
 #include "gateway/admin/page_token.h"
@@ -364,26 +365,8 @@ void CommandHandlers::ReadOutput(const Caller& caller,
 }
 
 void CommandHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
-  if (const CommandRecord* open = fleet_.commands().Find(id)) {
-    if (open->org == org && !open->spec.terminal) {
-      found(*open);
-    } else {
-      found(NotFound("command", id.str()));
-    }
-    return;
-  }
-  store_.Read(
-      [id](FleetStore& store) { return store.GetCommand(id); },
-      [org, id, found = std::move(found)](
-          absl::StatusOr<CommandRecord> command) mutable {
-        const bool mine =
-            command.ok() && command->org == org && !command->spec.terminal;
-        if (mine || (!command.ok() && !absl::IsNotFound(command.status()))) {
-          found(std::move(command));
-        } else {
-          found(NotFound("command", id.str()));
-        }
-      });
+  LookUp(fleet_.commands(), store_, org, id, CommandKind::kCommand,
+         std::move(found));
 }
 
 void CommandHandlers::WaitFor(const OrgId& org, const CommandId& id,

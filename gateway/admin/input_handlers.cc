@@ -1,4 +1,5 @@
 #include "gateway/admin/input_handlers.h"
+#include "gateway/admin/command_lookup.h"
 
 #include <memory>
 #include <utility>
@@ -87,27 +88,17 @@ void InputHandlers::WriteInput(const Caller& caller,
 }
 
 void InputHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
-  auto check = [org, id](absl::StatusOr<CommandRecord> record)
-      -> absl::StatusOr<CommandRecord> {
-    if (!record.ok() && !absl::IsNotFound(record.status())) return record;
-    if (!record.ok() || record->org != org || record->spec.terminal) {
-      return NotFound("command", id.str());
-    }
-    if (record->spec.input_streamed) return record;
-    return WithCode(absl::FailedPreconditionError(
-                        "input_streamed: this command was submitted without "
-                        "it, and reads nothing"),
-                    "input_not_streamed");
-  };
-  if (const CommandRecord* open = fleet_.commands().Find(id)) {
-    found(check(*open));
-    return;
-  }
-  store_.Read([id](FleetStore& store) { return store.GetCommand(id); },
-              [check, found = std::move(found)](
-                  absl::StatusOr<CommandRecord> command) mutable {
-                found(check(std::move(command)));
-              });
+  LookUp(fleet_.commands(), store_, org, id, CommandKind::kCommand,
+         [found =
+              std::move(found)](absl::StatusOr<CommandRecord> command) mutable {
+           if (command.ok() && !command->spec.input_streamed) {
+             command = WithCode(absl::FailedPreconditionError(
+                                    "input_streamed: this command was "
+                                    "submitted without it, and reads nothing"),
+                                "input_not_streamed");
+           }
+           found(std::move(command));
+         });
 }
 
 }  // namespace muster::gateway

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gateway/admin/asciicast.h"
+#include "gateway/admin/command_lookup.h"
 #include "gateway/admin/convert.h"
 #include "gateway/admin/known_request.h"
 #include "gateway/admin/page_token.h"
@@ -448,23 +449,8 @@ void SessionHandlers::Recording(const Caller& caller,
 }
 
 void SessionHandlers::Find(const OrgId& org, const CommandId& id, Found found) {
-  auto check = [org, id](absl::StatusOr<CommandRecord> record)
-      -> absl::StatusOr<CommandRecord> {
-    if (!record.ok() && !absl::IsNotFound(record.status())) return record;
-    if (record.ok() && record->org == org && record->spec.terminal) {
-      return record;
-    }
-    return NotFound("session", id.str());
-  };
-  if (const CommandRecord* open = fleet_.commands().Find(id)) {
-    found(check(*open));
-    return;
-  }
-  store_.Read([id](FleetStore& store) { return store.GetCommand(id); },
-              [check, found = std::move(found)](
-                  absl::StatusOr<CommandRecord> command) mutable {
-                found(check(std::move(command)));
-              });
+  LookUp(fleet_.commands(), store_, org, id, CommandKind::kSession,
+         std::move(found));
 }
 
 }  // namespace muster::gateway

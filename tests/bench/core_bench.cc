@@ -44,6 +44,7 @@ class NoLink final : public gateway::LinkPort {
   }
   void SendOrder(const CommandRecord&) override {}
   void SendCancel(const CommandId&) override {}
+  void SendInput(const gateway::InputPart&) override {}
   void SendUpdateAck(const CommandId&, gateway::CommandState) override {}
   void Close(const gateway::Disconnect&) override {}
 

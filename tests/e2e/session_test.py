@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 
 import muster_e2e
@@ -59,6 +60,16 @@ class SessionTest(muster_e2e.TestCase):
         self.assertEqual(second.wait(), 0)
         self.assertNotIn(session, self.musterctl(gateway, "sessions", "ls").stdout)
         self.assertIn(session, self.musterctl(gateway, "sessions", "ls", "--all").stdout)
+
+    def test_leaving_needs_no_answer_of_the_gateway(self):
+        gateway, agent = self.one_machine()
+        terminal = self.terminal(gateway, "exec", agent.agent_id, "--", "sh")
+        terminal.wait_for("[#$] ")
+        gateway.freeze()
+        self.addCleanup(gateway.send, signal.SIGCONT)
+        terminal.type("\r~d")
+        self.assertEqual(terminal.wait(), 0)
+        self.assertIn("left; the session lives on", terminal.shown)
 
     def test_it_outlives_its_viewer_its_agent_and_its_gateway(self):
         gateway, agent = self.one_machine()
