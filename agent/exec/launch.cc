@@ -321,15 +321,23 @@ absl::StatusOr<Launch> PlanLaunch(const Spec& spec) {
   return launch;
 }
 
-absl::StatusOr<Child> Child::Fork(const Launch& launch, int out, int err) {
+absl::StatusOr<Child> Child::Fork(const Launch& launch,
+                                  std::optional<Cgroup>& cgroup, int out,
+                                  int err) {
   int gate[2];
   if (pipe2(gate, O_CLOEXEC) != 0) return ErrnoStatus(errno, "making", "pipe");
   Fd gate_read(gate[0]), gate_write(gate[1]);
-  const pid_t pid = fork();
+  pid_t pid = cgroup ? cgroup->Fork() : -1;
+  const bool is_member = pid > 0;
+  if (pid < 0) pid = fork();
   if (pid < 0) return ErrnoStatus(errno, "forking", "shim");
   if (pid == 0) {
     gate_write.Reset();  // Or the child would never see the shim's end.
     Execute(launch, gate_read.get(), out, err);
+  }
+  if (cgroup && !is_member && !cgroup->Add(pid)) {
+    cgroup->Remove();
+    cgroup.reset();
   }
   return Child(pid, std::move(gate_write));
 }

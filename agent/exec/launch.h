@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/exec/command_folder.h"
+#include "agent/exec/process_tree.h"
 #include "libprotocol/base/files.h"
 
 namespace muster::agent {
@@ -74,8 +75,11 @@ std::string FindProgram(std::string_view name, std::string_view path);
 class Child {
  public:
   // Forks; the child leads a session of its own and writes to `out` and `err`,
-  // if it has no terminal. For processes with one thread.
-  static absl::StatusOr<Child> Fork(const Launch& launch, int out, int err);
+  // if it has no terminal. It is in `cgroup` if there is one; if that cannot be
+  // done, there is none afterwards. For processes with one thread.
+  static absl::StatusOr<Child> Fork(const Launch& launch,
+                                    std::optional<Cgroup>& cgroup, int out,
+                                    int err);
 
   pid_t pid() const { return pid_; }
   void Release();

@@ -1,11 +1,16 @@
 #include "agent/exec/process_tree.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <sstream>
@@ -50,6 +55,11 @@ std::string PathBelowOwn(std::string_view name) {
 }  // namespace
 
 std::vector<pid_t> Descendants(pid_t root) {
+  siginfo_t info;
+  const bool childless =
+      waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
+      errno == ECHILD;
+  if (childless && root == getpid()) return {};  // Most of the time.
   std::multimap<pid_t, pid_t> children;
   std::error_code error;
   std::filesystem::directory_iterator it("/proc", error);
@@ -102,18 +112,27 @@ std::string OwnCgroupFolder(std::string_view mountinfo, std::string_view own) {
   return "";
 }
 
-std::optional<Cgroup> Cgroup::Make(std::string_view name, pid_t pid) {
+std::optional<Cgroup> Cgroup::Make(std::string_view name) {
   const std::string path = PathBelowOwn(name);
-  if (path.empty()) return std::nullopt;
-  // Twice: an agent that starts just now may sweep it away while it is empty.
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    if (mkdir(path.c_str(), 0755) != 0) return std::nullopt;
-    if (WriteTo(path + "/cgroup.procs", fmt::to_string(pid))) {
-      return Cgroup(path);
-    }
-    rmdir(path.c_str());
-  }
-  return std::nullopt;
+  if (path.empty() || mkdir(path.c_str(), 0755) != 0) return std::nullopt;
+  return Cgroup(path);
+}
+
+pid_t Cgroup::Fork() const {
+  const Fd folder(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid()) return -1;
+  clone_args args = {};
+  args.flags = CLONE_INTO_CGROUP;
+  args.exit_signal = SIGCHLD;
+  args.cgroup = static_cast<uint64_t>(folder.get());
+  return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
+}
+
+bool Cgroup::Add(pid_t pid) const {
+  const std::string procs = path_ + "/cgroup.procs";
+  if (WriteTo(procs, fmt::to_string(pid))) return true;
+  // An agent that starts just now may have swept it away while it was empty.
+  return mkdir(path_.c_str(), 0755) == 0 && WriteTo(procs, fmt::to_string(pid));
 }
 
 std::optional<Cgroup> Cgroup::Find(std::string path, std::string_view name) {

@@ -20,10 +20,17 @@ std::vector<pid_t> Descendants(pid_t root);
 // other net and ends it at once.
 class Cgroup {
  public:
-  // A child of this process's own cgroup, named muster-NAME, with `pid` in it.
-  // nullopt where no hierarchy of version 2 is mounted or writable: the command
-  // then goes without.
-  static std::optional<Cgroup> Make(std::string_view name, pid_t pid);
+  // A child of this process's own cgroup, named muster-NAME, empty. nullopt
+  // where no hierarchy of version 2 is mounted or writable: the command then
+  // goes without.
+  static std::optional<Cgroup> Make(std::string_view name);
+
+  // fork() whose child is a member from its first instant: to move a process
+  // that exists waits for the whole kernel, 10 to 20 ms. For processes with one
+  // thread. -1, with errno, where that cannot be done: before Linux 5.7.
+  pid_t Fork() const;
+  // False if it could not.
+  bool Add(pid_t pid) const;
 
   // The one that an earlier process made: at `path`, as it recorded, or, if it
   // came to record nothing, where Make() would. nullopt unless it exists and is

@@ -104,9 +104,9 @@ absl::Status Shim::Prepare(Launch& launch) {
   // Orphans of the command come to us: the tree below us stays complete.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 
-  ASSIGN_OR_RETURN(
-      child_, Child::Fork(launch, out_->writer(), err_ ? err_->writer() : -1));
-  cgroup_ = Cgroup::Make(spec_.command_id.str(), child_->pid());
+  cgroup_ = Cgroup::Make(spec_.command_id.str());
+  ASSIGN_OR_RETURN(child_, Child::Fork(launch, cgroup_, out_->writer(),
+                                       err_ ? err_->writer() : -1));
   return absl::OkStatus();
 }
 

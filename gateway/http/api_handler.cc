@@ -15,6 +15,7 @@
 #include "libprotocol/base/host_port.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/http_rule.h"
 #include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/status_codes.h"
@@ -192,7 +193,7 @@ std::string Location(std::string_view pattern, const pb::Message& message) {
 }
 
 HttpResponse Render(const v1::HttpRule& rule, const pb::Message& message,
-                    const std::string& request_id) {
+                    bool as_protobuf, const std::string& request_id) {
   HttpResponse response;
   response.status =
       rule.success() == 0 ? 200 : static_cast<int>(rule.success());
@@ -202,6 +203,9 @@ HttpResponse Render(const v1::HttpRule& rule, const pb::Message& message,
                                              ? "application/octet-stream"
                                              : raw.content_type()}};
     response.body = raw.data();
+  } else if (as_protobuf) {
+    response.headers = {{"Content-Type", std::string(wire::kProtobufType)}};
+    response.body = message.SerializeAsString();
   } else {
     response.headers = {{"Content-Type", "application/json"}};
     response.body = wire::ProtoToJson(message) + "\n";
@@ -348,13 +352,14 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
          std::move(respond));
     return;
   }
+  const bool as_protobuf = request.Header("accept") == wire::kProtobufType;
   api_.Call(*route.method, std::move(context), std::move(message),
-            [&route, request_id = std::move(request_id),
+            [&route, as_protobuf, request_id = std::move(request_id),
              respond = std::move(respond)](
                 ApiError error, std::unique_ptr<pb::Message> response) mutable {
-              respond(error.status.ok()
-                          ? Render(route.rule, *response, request_id)
-                          : RenderError(error, request_id));
+              respond(error.status.ok() ? Render(route.rule, *response,
+                                                 as_protobuf, request_id)
+                                        : RenderError(error, request_id));
             });
 }
 

@@ -59,6 +59,18 @@ class ApiHandlerTest : public testing::Test {
       [this] { return readiness_; });
 };
 
+TEST_F(ApiHandlerTest, TheMessageItselfIsGivenToWhoAsksForIt) {
+  api_.fill = [](google::protobuf::Message& m) {
+    static_cast<v1::Command&>(m).set_command_id("c1");
+  };
+  const HttpResponse response = Ask("GET", "/api/commands/c1", "",
+                                    {{"accept", "application/x-protobuf"}});
+  EXPECT_EQ(Header(response, "Content-Type"), "application/x-protobuf");
+  v1::Command command;
+  ASSERT_TRUE(command.ParseFromString(response.body));
+  EXPECT_EQ(command.command_id(), "c1");
+}
+
 TEST_F(ApiHandlerTest, PathBodyAndHeadersBecomeOneMessage) {
   api_.fill = [](google::protobuf::Message& m) {
     static_cast<v1::Command&>(m).set_command_id("c 1");

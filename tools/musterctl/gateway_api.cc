@@ -116,7 +116,9 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   } else {
     http.target += QueryOf(fields);
   }
-  http.headers.push_back({"Accept", "application/json"});
+  const std::string accepted(options.as_protobuf ? wire::kProtobufType
+                                                 : "application/json");
+  http.headers.push_back({"Accept", accepted});
   if (!options.idempotency_key.empty()) {
     http.headers.push_back({"Idempotency-Key", options.idempotency_key});
   }
@@ -130,8 +132,14 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
     return ProblemStatus(answer.status, answer.body);
   }
   if (response == nullptr) return answer;
-  const absl::Status read =
-      wire::JsonToProto(answer.body, *response, {.ignore_unknown = true});
+  // A gateway that is older answers in JSON all the same.
+  const bool is_json = answer.Header("Content-Type") != wire::kProtobufType;
+  absl::Status read;
+  if (is_json) {
+    read = wire::JsonToProto(answer.body, *response, {.ignore_unknown = true});
+  } else if (!response->ParseFromString(answer.body)) {
+    read = absl::DataLossError("no such message");
+  }
   if (!read.ok()) {
     return absl::DataLossError(
         fmt::format("the gateway's answer to {} {} is not understood: {}",

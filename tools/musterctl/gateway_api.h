@@ -32,6 +32,8 @@ struct CallOptions {
   absl::Duration wait = absl::ZeroDuration();
   std::string idempotency_key = {};            // Empty: none.
   std::optional<absl::Duration> timeout = {};  // Instead of the api's.
+  // For much output: the answer's body is no JSON, and cheap to read.
+  bool as_protobuf = false;
 };
 
 // GatewayApi calls one gateway as one principal. Not thread-safe, but for

@@ -61,9 +61,9 @@ absl::Status OutputReader::Poll(absl::Duration wait) {
   request.set_stdout_offset(stdout_offset_);
   request.set_stderr_offset(stderr_offset_);
   *request.mutable_wait() = wire::ToProto(wait);
-  ASSIGN_OR_RETURN(const auto answer,
-                   tool_.api.Call<v1::GetOutputResponse>("GetOutput", request,
-                                                         {.wait = wait}));
+  ASSIGN_OR_RETURN(const auto answer, tool_.api.Call<v1::GetOutputResponse>(
+                                          "GetOutput", request,
+                                          {.wait = wait, .as_protobuf = true}));
   progressed_ = false;
   for (const v1::OutputChunk& chunk : answer.message.chunks()) {
     Deliver(chunk, chunk.stream() == v1::OUTPUT_STREAM_STDERR ? stderr_offset_

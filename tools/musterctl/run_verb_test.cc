@@ -94,6 +94,27 @@ class RunTest : public testing::Test {
   FakeWorld world_;
 };
 
+TEST_F(RunTest, OutputIsReadAsTheMessageItself) {
+  world_.gateway.On(kSubmit, Ok(Command(v1::COMMAND_STATE_QUEUED)));
+  world_.gateway.On(kOutput, [](const HttpRequest& request) {
+    EXPECT_THAT(request.headers,
+                testing::Contains(testing::Field(&HttpHeader::value,
+                                                 "application/x-protobuf")));
+    v1::GetOutputResponse response;
+    v1::OutputChunk& chunk = *response.add_chunks();
+    chunk.set_stream(v1::OUTPUT_STREAM_STDOUT);
+    chunk.set_data(std::string("\0\xff", 2));
+    *response.mutable_command() = Exited(0);
+    response.set_end(true);
+    return Reply(
+        HttpResponse{.status = 200,
+                     .headers = {{"Content-Type", "application/x-protobuf"}},
+                     .body = response.SerializeAsString()});
+  });
+  EXPECT_EQ(Run(), 0);
+  EXPECT_EQ(world_.console.out, std::string("\0\xff", 2));
+}
+
 TEST_F(RunTest, OutputArrivesExactlyHoweverItIsSplit) {
   const std::string text =
       "gr\xc3\xb6\xc3\x9f"

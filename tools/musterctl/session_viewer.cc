@@ -141,9 +141,9 @@ absl::StatusOr<bool> SessionViewer::ReadOn() {
   auto request = AttachmentOf<v1::ReadSessionRequest>();
   request.set_offset(offset_);
   *request.mutable_wait() = wire::ToProto(kReadWait);
-  ASSIGN_OR_RETURN(auto answer,
-                   tool_.api.Call<v1::ReadSessionResponse>(
-                       "ReadSession", request, {.wait = kReadWait}));
+  ASSIGN_OR_RETURN(auto answer, tool_.api.Call<v1::ReadSessionResponse>(
+                                    "ReadSession", request,
+                                    {.wait = kReadWait, .as_protobuf = true}));
   v1::ReadSessionResponse& piece = answer.message;
   // A gap at the very beginning is only that somebody came late.
   if (piece.offset() > offset_ && offset_ > 0) {
