@@ -40,6 +40,13 @@ QUEUED, DISPATCHED = 1, 2  # As stored.
 NEVER_RAN = ("expired", "rejected", "cancelled")
 
 
+def state_of(pid):
+    """As /proc has it: "T" stands still, "Z" has ended, "X" is gone."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
 class Caller(threading.Thread):
     """Asks for one command after the other until stop(), each again and again until the
     gateway has said what it makes of it."""
@@ -149,10 +156,16 @@ class KillStormTest(muster_e2e.TestCase):
         self.replace(self.copies[whose], folder)
 
     def copy_machine(self, agent):
-        """Its agent is dead, and its shims stand still."""
-        shims = [shim for shim in self.shims([agent]) if self.signal_shim(shim, signal.SIGSTOP)]
+        """Its agent is dead, and its shims stand still, one that it has just begun included."""
+        stopped = []
+        while new := [shim for shim in self.shims([agent]) if shim not in stopped]:
+            for shim in new:
+                self.signal_shim(shim, signal.SIGSTOP)
+                wait_until(lambda pid=shim[0]: state_of(pid) in "TZX", 10, f"{shim} stands still",
+                           every_s=0.001)
+            stopped += new
         self.copy(agent, agent.state_dir)
-        for shim in shims:
+        for shim in stopped:
             self.signal_shim(shim, signal.SIGCONT)
 
     @staticmethod
