@@ -420,6 +420,13 @@ void CommandDesk::SendOrder(Open& open) {
       open.sent_epoch == machine.record.epoch) {
     return;
   }
+  // The disk may have been slow. Nothing of it has left this gateway.
+  if (open.sent_epoch == 0 && !MayStillRun(open.record)) {
+    RejectRevoked(open.record, loop_.clock().Wall());
+    Schedule(open, loop_.clock().Now());
+    Save(open);
+    return;
+  }
   open.sent_epoch = machine.record.epoch;
   machine.link->SendOrder(open.record);
 }

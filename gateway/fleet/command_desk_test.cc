@@ -337,7 +337,8 @@ TEST_F(CommandDeskTest, WhoseRightWasRevokedHasNothingSentThatWasQueued) {
       });
   Connect();
   loop_.RunReady();
-  EXPECT_THAT(asked, ElementsAre("alice@default", "@default"));
+  // Before the order is stored, and before it is sent.
+  EXPECT_THAT(asked, ElementsAre("alice@default", "@default", "@default"));
   const CommandRecord& stored = journal_.commands.at(CommandId("c1"));
   EXPECT_EQ(stored.state, kRejected);
   EXPECT_EQ(stored.reason, "permission_revoked");
@@ -345,6 +346,19 @@ TEST_F(CommandDeskTest, WhoseRightWasRevokedHasNothingSentThatWasQueued) {
   EXPECT_EQ(stored.dispatch_seq, 0u);
   EXPECT_THAT(Orders(), ElementsAre("c2/1"));
   EXPECT_EQ(desk_.Find(CommandId("c1")), nullptr);
+}
+
+TEST_F(CommandDeskTest, ARevocationWhileTheOrderIsStoredKeepsItFromBeingSent) {
+  Submit("c1");
+  journal_.Hold();  // It is stored; its order is being stored.
+  loop_.RunReady();
+  desk_.AskBeforeSending(
+      [](const std::string&, const OrgId&, absl::Time) { return false; });
+  journal_.Release();
+  loop_.RunReady();
+  EXPECT_THAT(link_.orders, IsEmpty());
+  EXPECT_EQ(Stored("c1"), kRejected);
+  EXPECT_EQ(journal_.commands.at(CommandId("c1")).reason, "permission_revoked");
 }
 
 // It may have arrived: only the agent could say that it has not begun.

@@ -21,14 +21,23 @@ uint64_t BodyOf(const gateway::CommandRecord& command) {
 
 }  // namespace
 
+void Callers::Withdraw() {
+  world_.gateway.Withdraw(person_);
+  world_.recorder.Record({.what = What::kWithdrawn, .group = person_});
+  ++person_;
+}
+
 void Callers::Want(uint32_t machine) {
+  if (rights_.Chance(0.05)) Withdraw();
   Call& call = calls_.emplace_back();
   call.machine = machine;
+  call.person = person_;
   call.turns = 1 + static_cast<uint32_t>(random_.Below(kTurns));
   call.queue = random_.Chance(0.3);
   call.cancels = random_.Chance(0.25);
   gateway::CommandRecord& wanted = call.wanted;
   wanted.agent = IdOf(machine);
+  wanted.issued_by = fmt::format("person-{}", person_);
   wanted.spec.text = "true";
   wanted.spec.timeout = absl::Nanoseconds(random_.Spread(kSecond, 5 * kMinute));
   wanted.spec.kill_grace =
@@ -50,7 +59,8 @@ void Callers::Want(uint32_t machine) {
 
 void Callers::Ask(uint32_t index, bool differently) {
   Call& call = calls_[index];
-  if (!world_.gateway.reachable()) return;
+  // Who may not is not even let in.
+  if (!world_.gateway.reachable() || call.person != person_) return;
   gateway::CommandRecord command = call.wanted;
   if (differently) command.spec.timeout += absl::Seconds(1);
   const uint64_t number = ++numbers_;
@@ -64,6 +74,8 @@ void Callers::Ask(uint32_t index, bool differently) {
        .number = number,
        .group = BodyOf(command),
        .length = absl::ToInt64Nanoseconds(command.spec.timeout)});
+  world_.recorder.Record(
+      {.what = What::kIssued, .number = number, .group = call.person});
   world_.gateway.Submit(
       std::move(command), call.queue,
       [this, index,
@@ -102,7 +114,7 @@ void Callers::GoOn(uint32_t index) {
   }
   if (!call.command) {
     if (call.key > 0) Ask(index, false);
-  } else if (std::exchange(call.cancels, false)) {
+  } else if (std::exchange(call.cancels, false) && call.person == person_) {
     world_.gateway.Cancel(*call.command);
   } else if (call.key > 0 && random_.Chance(0.15)) {
     Ask(index, random_.Chance(0.3));

@@ -25,7 +25,8 @@ class Callers {
     uint64_t seed;
   };
 
-  explicit Callers(World world) : world_(world), random_(world.seed, 'C') {}
+  explicit Callers(World world)
+      : world_(world), random_(world.seed, 'C'), rights_(world.seed, 'R') {}
 
   // Somebody wants a command on this machine.
   void Want(uint32_t machine);
@@ -38,6 +39,7 @@ class Callers {
  private:
   struct Call {
     uint32_t machine = 0;
+    uint64_t person = 0;  // Who asks.
     gateway::CommandRecord wanted;
     uint64_t key = 0;  // 0: it gives none.
     bool queue = false;
@@ -52,8 +54,12 @@ class Callers {
                 const absl::StatusOr<gateway::CommandRecord>& stored);
   void Read(Call& call);
 
+  // The present person may run nothing any more; the next one asks.
+  void Withdraw();
+
   const World world_;
-  Random random_;
+  Random random_, rights_;
+  uint64_t person_ = 1;
   std::deque<Call> calls_;
   uint64_t numbers_ = 0;
   uint64_t accepted_ = 0;

@@ -1,8 +1,4 @@
 // Commands run at most once, and what is said of them is true.
-//
-// C10, that nothing starts for an issuer whose rights are gone, joins these
-// when the rules know of rights: an event for each withdrawal, and the order
-// that is sent after it is the violation.
 
 #include <algorithm>
 #include <map>
@@ -299,6 +295,28 @@ class Timeout final : public Invariant {  // C9
   std::set<uint64_t> running_;
 };
 
+class FreshRights final : public Invariant {  // C10
+ public:
+  FreshRights() : Invariant("C10") {}
+  bool Wants(What what) const override {
+    return what == What::kIssued || what == What::kWithdrawn ||
+           what == What::kOrdered;
+  }
+  void On(const Event& e, const Ledger&) override {
+    if (e.what == What::kIssued) {
+      issuers_[e.number] = e.group;
+    } else if (e.what == What::kWithdrawn) {
+      withdrawn_.insert(e.group);
+    } else if (withdrawn_.contains(issuers_[e.number])) {
+      Fail(e, "its order is sent, and whoever asked for it may not any more");
+    }
+  }
+
+ private:
+  std::map<uint64_t, uint64_t> issuers_;
+  std::set<uint64_t> withdrawn_;
+};
+
 class RightMachine final : public Invariant {  // C11
  public:
   RightMachine() : Invariant("C11") {}
@@ -323,7 +341,7 @@ std::vector<std::unique_ptr<Invariant>> Make() {
 std::vector<std::unique_ptr<Invariant>> CommandInvariants() {
   return Make<AtMostOnce, NoLoss, TerminalOnce, NoInvention, NotStarted,
               OneKeyOneCommand, OrderOfWriting, NothingLeft, Timeout,
-              RightMachine>();
+              FreshRights, RightMachine>();
 }
 
 }  // namespace muster::simulation

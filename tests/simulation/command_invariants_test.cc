@@ -269,6 +269,15 @@ TEST(CommandInvariantsTest, C9AnAgentEndsWhatHasLostItsShim) {
   EXPECT_EQ(h.Broken(), "C9");
 }
 
+TEST(CommandInvariantsTest, C10NoOrderIsSentForWhomMayNotAnyMore) {
+  HistoryOfACommand h;
+  h.Is({.what = What::kIssued, .number = 1, .group = 8});
+  h.Is({.what = What::kWithdrawn, .group = 9}).OfIt(What::kOrdered);
+  EXPECT_EQ(h.Broken(), "");
+  h.Is({.what = What::kWithdrawn, .group = 8}).OfIt(What::kOrdered);
+  EXPECT_EQ(h.Broken(), "C10");
+}
+
 TEST(CommandInvariantsTest, C9NothingIsTimedOutEarly) {
   HistoryOfACommand h;
   h.At(11).Starts().At(70).OfIt(What::kProcessesGone);

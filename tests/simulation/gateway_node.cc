@@ -88,6 +88,10 @@ void GatewayNode::Start(Nanos opens_after) {
       *loop_, world_.timeline, world_.recorder, image_, mood_, life_,
       world_.seed, [this] { return Effect(); }, [this] { dying_ = true; });
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, options_);
+  fleet_->commands().AskBeforeSending(
+      [this](const std::string& person, const OrgId&, absl::Time) {
+        return !withdrawn_.contains(person);
+      });
   if (world_.accepts_per_second > 0) door_.emplace(world_.accepts_per_second);
   std::vector<MachineRecord> machines;
   for (const auto& [id, machine] : image_.machines) {

@@ -8,6 +8,8 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "gateway/fleet/fleet.h"
@@ -84,6 +86,10 @@ class GatewayNode {
       absl::AnyInvocable<void(absl::StatusOr<gateway::CommandRecord>)>;
   bool Submit(gateway::CommandRecord command, bool queue, Answer answer);
   bool Cancel(const CommandId& command);
+  // From now on `person` may run nothing; the store of rights outlives it all.
+  void Withdraw(uint64_t person) {
+    withdrawn_.insert("person-" + std::to_string(person));
+  }
   // What is stored of a stream from `offset` on.
   std::vector<gateway::OutputRecord> ReadOutput(const CommandId& command,
                                                 gateway::Stream stream,
@@ -118,6 +124,7 @@ class GatewayNode {
 
   // False once the process has died in the middle of a task.
   bool Effect();
+  void Ordered(const gateway::CommandRecord& command);
   void SetNow();
   void NoteArrival(uint32_t agent, ConnectionId id, const Message& message);
   // Whoever has been accepted says hello.
@@ -179,6 +186,7 @@ class GatewayNode {
   std::deque<Arrival> socket_;
 
   Follower follower_{DefaultOrg()};  // Outlives the process.
+  std::set<std::string> withdrawn_;  // Likewise.
   uint64_t heartbeats_ = 0;
 };
 

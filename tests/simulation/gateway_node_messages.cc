@@ -378,6 +378,12 @@ bool GatewayNode::Submit(CommandRecord command, bool queue, Answer answer) {
   return true;
 }
 
+void GatewayNode::Ordered(const CommandRecord& command) {
+  world_.recorder.Record({.what = What::kOrdered,
+                          .machine = MachineOf(command.agent),
+                          .number = NumberOf(command.id)});
+}
+
 bool GatewayNode::Cancel(const CommandId& command) {
   if (!reachable()) return false;
   SetNow();

@@ -54,6 +54,7 @@ class GatewayNode::Port final : public gateway::LinkPort {
   }
   void SendOrder(const gateway::CommandRecord& command) override {
     if (!node_.Effect()) return;
+    node_.Ordered(command);
     Send({.say = Say::kOrder,
           .parcel = std::make_shared<const Parcel>(gateway::ToOrder(command))});
   }

@@ -105,6 +105,12 @@ std::string_view Name(What what) {
       return "old link counted";
     case What::kGoodbye:
       return "goodbye";
+    case What::kIssued:
+      return "issuer named";
+    case What::kWithdrawn:
+      return "right withdrawn";
+    case What::kOrdered:
+      return "order sent";
     case What::kDecided:
       return "decided";
     case What::kStored:

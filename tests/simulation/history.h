@@ -81,6 +81,10 @@ enum class What : uint8_t {
   // Its agent's disk was copied, or put back: it may not remember, or not be
   // the only one.
   kCopied,
+  // The command `number` is asked for by the person `group` / who may run
+  // nothing any more.
+  kIssued,
+  kWithdrawn,
   // The store takes nothing / takes writes again.
   kStoreLost,
   kStoreFound,
@@ -127,6 +131,8 @@ enum class What : uint8_t {
   kOldLinkCounted,
   // A goodbye was taken, and believed: `cause`, and `length`: back within.
   kGoodbye,
+  // The order of command `number` is sent.
+  kOrdered,
   // Status changed in memory: `from`, `to`, `number`: its sequence, and the
   // verdict. `flag`: the verdict has a summary of 1 … 48 characters.
   kDecided,

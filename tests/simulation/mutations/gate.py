@@ -25,7 +25,7 @@ PROGRAM = "tests/simulation/muster-simulate"
 SEEDS, DAYS, PATIENCE = 60, 20, 300  # Lives per mutation; machine-days each; seconds.
 LIKELY_SEEDS = 20  # Lives with the faults that a mutation names, before the others.
 INVARIANTS = ("P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 P12 P13 P14 R1 R2 D1 D2 X1 "
-              "C1 C2 C3 C4 C5 C6 C7 C8 C9 C11 O1 O2 O3 O4 O5").split()
+              "C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 O1 O2 O3 O4 O5").split()
 MEMORY_MAX = 1 << 30  # Wrong rules may never come to rest.
 
 
