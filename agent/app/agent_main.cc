@@ -14,6 +14,7 @@
 #include "agent/app/verbs.h"
 #include "agent/link/grpc_log.h"
 #include "libprotocol/base/deadlock_search.h"
+#include "libprotocol/base/files.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/system_clock.h"
 
@@ -82,4 +83,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace muster::agent
 
-int main(int argc, char** argv) { return muster::agent::Main(argc, argv); }
+int main(int argc, char** argv) {
+  muster::OpenStandardDescriptors();
+  return muster::agent::Main(argc, argv);
+}

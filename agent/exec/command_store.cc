@@ -243,6 +243,8 @@ absl::Status CommandStore::Forget(const CommandId& command_id) {
   const auto cgroup =
       Cgroup::Find(started.ok() ? started->cgroup : "", command_id.str());
   if (cgroup) cgroup->Remove();
+  // And those of commands that left something running, which has ended since.
+  Cgroup::RemoveEmptyOnes();
   return folder.Delete();
 }
 

@@ -228,6 +228,7 @@ v1::Command ToProto(const CommandRecord& command, std::string_view hostname) {
   out.set_shell_type(ToProto(command.spec.shell));
   for (const std::string& arg : command.spec.argv) out.add_argv(arg);
   *out.mutable_timeout() = wire::ToProto(command.spec.timeout);
+  *out.mutable_kill_grace() = wire::ToProto(command.spec.kill_grace);
   *out.mutable_delivery_timeout() =
       wire::ToProto(command.spec.delivery_timeout);
   out.set_issued_by(command.issued_by);

@@ -332,6 +332,10 @@ void SessionHandlers::Write(const Caller& caller,
                             const v1::WriteSessionRequest& request,
                             Reply<v1::WriteSessionResponse> reply) {
   absl::Status valid = wire::ValidateInputData(request.data());
+  if (valid.ok() && request.attachment_id().empty()) {
+    valid = absl::InvalidArgumentError(
+        "attachment_id: must be what attach answered, got none");
+  }
   if (valid.ok()) valid = wire::ValidateWait(request.wait());
   if (valid.ok() && request.has_size()) {
     valid = wire::ValidateWindowSize("size", request.size());

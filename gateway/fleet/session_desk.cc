@@ -25,7 +25,8 @@ void SessionDesk::Opened(const CommandRecord& record) {
   Session& session = sessions_[record.id];
   session.agent = record.agent;
   session.terminal = *record.spec.terminal;
-  session.viewer_at = session.typist_at = loop_.clock().Now();
+  session.viewer_at = session.typist_at = session.shown_at =
+      loop_.clock().Now();
   Arm();
 }
 
@@ -34,6 +35,7 @@ absl::Status SessionDesk::Attach(const CommandId& id, std::string attachment) {
   if (it == sessions_.end()) return NotFound("session", id.str());
   Session& session = it->second;
   session.attachment = std::move(attachment);
+  session.opening = false;
   session.read = session.begin;
   session.typist_at = session.viewer_at = loop_.clock().Now();
   Notify(session);  // Whoever typed before is told.
@@ -78,9 +80,12 @@ absl::StatusOr<SessionDesk::Piece> SessionDesk::Read(
   Piece piece;
   piece.offset = std::clamp(offset, session.begin, session.end());
   piece.data = session.ring.substr(piece.offset - session.begin, bytes_max);
-  piece.end = session.ended_at && piece.data.empty() &&
-              (session.end() >= session.total.value_or(0) ||
-               session.viewer_at - *session.ended_at >= options_.viewer_lease);
+  if (session.ended_at && piece.data.empty() && session.waiting.empty()) {
+    // What does not come for so long will not.
+    const Instant quiet_since = std::max(session.shown_at, *session.ended_at);
+    piece.end = session.end() >= session.total.value_or(0) ||
+                session.viewer_at - quiet_since >= options_.viewer_lease;
+  }
   return piece;
 }
 
@@ -91,7 +96,9 @@ uint64_t SessionDesk::Begin(const CommandId& id) const {
 
 bool SessionDesk::IsAttached(const CommandId& id) const {
   const auto it = sessions_.find(id);
-  return it != sessions_.end() && IsWaitedFor(it->second, loop_.clock().Now());
+  return it != sessions_.end() && !it->second.ended_at &&
+         !it->second.attachment.empty() &&
+         IsWaitedFor(it->second, loop_.clock().Now());
 }
 
 void SessionDesk::TakeOutput(const AgentId& agent, OutputRecord output,
@@ -114,7 +121,7 @@ void SessionDesk::TakeOutput(const AgentId& agent, OutputRecord output,
 }
 
 bool SessionDesk::IsWaitedFor(const Session& session, Instant now) const {
-  return !session.ended_at && !session.attachment.empty() &&
+  return (session.opening || !session.attachment.empty()) &&
          now - session.typist_at < options_.viewer_lease;
 }
 
@@ -129,6 +136,7 @@ void SessionDesk::Advance(Session& session) {
       break;
     }
     Show(session, next);
+    session.shown_at = now;
     Waiting taken = std::move(session.waiting.front());
     session.waiting.pop_front();
     news = true;
@@ -203,13 +211,14 @@ void SessionDesk::LookAround() {
   const Instant now = loop_.clock().Now();
   std::vector<CommandId> over, abandoned;
   for (auto& [id, session] : sessions_) {
+    Advance(session);  // Whoever was waited for may be gone.
     if (session.ended_at) {
-      if (now - *session.ended_at >= options_.kept_after_end) {
-        over.push_back(id);
-      }
+      const absl::Duration kept = IsWaitedFor(session, now)
+                                      ? options_.kept_for_reader
+                                      : options_.kept_after_end;
+      if (now - *session.ended_at >= kept) over.push_back(id);
       continue;
     }
-    Advance(session);  // Whoever was waited for may be gone.
     // Those who wait for news look, too.
     if (!session.watchers.empty()) session.viewer_at = now;
     if (now - session.viewer_at >= session.terminal.keep) {

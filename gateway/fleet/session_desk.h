@@ -1,10 +1,10 @@
 // What open sessions show, and who looks.
 //
-// The terminal's output passes through a ring in memory. Somebody who types is
-// waited for: output stays in the network, and in the end the program waits, as
-// on a terminal of one's own. Nobody else is: what a slow viewer misses is
-// gone, and he is told how much. Nothing of it is stored unless the session is
-// recorded.
+// The terminal's output passes through a ring in memory. Somebody who types, or
+// has opened it and is about to, is waited for: output stays in the network,
+// and in the end the program waits, as on a terminal of one's own. Nobody else
+// is: what a slow viewer misses is gone, and he is told how much. Nothing of it
+// is stored unless the session is recorded.
 
 #ifndef MUSTER_GATEWAY_FLEET_SESSION_DESK_H_
 #define MUSTER_GATEWAY_FLEET_SESSION_DESK_H_
@@ -41,6 +41,8 @@ class SessionDesk {
     absl::Duration viewer_lease = absl::Seconds(15);
     // For those who still read when it ends.
     absl::Duration kept_after_end = absl::Minutes(1);
+    // For one who types and still reads on.
+    absl::Duration kept_for_reader = absl::Minutes(10);
     // How often it is looked who is gone.
     absl::Duration look_every = absl::Seconds(1);
     size_t watchers_per_session_max = 64;
@@ -108,6 +110,9 @@ class SessionDesk {
     uint64_t read = 0;            // By the one who types.
     Instant typist_at;            // When he asked last, …
     Instant viewer_at;            // … or anybody did.
+    // Whoever opened it has not attached yet, and is waited for as if he had.
+    bool opening = true;
+    Instant shown_at;  // When output came last.
     std::optional<Instant> ended_at;
     std::optional<uint64_t> total;  // Of output, once it has ended.
     std::vector<Changed> watchers;

@@ -93,6 +93,7 @@ TEST_F(SessionDeskTest, WhatIsShownIsReadFromAnyOffset) {
 
 TEST_F(SessionDeskTest, WhoOnlyLooksIsNotWaitedForAndIsToldWhatHeMissed) {
   Open();
+  loop_.Advance(options_.viewer_lease);  // Nor for whoever opened it.
   EXPECT_EQ(Read(0).data, "");
   Show(0, "0123456789");
   Show(10, "abcde");
@@ -110,6 +111,33 @@ TEST_F(SessionDeskTest, WhoTypesIsWaitedForUntilHeHasRead) {
   EXPECT_EQ(Read(0, "a").data, "0123456789");
   EXPECT_EQ(Read(10, "a").data, "abcde");
   EXPECT_THAT(taken_, ElementsAre(10, 15));
+}
+
+TEST_F(SessionDeskTest, WhoOpenedItIsWaitedForUntilHeAttaches) {
+  Open();
+  Show(0, "0123456789");
+  Show(10, "abcde");
+  EXPECT_THAT(taken_, ElementsAre(10));
+  ASSERT_TRUE(desk_.Attach(kId, "a").ok());
+  EXPECT_EQ(Read(0, "a").data, "0123456789");
+  EXPECT_EQ(Read(10, "a").data, "abcde");
+}
+
+TEST_F(SessionDeskTest, WhoTypesIsWaitedForAfterTheEnd) {
+  Open();
+  ASSERT_TRUE(desk_.Attach(kId, "a").ok());
+  Show(0, "0123456789");
+  Show(10, "abcde");
+  End(20);
+  EXPECT_EQ(Read(0, "a").data, "0123456789");
+  loop_.Advance(options_.viewer_lease - Seconds(1));
+  EXPECT_EQ(Read(10, "a").data, "abcde");
+  EXPECT_FALSE(Read(15, "a").end);
+  loop_.Advance(options_.viewer_lease - Seconds(1));
+  Show(15, "fghij");  // It came late, as he read slowly.
+  EXPECT_EQ(Read(15, "a").data, "fghij");
+  EXPECT_TRUE(Read(20, "a").end);
+  EXPECT_FALSE(desk_.IsAttached(kId)) << "nobody types into it";
 }
 
 TEST_F(SessionDeskTest, WhoTypesAndIsGoneIsNotWaitedFor) {

@@ -185,4 +185,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace muster::gateway
 
-int main(int argc, char** argv) { return muster::gateway::Main(argc, argv); }
+int main(int argc, char** argv) {
+  muster::OpenStandardDescriptors();
+  return muster::gateway::Main(argc, argv);
+}

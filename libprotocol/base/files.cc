@@ -171,4 +171,14 @@ absl::Status RemoveTree(const std::string& path) {
   return absl::OkStatus();
 }
 
+void OpenStandardDescriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    // The wrong way round: to use it fails, as if it were closed. The lowest
+    // free number is this one.
+    [[maybe_unused]] const int opened =
+        open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
 }  // namespace muster

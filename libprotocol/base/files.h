@@ -70,6 +70,11 @@ bool FileExists(const std::string& path);
 // Removes a file or a folder with everything in it. Not finding it is success.
 absl::Status RemoveTree(const std::string& path);
 
+// Descriptors 0, 1 and 2 that the caller of this program had closed lead
+// nowhere from now on: or the next file or connection would be taken for them.
+// For main(), first of all.
+void OpenStandardDescriptors();
+
 }  // namespace muster
 
 #endif  // MUSTER_LIBPROTOCOL_BASE_FILES_H_

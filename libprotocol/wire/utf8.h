@@ -34,6 +34,13 @@ inline size_t Utf8Length(std::string_view text) {
   return length;
 }
 
+// How many bytes at the front of `text` are UTF-8.
+inline size_t Utf8Prefix(std::string_view text) {
+  size_t at = 0;
+  while (const size_t length = Utf8Length(text.substr(at))) at += length;
+  return at;
+}
+
 inline bool IsUtf8(std::string_view text) {
   while (!text.empty()) {
     const size_t length = Utf8Length(text);

@@ -72,11 +72,12 @@ TEST_F(BatchesTest, MoreThanAHundredMachinesAreAskedAbout) {
 
 TEST_F(BatchesTest, WhoSaidYesIsNotAsked) {
   world_.gateway.On(kSubmit, Ok(Batch(v1::BATCH_STATE_RUNNING, 101)));
-  EXPECT_EQ(
-      world_.Run({"run", "--all", "--yes", "--detach", "--", "true"}), 0);
+  EXPECT_EQ(world_.Run({"run", "--all", "--yes", "--detach", "--", "true"}), 0);
   EXPECT_EQ(world_.console.out, "b-1\n");
-  EXPECT_THAT(world_.gateway.requests[1].body, HasSubstr("\"confirm_targets\":101"));
-  EXPECT_THAT(world_.gateway.requests[1].body, Not(HasSubstr("\"dry_run\":true")));
+  EXPECT_THAT(world_.gateway.requests[1].body,
+              HasSubstr("\"confirm_targets\":101"));
+  EXPECT_THAT(world_.gateway.requests[1].body,
+              Not(HasSubstr("\"dry_run\":true")));
 }
 
 }  // namespace

@@ -340,6 +340,10 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name,
   return noun;
 }
 
+bool IsGiven(const CLI::App* verb, const std::string& flag) {
+  return verb->count(flag) > 0;
+}
+
 void AddAlias(CLI::App* verb, const std::string& name) { verb->alias(name); }
 
 CLI::Option* AddText(CLI::App* app, const std::string& name, std::string& out,

@@ -70,6 +70,8 @@ CLI::Option* AddWords(CLI::App* app, const std::string& flag,
                       std::function<void(int)> take, const std::string& help);
 // Not more than once.
 void Once(CLI::Option* option);
+// Once all is parsed: whether it was typed.
+bool IsGiven(const CLI::App* verb, const std::string& flag);
 void AddNoHeaders(CLI::App* verb, bool& header);
 
 void OnChosen(CLI::App* verb, Parse& parse, ApiVerb run);

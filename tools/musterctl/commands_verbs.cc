@@ -179,11 +179,13 @@ absl::StatusOr<int> CommandsOutput(Tool& tool,
                       });
   if (options.follow) {
     RETURN_IF_ERROR(reader.ReadToEnd([] { return absl::OkStatus(); }));
+    reader.WarnOfDropped();
     return kExitOk;
   }
   do {
     RETURN_IF_ERROR(reader.Poll(absl::ZeroDuration()));
   } while (reader.progressed() && !reader.ended());
+  reader.WarnOfDropped();
   return kExitOk;
 }
 

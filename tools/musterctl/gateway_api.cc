@@ -8,6 +8,7 @@
 #include "libprotocol/base/check.h"
 #include "libprotocol/wire/http_rule.h"
 #include "libprotocol/wire/proto_json.h"
+#include "libprotocol/wire/utf8.h"
 #include "muster/v1/fleet_admin.pb.h"
 #include "muster/v1/options.pb.h"
 #include "nlohmann/json.hpp"
@@ -43,6 +44,42 @@ std::string PercentEncode(std::string_view text) {
 
 std::string PlainText(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// InvalidArgument naming the first text in `message` that is not UTF-8: JSON
+// could only carry another one in its place.
+absl::Status CheckTexts(const pb::Message& message, const std::string& path) {
+  std::vector<const pb::FieldDescriptor*> set;
+  const pb::Reflection& reflection = *message.GetReflection();
+  reflection.ListFields(message, &set);
+  for (const pb::FieldDescriptor* field : set) {
+    const std::string name = path + field->name();
+    const int size =
+        field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < size; ++i) {
+      if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) {
+        RETURN_IF_ERROR(
+            CheckTexts(field->is_repeated()
+                           ? reflection.GetRepeatedMessage(message, field, i)
+                           : reflection.GetMessage(message, field),
+                       name + "."));
+      } else if (field->type() == pb::FieldDescriptor::TYPE_STRING) {
+        const std::string text =
+            field->is_repeated()
+                ? reflection.GetRepeatedString(message, field, i)
+                : reflection.GetString(message, field);
+        const size_t bad = wire::Utf8Prefix(text);
+        if (bad < text.size()) {
+          return absl::InvalidArgumentError(fmt::format(
+              "{}: must be UTF-8, and is not at byte {} (0x{:02x}); a shell "
+              "can make any byte: printf '\\{:03o}'",
+              name, bad, static_cast<unsigned char>(text[bad]),
+              static_cast<unsigned char>(text[bad])));
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 // The fields that the caller has set, by name. Unset scalars are left out: an
@@ -103,6 +140,7 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   MUSTER_CHECK(method.input_type() == request.GetDescriptor());
   MUSTER_CHECK(response == nullptr ||
                method.output_type() == response->GetDescriptor());
+  RETURN_IF_ERROR(CheckTexts(request, ""));
   const v1::HttpRule& rule = method.options().GetExtension(v1::http);
 
   HttpRequest http;

@@ -49,9 +49,7 @@ void InputSender::Read() {
     const bool stays = !filter_ || filter_(event.bytes);
     more = stays && !event.ended;
     MutexLock lock(mu_);
-    while (next_.bytes.size() >= kPartBytesMax && !stopping_) {
-      changed_.Wait(mu_);
-    }
+    while (next_.bytes.size() >= kQueuedMax && !stopping_) changed_.Wait(mu_);
     next_.bytes += event.bytes;
     next_.end |= event.ended;
     if (event.resized) next_.size = input_.WindowSize();
@@ -60,19 +58,34 @@ void InputSender::Read() {
   }
 }
 
-InputSender::Part InputSender::Take() {
+std::optional<InputSender::Part> InputSender::Take() {
   MutexLock lock(mu_);
-  while (next_.empty() && !left_ && !stopping_) changed_.Wait(mu_);
+  while (next_.empty() && !left_ && !stopping_) {
+    if (tail_.empty()) {
+      changed_.Wait(mu_);
+      continue;
+    }
+    changed_.WaitFor(mu_, kPause);
+    if (next_.empty() && !left_ && !stopping_) return Part();
+  }
+  if (stopping_ || next_.empty()) return std::nullopt;
+  Part part = next_;
+  if (part.bytes.size() > kPartBytesMax) {
+    part.bytes.resize(kPartBytesMax);
+    part.end = false;
+    next_.bytes.erase(0, kPartBytesMax);
+  } else {
+    next_ = Part();
+  }
+  next_.size = {};
   changed_.NotifyAll();
-  return std::exchange(next_, Part());
+  return part;
 }
 
 void InputSender::SendAll() {
-  while (true) {
-    Part part = Take();
-    if (part.empty()) break;  // There is no more.
-    const bool end = part.end;
-    if (!Send(std::move(part))) break;
+  while (std::optional<Part> part = Take()) {
+    const bool end = part->end;
+    if (!Send(*std::move(part))) break;
     if (end) Settle();
     if (end) break;
   }

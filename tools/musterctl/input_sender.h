@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -20,7 +21,7 @@
 namespace muster::ctl {
 
 // InputSender reads `input` on one thread and puts it on another: however long
-// the gateway is silent, what is typed is looked at.
+// the gateway is silent, what is typed is looked at, up to kQueuedMax.
 //
 // Each byte arrives at most once, as its offset says which it is; and at least
 // once, while this program lives: what the gateway has accepted is kept here
@@ -34,7 +35,7 @@ class InputSender {
     bool end = false;      // Nothing follows.
     LiveInput::Size size;  // Zero: unchanged.
 
-    bool empty() const { return bytes.empty() && !end && size.rows == 0; }
+    bool empty() const { return bytes.empty() && !end && !size.known(); }
   };
   struct Progress {
     uint64_t accepted = 0;
@@ -56,12 +57,16 @@ class InputSender {
   ~InputSender();
 
   static constexpr absl::Duration kFarewell = absl::Seconds(2);
+  // Bytes that were read and not sent.
+  static constexpr size_t kQueuedMax = 1 << 20;
 
  private:
   void Read();
   void SendAll();
-  // What was read and not sent, once there is any.
-  Part Take() ABSL_LOCKS_EXCLUDED(mu_);
+  // What was read and not sent, once there is any, at most one part of it; or,
+  // while the machine has not taken everything, nothing after a while. nullopt:
+  // there is no more.
+  std::optional<Part> Take() ABSL_LOCKS_EXCLUDED(mu_);
   // False: the sending is over.
   bool Send(Part part);
   // After the last part: until the machine has taken everything.

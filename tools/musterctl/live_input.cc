@@ -7,17 +7,23 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <optional>
 #include <utility>
 
 #include "libprotocol/base/files.h"
+#include "libprotocol/wire/limits.h"
 
 namespace muster::ctl {
 namespace {
 
-constexpr int kEnds[] = {SIGTERM, SIGHUP, SIGQUIT, SIGINT};
+// Whatever ends a process that can be caught, and does not mean a fault of its
+// own.
+constexpr int kEnds[] = {SIGTERM, SIGHUP,  SIGQUIT,   SIGINT,  SIGPIPE,
+                         SIGALRM, SIGUSR1, SIGUSR2,   SIGXCPU, SIGXFSZ,
+                         SIGPROF, SIGIO,   SIGVTALRM, SIGPWR};
 
 // What the handler of SIGWINCH may touch.
 std::atomic<int> g_wake{-1};
@@ -79,7 +85,9 @@ class StandardInput final : public LiveInput {
   Size WindowSize() const override {
     winsize size{};
     if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) return {};
-    return {.rows = size.ws_row, .columns = size.ws_col};
+    constexpr unsigned kMost = wire::kWindowSizeMax;
+    return {.rows = std::min<unsigned>(size.ws_row, kMost),
+            .columns = std::min<unsigned>(size.ws_col, kMost)};
   }
 
  private:

@@ -32,8 +32,9 @@ class LiveInput {
   struct Size {
     unsigned rows = 0;
     unsigned columns = 0;
+    bool known() const { return rows > 0 && columns > 0; }
   };
-  // Of the terminal.
+  // Of the terminal, as far as the gateway takes it.
   virtual Size WindowSize() const = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <variant>
 
+#include "libprotocol/base/files.h"
 #include "libprotocol/base/system_clock.h"
 #include "tools/musterctl/command_line.h"
 #include "tools/musterctl/live_input.h"
@@ -24,6 +25,7 @@ std::optional<std::string> ReadEnvironment(std::string_view name) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  muster::OpenStandardDescriptors();
   muster::ctl::Terminal terminal;
   const auto parsed = muster::ctl::ParseCommandLine({argv + 1, argv + argc});
   if (const auto* message = std::get_if<muster::ctl::Message>(&parsed)) {

@@ -74,6 +74,14 @@ absl::Status OutputReader::Poll(absl::Duration wait) {
   return absl::OkStatus();
 }
 
+void OutputReader::WarnOfDropped() const {
+  if (const uint64_t dropped = command_.output_dropped_bytes()) {
+    tool_.console.Err(fmt::format(
+        "warning: the machine dropped {} bytes of output beyond the limit\n",
+        dropped));
+  }
+}
+
 absl::Status OutputReader::Survive(const absl::Status& error,
                                    Instant last_answer) {
   if (!IsPassing(error)) return error;

@@ -46,6 +46,9 @@ class OutputReader {
   // end of the reading.
   void IgnoreStdout();
 
+  // Says it if the machine dropped output beyond the command's limit.
+  void WarnOfDropped() const;
+
   // The command as of the last successful poll.
   const v1::Command& command() const { return command_; }
   // Nothing will follow.

@@ -87,6 +87,8 @@ void AddRun(CLI::App& app, Parse& parse) {
       [options](const std::string& text) { TakeIfOffline(text, *options); },
       "fail, or wait until the machine is back, for so long [fail; queue: 1h]",
       "fail|queue[:DURATION]");
+  AddDuration(run, "--grace", options->kill_grace,
+              "from TERM to KILL when it is stopped [10s]");
   AddDuration(run, "--delivery-timeout", options->delivery_timeout,
               "give up if it has not begun by then, unless queued [30s]");
   AddCount(run, "--output-max", options->output_bytes_max, 64 << 20,
@@ -95,13 +97,22 @@ void AddRun(CLI::App& app, Parse& parse) {
            "a label of the command, k=v; repeatable", "LABEL");
   AddText(run, "--purpose", options->purpose, "why; kept with the command");
   AddSwitch(run, "--detach", options->detach, "print the id and do not wait");
-  OnParsed(run, [&parse, options] {
+  OnParsed(run, [&parse, run, options] {
     options->words = parse.words;
     if (options->agent.empty() != options->on.any()) {
       Refuse(options->agent.empty()
                  ? "AGENT is required, or -l, --status, --hostname, --all"
                  : "AGENT stands alone: -l, --status, --hostname and --all "
                    "select by themselves");
+    }
+    if (!options->on.any()) {
+      for (const char* flag : {"--concurrency", "--canary", "--stop-after",
+                               "--dry-run", "--yes"}) {
+        if (IsGiven(run, flag)) Refuse(flag, "is for many machines");
+      }
+    }
+    if (options->stream_input && options->detach) {
+      Refuse("--stdin", "needs somebody who reads it here: not with --detach");
     }
     parse.verb = [options](Tool& tool) {
       return options->on.any() ? RunOnMany(tool, *options)

@@ -175,11 +175,7 @@ int Follow(Tool& tool, const std::string& command_id) {
         command_id, command_id, int{kExitOutcomeUnknown}));
     return kExitOutcomeUnknown;
   }
-  if (const uint64_t dropped = reader.command().output_dropped_bytes()) {
-    tool.console.Err(fmt::format(
-        "warning: the machine dropped {} bytes of output beyond the limit\n",
-        dropped));
-  }
+  reader.WarnOfDropped();
   return Conclude(tool, reader.command(), "command");
 }
 
@@ -250,6 +246,10 @@ absl::StatusOr<Answer<v1::Command>> Begin(Tool& tool, const RunOptions& options,
 absl::Status AddVariable(const std::string& text, v1::Surroundings& out) {
   const size_t equals = text.find('=');
   const std::string name = text.substr(0, equals);
+  if (name.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("--env: must be NAME or NAME=VALUE, got '{}'", text));
+  }
   if (equals != text.npos) {
     (*out.mutable_environment())[name] = text.substr(equals + 1);
     return absl::OkStatus();
@@ -285,6 +285,9 @@ absl::StatusOr<v1::SubmitCommandRequest> SubmissionOf(const RunOptions& options,
   if (options.timeout) {
     *request.mutable_timeout() = wire::ToProto(*options.timeout);
   }
+  if (options.kill_grace) {
+    *request.mutable_kill_grace() = wire::ToProto(*options.kill_grace);
+  }
   if (options.delivery_timeout) {
     *request.mutable_delivery_timeout() =
         wire::ToProto(*options.delivery_timeout);
@@ -310,6 +313,13 @@ absl::StatusOr<int> Run(Tool& tool, const RunOptions& options) {
   std::unique_ptr<Piping> piping;
   if (options.stream_input) {
     ASSIGN_OR_RETURN(piping, Piping::Prepare(tool));
+  }
+  // From here on it may run there: it is not left without a word.
+  if (!options.detach) {
+    tool.patience.CatchInterrupts(
+        "\nmusterctl: cancelling; Ctrl-C again leaves it running\n",
+        "\nmusterctl: whether the command runs is not known here; see "
+        "musterctl commands ls\n");
   }
   bool maybe_sent = false;
   const auto command = Begin(tool, options, std::move(request), maybe_sent);

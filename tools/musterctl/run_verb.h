@@ -44,7 +44,8 @@ struct RunOptions {
   std::vector<std::string> words;  // After `--`.
   std::string script;              // A file, or "-"; empty: none.
   v1::ShellType shell = v1::SHELL_TYPE_UNSPECIFIED;
-  std::optional<absl::Duration> timeout;           // Of the execution.
+  std::optional<absl::Duration> timeout;  // Of the execution.
+  std::optional<absl::Duration> kill_grace;
   std::optional<absl::Duration> delivery_timeout;  // Until it must have begun.
   v1::IfOffline if_offline = v1::IF_OFFLINE_UNSPECIFIED;
   std::optional<absl::Duration> queue_ttl;  // The same, if it is queued.

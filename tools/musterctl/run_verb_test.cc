@@ -94,6 +94,29 @@ class RunTest : public testing::Test {
   FakeWorld world_;
 };
 
+TEST_F(RunTest, WhatIsNotUtf8IsRefusedAndNotAltered) {
+  EXPECT_EQ(world_.Run({"run", "web-1", "--", "rm", "caf\xe9"}),
+            kExitDidNotRun);
+  EXPECT_THAT(world_.console.err,
+              HasSubstr("command: must be UTF-8, and is not at byte 7 (0xe9)"));
+  EXPECT_EQ(Count("POST"), 0);
+}
+
+TEST_F(RunTest, FlagsForManyMachinesAreRefusedForOne) {
+  EXPECT_EQ(world_.Run({"run", "--dry-run", "web-1", "--", "reboot"}),
+            kExitUsage);
+  EXPECT_THAT(world_.console.err, HasSubstr("--dry-run"));
+  EXPECT_EQ(world_.Run({"run", "web-1", "--canary", "2", "--", "reboot"}),
+            kExitUsage);
+  EXPECT_EQ(Count(""), 0);
+}
+
+TEST_F(RunTest, StreamedInputNeedsSomebodyWhoReadsIt) {
+  EXPECT_EQ(world_.Run({"run", "web-1", "--stdin", "--detach", "--", "cat"}),
+            kExitUsage);
+  EXPECT_EQ(Count(""), 0);
+}
+
 TEST_F(RunTest, OutputIsReadAsTheMessageItself) {
   world_.gateway.On(kSubmit, Ok(Command(v1::COMMAND_STATE_QUEUED)));
   world_.gateway.On(kOutput, [](const HttpRequest& request) {

@@ -53,7 +53,7 @@ absl::StatusOr<v1::OpenSessionRequest> OpeningOf(const ExecOptions& options,
     RETURN_IF_ERROR(AddVariable(variable, surroundings));
   }
   const LiveInput::Size size = input.WindowSize();
-  if (size.rows > 0 && size.columns > 0) {
+  if (size.known()) {
     request.mutable_size()->set_rows(size.rows);
     request.mutable_size()->set_columns(size.columns);
   }
@@ -69,11 +69,13 @@ absl::StatusOr<v1::OpenSessionRequest> OpeningOf(const ExecOptions& options,
 
 // Shows it until its end, or until it is left; the exit code.
 absl::StatusOr<int> Show(Tool& tool, const std::string& session_id,
+                         SessionViewer::Role role,
                          std::unique_ptr<LiveInput> input) {
-  SessionViewer viewer(tool, session_id, input == nullptr);
+  SessionViewer viewer(tool, session_id, role);
   const auto session = viewer.Watch(input.get());
   input.reset();  // The terminal is itself again before a word is said.
   if (!session.ok()) {
+    if (!IsPassing(session.status())) return session.status();
     tool.console.Err(fmt::format(
         "musterctl: how session {0} ends is not known here; musterctl sessions "
         "attach {0}\n",
@@ -82,9 +84,8 @@ absl::StatusOr<int> Show(Tool& tool, const std::string& session_id,
   }
   if (!*session) {
     tool.console.Err(fmt::format(
-        "\nmusterctl: left; the session lives on: musterctl sessions attach "
-        "{}\n",
-        session_id));
+        "\nmusterctl: left; the session {}: musterctl sessions attach {}\n",
+        viewer.end_wanted() ? "was asked to end" : "lives on", session_id));
     return kExitOk;
   }
   v1::Command end;
@@ -127,7 +128,7 @@ absl::StatusOr<int> Exec(Tool& tool, const ExecOptions& options) {
   ASSIGN_OR_RETURN(const ResolvedAgent resolved,
                    ResolveAgent(tool, options.agent));
   auto input = tool.open_input(true);
-  if (!input.ok()) {
+  if (!input.ok() || !tool.console.OutIsTerminal()) {
     return absl::InvalidArgumentError(
         "exec needs a terminal here; without one: musterctl run --stdin");
   }
@@ -145,7 +146,8 @@ absl::StatusOr<int> Exec(Tool& tool, const ExecOptions& options) {
     return WithHint(session.status(),
                     fmt::format("musterctl agents wait {}", options.agent));
   }
-  return Show(tool, session->message.session_id(), *std::move(input));
+  return Show(tool, session->message.session_id(), SessionViewer::Role::kOpened,
+              *std::move(input));
 }
 
 absl::StatusOr<int> SessionsLs(Tool& tool, const SessionsLsOptions& options) {
@@ -188,13 +190,16 @@ absl::StatusOr<int> SessionsLs(Tool& tool, const SessionsLsOptions& options) {
 
 absl::StatusOr<int> SessionsAttach(Tool& tool,
                                    const SessionsAttachOptions& options) {
-  if (options.read_only) return Show(tool, options.session_id, nullptr);
+  if (options.read_only) {
+    return Show(tool, options.session_id, SessionViewer::Role::kLooks, nullptr);
+  }
   auto input = tool.open_input(true);
-  if (!input.ok()) {
+  if (!input.ok() || !tool.console.OutIsTerminal()) {
     return absl::InvalidArgumentError(
         "attach needs a terminal here; without one give --read-only");
   }
-  return Show(tool, options.session_id, *std::move(input));
+  return Show(tool, options.session_id, SessionViewer::Role::kAttaches,
+              *std::move(input));
 }
 
 absl::StatusOr<int> SessionsKill(Tool& tool, const std::string& session_id) {

@@ -94,6 +94,24 @@ TEST_F(SessionVerbsTest, WithoutATerminalItSaysWhatToDo) {
   EXPECT_THAT(world_.console.err, HasSubstr("musterctl run --stdin"));
 }
 
+TEST_F(SessionVerbsTest, WhoOpenedItIsToldWhatOfItsBeginningWasMissed) {
+  world_.gateway.On(kRead, Ok(Piece(100, "late")));
+  world_.gateway.On(kRead, Ok(End(104, 0)));
+  EXPECT_EQ(world_.Run({"exec", "web-1"}), 0);
+  EXPECT_EQ(world_.console.out, "\r\n[100 bytes were not shown]\r\nlate");
+}
+
+TEST_F(SessionVerbsTest, WhoWantedItsEndIsNotToldThatItLivesOn) {
+  world_.typed = {{.bytes = "~."}, {.bytes = "\r~d"}};
+  world_.gateway.On("DELETE /api/sessions/s-1",
+                    absl::DeadlineExceededError("no answer"));
+  world_.gateway.On(kRead, absl::UnavailableError("slow"));
+  world_.gateway.On(kDetach, Ok(Session(v1::COMMAND_STATE_RUNNING)));
+  EXPECT_EQ(world_.Run({"sessions", "attach", "s-1"}), 0);
+  EXPECT_THAT(world_.console.err, HasSubstr("whether it ends is not known"));
+  EXPECT_THAT(world_.console.err, HasSubstr("the session was asked to end"));
+}
+
 TEST_F(SessionVerbsTest, ALostGatewayIsWaitedForAndReadOnFromThere) {
   world_.gateway.On(kRead, Ok(Piece(0, "one")));
   world_.gateway.On(kRead, absl::UnavailableError("connection lost"));
@@ -281,6 +299,13 @@ TEST_F(SendTest, KeysAreSeenWhileTheGatewayDoesNotAnswer) {
   std::string all;
   for (const std::string& part : parts) all += part;
   EXPECT_EQ(all, "ab") << "what was typed before still goes out";
+}
+
+TEST_F(SendTest, WhatTheMachineHasNotTakenIsAskedAboutWithoutAnotherKey) {
+  Send({{.bytes = "abcd"}}, {InputSender::Progress{.accepted = 4, .taken = 0},
+                             InputSender::Progress{.accepted = 0, .taken = 0},
+                             InputSender::Progress{.accepted = 4, .taken = 4}});
+  EXPECT_THAT(parts, ElementsAre("0:abcd", "4:", "0:abcd"));
 }
 
 TEST_F(SendTest, ALostAnswerIsAskedForAgain) {

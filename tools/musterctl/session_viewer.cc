@@ -21,7 +21,7 @@ constexpr absl::Duration kInputWait = absl::Seconds(5);
 constexpr absl::Duration kPause = absl::Seconds(1);
 constexpr absl::Duration kGiveUpAfter = absl::Minutes(5);
 // For the gateway to hear that somebody leaves, or ends it.
-constexpr absl::Duration kWordWait = absl::Seconds(5);
+constexpr absl::Duration kWordWait = absl::Seconds(3);
 
 constexpr char kKeys[] =
     "\r\n~d  leave; the session lives on\r\n~.  end the session\r\n"
@@ -80,7 +80,7 @@ absl::StatusOr<v1::Session> SessionViewer::TypeToEnd(LiveInput& input) {
   InputSender::Part resize;
   resize.offset = input_offset_;
   resize.size = input.WindowSize();
-  if (resize.size.rows > 0) (void)Put(tool_.api, resize);
+  if (resize.size.known()) (void)Put(tool_.api, resize);
   const InputSender sender(
       input, std::move(line), input_offset_,
       [this](GatewayApi& api, const InputSender::Part& part) {
@@ -91,7 +91,7 @@ absl::StatusOr<v1::Session> SessionViewer::TypeToEnd(LiveInput& input) {
 }
 
 absl::Status SessionViewer::Attach() {
-  if (read_only_) return absl::OkStatus();
+  if (role_ == Role::kLooks) return absl::OkStatus();
   v1::AttachSessionRequest request;
   request.set_session_id(session_id_);
   ASSIGN_OR_RETURN(const auto answer,
@@ -145,8 +145,9 @@ absl::StatusOr<bool> SessionViewer::ReadOn() {
                                     "ReadSession", request,
                                     {.wait = kReadWait, .as_protobuf = true}));
   v1::ReadSessionResponse& piece = answer.message;
-  // A gap at the very beginning is only that somebody came late.
-  if (piece.offset() > offset_ && offset_ > 0) {
+  // To one who attaches, a gap at the very beginning is only that he came late.
+  const bool came_late = offset_ == 0 && role_ != Role::kOpened;
+  if (piece.offset() > offset_ && !came_late) {
     tool_.console.Out(fmt::format("\r\n[{} bytes were not shown]\r\n",
                                   piece.offset() - offset_));
   }
@@ -167,7 +168,7 @@ absl::StatusOr<InputSender::Progress> SessionViewer::Put(
   auto request = AttachmentOf<v1::WriteSessionRequest>();
   request.set_offset(part.offset);
   request.set_data(part.bytes);
-  if (part.size.rows > 0) {
+  if (part.size.known()) {
     request.mutable_size()->set_rows(part.size.rows);
     request.mutable_size()->set_columns(part.size.columns);
   }
@@ -177,6 +178,13 @@ absl::StatusOr<InputSender::Progress> SessionViewer::Put(
   // The other thread attaches anew.
   if (HasCode(answer.status(), "not_attached")) {
     return absl::UnavailableError("not attached");
+  }
+  if (!answer.ok() && !IsPassing(answer.status()) &&
+      !absl::IsCancelled(answer.status()) &&
+      !HasCode(answer.status(), "session_taken_over")) {
+    tool_.console.Err(
+        fmt::format("\r\n[what is typed goes nowhere any more: {}]\r\n",
+                    ToStd(answer.status().message())));
   }
   RETURN_IF_ERROR(answer.status());
   return InputSender::Progress{answer->message.accepted(),
@@ -206,9 +214,12 @@ bool SessionViewer::Filter(std::string& bytes) {
 void SessionViewer::End() {
   v1::EndSessionRequest request;
   request.set_session_id(session_id_);
+  end_wanted_ = true;
   if (const absl::Status said = Say("EndSession", request); !said.ok()) {
-    tool_.console.Err(fmt::format("\r\n[not ended: {}; ~d leaves]\r\n",
-                                  ToStd(said.message())));
+    tool_.console.Err(fmt::format(
+        "\r\n[{}: {}; ~d leaves]\r\n",
+        IsPassing(said) ? "whether it ends is not known here" : "not ended",
+        ToStd(said.message())));
   }
 }
 

@@ -34,10 +34,16 @@ class EscapeKeys {
 // SessionViewer shows a session until it ends, or the person leaves. One use.
 class SessionViewer {
  public:
-  SessionViewer(Tool& tool, std::string session_id, bool read_only)
-      : tool_(tool),
-        session_id_(std::move(session_id)),
-        read_only_(read_only) {}
+  enum class Role {
+    kOpened,    // This program began it: nothing of it may be missed unsaid.
+    kAttaches,  // Comes later.
+    kLooks,     // Types nothing.
+  };
+  SessionViewer(Tool& tool, std::string session_id, Role role)
+      : tool_(tool), session_id_(std::move(session_id)), role_(role) {}
+
+  // True once the person has asked here for its end.
+  bool end_wanted() const { return end_wanted_; }
 
   // How it ended. Absent: it was left, and lives on. Errors, after trying for
   // kGiveUpAfter if they may pass, are those of the calls. `input`: nullptr for
@@ -71,11 +77,12 @@ class SessionViewer {
 
   Tool& tool_;
   const std::string session_id_;
-  const bool read_only_;
+  const Role role_;
   uint64_t offset_ = 0;
   uint64_t input_offset_ = 0;
   v1::Session session_;
   EscapeKeys keys_;  // Touched by Filter() only.
+  std::atomic<bool> end_wanted_ = false;
   std::atomic<EscapeKeys::Wish> wish_ = EscapeKeys::Wish::kNone;
   Mutex mu_;
   std::string attachment_id_ ABSL_GUARDED_BY(mu_);
