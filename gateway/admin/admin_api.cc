@@ -1,9 +1,11 @@
 #include "gateway/admin/admin_api.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "gateway/fleet/errors.h"
 #include "libprotocol/base/check.h"
 #include "libprotocol/base/log.h"
@@ -64,6 +66,18 @@ v1::Role RoleFor(std::string_view method) {
   return found->options().GetExtension(v1::access).role();
 }
 
+std::set<std::string> Scopes() {
+  std::set<std::string> scopes;
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& access =
+          service->method(i)->options().GetExtension(v1::access);
+      if (!access.scope().empty()) scopes.insert(access.scope());
+    }
+  }
+  return scopes;
+}
+
 absl::StatusOr<std::unique_ptr<AdminApi>> AdminApi::Create(
     EventLoop& loop, Authenticate authenticate, HandlerTable handlers) {
   for (const auto* service : OperatorServices()) {
@@ -113,20 +127,41 @@ void AdminApi::Run(const google::protobuf::MethodDescriptor& method,
   }
   caller->peer_address = context.peer_address;
   caller->web_authority = context.web_authority;
-  const bool recorded =
-      method.options().GetExtension(v1::access).changes_state();
+  const auto open = *open_
+                         .insert(std::make_shared<Open>(
+                             Open{method, *caller, context, std::move(reply)}))
+                         .first;
   (*handlers_.Find(method))(
       *caller, request,
-      [&method, caller = *caller, context, recorded, reply = std::move(reply)](
-          absl::StatusOr<std::unique_ptr<google::protobuf::Message>>
-              response) mutable {
-        if (recorded) Record(method, caller, context, response.status());
-        if (!response.ok()) {
-          reply(ToApiError(response.status()), nullptr);
-        } else {
-          reply(ApiError{}, *std::move(response));
-        }
+      [this, open](
+          absl::StatusOr<std::unique_ptr<google::protobuf::Message>> response) {
+        Answer(open, std::move(response));
       });
+}
+
+void AdminApi::Answer(
+    const std::shared_ptr<Open>& open,
+    absl::StatusOr<std::unique_ptr<google::protobuf::Message>> response) {
+  if (open_.erase(open) == 0) return;  // Cut off.
+  if (open->method.options().GetExtension(v1::access).changes_state()) {
+    Record(open->method, open->caller, open->context, response.status());
+  }
+  if (!response.ok()) {
+    open->reply(ToApiError(response.status()), nullptr);
+  } else {
+    open->reply(ApiError{}, *std::move(response));
+  }
+}
+
+void AdminApi::CutOff(const std::function<bool(const Caller&)>& whom) {
+  std::vector<std::shared_ptr<Open>> ended;
+  for (const auto& open : open_) {
+    const auto& access = open->method.options().GetExtension(v1::access);
+    if (!access.changes_state() && whom(open->caller)) ended.push_back(open);
+  }
+  for (const auto& open : ended) {
+    Answer(open, absl::UnauthenticatedError("the right was withdrawn"));
+  }
 }
 
 absl::StatusOr<Caller> AdminApi::Admit(
@@ -149,6 +184,13 @@ absl::StatusOr<Caller> AdminApi::Admit(
     return absl::PermissionDeniedError(fmt::format(
         "{} needs role {}, {} has {}", method.name(), v1::Role_Name(needed),
         caller->principal, v1::Role_Name(caller->role)));
+  }
+  const std::string& scope = method.options().GetExtension(v1::access).scope();
+  if (!caller->scopes.empty() &&
+      std::ranges::count(caller->scopes, scope) == 0) {
+    return absl::PermissionDeniedError(
+        fmt::format("{}: this token of {} may {} only", method.name(),
+                    caller->principal, fmt::join(caller->scopes, ", ")));
   }
   return caller;
 }

@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <memory>
+#include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,11 +37,25 @@ class AdminApi final : public Api {
             std::unique_ptr<google::protobuf::Message> request,
             Reply reply) override;
 
+  // Whoever waits for something and is one of those is answered now, that he
+  // may not any more. What changes state is done, and told. On the fleet loop.
+  void CutOff(const std::function<bool(const Caller&)>& whom);
+
  private:
   AdminApi(EventLoop& loop, Authenticate authenticate, HandlerTable handlers)
       : loop_(loop),
         authenticate_(std::move(authenticate)),
         handlers_(std::move(handlers)) {}
+
+  // A call that has no answer yet.
+  struct Open {
+    const google::protobuf::MethodDescriptor& method;
+    Caller caller;
+    CallContext context;
+    Reply reply;  // Empty: it has been answered.
+  };
+  void Answer(const std::shared_ptr<Open>& open,
+              absl::StatusOr<std::unique_ptr<google::protobuf::Message>>);
 
   void Run(const google::protobuf::MethodDescriptor& method,
            const CallContext& context, const google::protobuf::Message& request,
@@ -51,10 +67,15 @@ class AdminApi final : public Api {
   EventLoop& loop_;
   const Authenticate authenticate_;
   const HandlerTable handlers_;
+
+  std::set<std::shared_ptr<Open>> open_;
 };
 
 // The least role that may call this operation of FleetAdmin.
 v1::Role RoleFor(std::string_view method);
+
+// What a token can be bound to, as the contract's methods name it.
+std::set<std::string> Scopes();
 
 // The services whose methods are operations: FleetAdmin, Enrollment.
 std::vector<const google::protobuf::ServiceDescriptor*> OperatorServices();

@@ -10,6 +10,7 @@
 #include "gateway/fleet/errors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/testing/fake_event_loop.h"
 #include "muster/v1/agent_link.pb.h"
@@ -55,6 +56,9 @@ class AdminApiTest : public testing::Test {
             caller.role = v1::ROLE_ADMIN;
           } else if (bearer.Reveal() == "viewer") {
             caller.role = v1::ROLE_VIEWER;
+          } else if (bearer.Reveal() == "scraper") {
+            caller.role = v1::ROLE_ADMIN;
+            caller.scopes = {"metrics:read"};
           } else {
             return absl::UnauthenticatedError("the token is not valid");
           }
@@ -125,6 +129,85 @@ TEST_F(AdminApiTest, ARoleBelowTheNeededOneIsRefusedByName) {
   EXPECT_THAT(error.status.ToString(), HasSubstr("viewer has ROLE_VIEWER"));
   EXPECT_TRUE(Call(Method("ListAgents"), "viewer").status.ok());
   EXPECT_EQ(principal_, "viewer");
+}
+
+TEST_F(AdminApiTest, ATokenThatIsBoundMayNothingElse) {
+  std::vector<std::string> allowed;
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& method = *service->method(i);
+      const bool open =
+          method.options().GetExtension(v1::access).role() == v1::ROLE_PUBLIC;
+      if (!open && Call(method, "scraper").status.ok()) {
+        allowed.push_back(method.name());
+      }
+    }
+  }
+  EXPECT_EQ(allowed, std::vector<std::string>{"GetMetrics"});
+  EXPECT_THAT(Call(Method("ListAgents"), "scraper").status.ToString(),
+              HasSubstr("may metrics:read only"));
+}
+
+// Calls that have no answer yet.
+class CutOffTest : public testing::Test {
+ protected:
+  CutOffTest() {
+    HandlerTable table;
+    for (const auto* service : OperatorServices()) {
+      for (int i = 0; i < service->method_count(); ++i) {
+        table.Add<google::protobuf::Message, v1::WhoAmIResponse>(
+            service->method(i)->full_name(),
+            [this](const Caller&, const google::protobuf::Message&,
+                   Reply<v1::WhoAmIResponse> reply) {
+              waiting_.push_back(std::move(reply));
+            });
+      }
+    }
+    api_ = *AdminApi::Create(
+        loop_,
+        [](const Secret& bearer) -> absl::StatusOr<Caller> {
+          Caller caller;
+          caller.principal = bearer.Reveal();
+          caller.role = v1::ROLE_ADMIN;
+          return caller;
+        },
+        std::move(table));
+  }
+  void Call(const char* method, const std::string& bearer) {
+    CallContext context;
+    context.bearer = Secret(bearer);
+    api_->Call(*OperatorServices()[0]->FindMethodByName(method),
+               std::move(context), std::make_unique<v1::WhoAmIRequest>(),
+               [this, bearer](const ApiError& error, const auto&) {
+                 answers_.push_back(fmt::format(
+                     "{}: {}", bearer, ToStd(error.status.ToString())));
+               });
+    loop_.RunReady();
+  }
+
+  FakeEventLoop loop_;
+  std::vector<Reply<v1::WhoAmIResponse>> waiting_;
+  std::vector<std::string> answers_;
+  std::unique_ptr<AdminApi> api_;
+};
+
+TEST_F(CutOffTest, WhoMayNotAnyMoreIsAnsweredOnceAndAtOnce) {
+  Call("WatchEvents", "bob");
+  Call("WatchEvents", "alice");
+  api_->CutOff([](const Caller& of) { return of.principal == "bob"; });
+  EXPECT_EQ(answers_, std::vector<std::string>{
+                          "bob: UNAUTHENTICATED: the right was withdrawn"});
+  for (auto& reply : waiting_) reply(v1::WhoAmIResponse());
+  EXPECT_EQ(answers_.size(), 2u) << "his own answer is not told any more";
+  EXPECT_EQ(answers_.back(), "alice: OK");
+}
+
+TEST_F(CutOffTest, WhatChangesStateIsToldAllTheSame) {
+  Call("SubmitCommand", "bob");
+  api_->CutOff([](const Caller&) { return true; });
+  EXPECT_TRUE(answers_.empty());
+  waiting_[0](v1::WhoAmIResponse());
+  EXPECT_EQ(answers_, std::vector<std::string>{"bob: OK"});
 }
 
 TEST_F(AdminApiTest, WhatChangesStateIsRecordedWithItsResultAndNoSecret) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
@@ -24,6 +25,9 @@ struct Caller {
   std::string principal;  // "admin"; empty for ROLE_PUBLIC methods.
   OrgId org;
   v1::Role role = v1::ROLE_PUBLIC;
+  TokenId token = TokenId();  // Of a user's token.
+  std::vector<std::string> scopes =
+      {};  // That it is bound to; none: to no one.
   std::string peer_address;
   std::string web_authority;
 };

@@ -164,6 +164,7 @@ TEST_F(SessionDeskTest, TheLastOneToAttachTypes) {
 
 TEST_F(SessionDeskTest, WhatTheMachineCouldNotKeepIsAGap) {
   Open();
+  loop_.Advance(options_.viewer_lease);
   Show(0, "abc");
   Show(100, "xyz");
   const SessionDesk::Piece piece = Read(3);

@@ -225,6 +225,8 @@ TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
         "keep_us", "recorded"}) {
     Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
   }
+  Change("DROP TABLE access_tokens");
+  Change("DROP TABLE users");
   Change("DROP TABLE batch_targets");
   Change("DROP TABLE batches");
   Change("DROP INDEX commands_by_turn");

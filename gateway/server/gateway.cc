@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "fmt/format.h"
 #include "gateway/identity/secret_token.h"
 #include "gateway/server/listen_address.h"
@@ -116,6 +117,11 @@ absl::Status Gateway::OpenStore() {
                    store->LoadOpenIncidents());
   ASSIGN_OR_RETURN(const std::optional<absl::Time> alive_at,
                    store->LastSignOfLife());
+  ASSIGN_OR_RETURN(std::vector<UserRecord> users, store->LoadUsers());
+  ASSIGN_OR_RETURN(std::vector<AccessTokenRecord> access_tokens,
+                   store->LoadAccessTokens());
+  for (UserRecord& user : users) users_.Put(std::move(user));
+  for (AccessTokenRecord& token : access_tokens) users_.Put(std::move(token));
   Log(kInfo, "store opened",
       {{"path", path}, {"machines", machines.size()}, {"run", run}});
 
@@ -227,7 +233,11 @@ HandlerTable Gateway::MakeHandlers() {
   input_handlers_ = std::make_unique<InputHandlers>(*loop_, *fleet_, *store_);
   session_handlers_ = std::make_unique<SessionHandlers>(
       *loop_, *fleet_, *store_, *input_handlers_, config_.commands);
+  user_handlers_ = std::make_unique<UserHandlers>(
+      clock_, users_, *store_,
+      [this](const auto& whom) { api_->CutOff(whom); });
   HandlerTable table;
+  user_handlers_->AddTo(table);
   agent_handlers_->AddTo(table);
   batch_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
@@ -298,7 +308,9 @@ std::string Gateway::web_url() const {
 absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
   const auto hash = HashToken(TokenKind::kAccess, bearer.Reveal());
   if (!hash.ok() || !SameHash(*hash, admin_token_.hash)) {
-    return absl::UnauthenticatedError("the token is not valid");
+    return users_.Authenticate(
+        hash.ok() ? absl::HexStringToBytes(*hash) : std::string(),
+        clock_.Wall());
   }
   const Principal admin = AdminPrincipal();
   return Caller{.principal = admin.name,
@@ -310,9 +322,10 @@ absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
 
 bool Gateway::MayStillRun(const std::string& principal, const OrgId& org,
                           absl::Time at) const {
+  const v1::Role needed = RoleFor("SubmitCommand");
   const Principal admin = AdminPrincipal();
-  return principal == admin.name && org == admin.org &&
-         admin.role >= RoleFor("SubmitCommand") && at >= admin_token_.since;
+  if (principal != admin.name) return users_.May(org, principal, needed);
+  return org == admin.org && admin.role >= needed && at >= admin_token_.since;
 }
 
 PresenceHealth Gateway::KnownPresence() const {

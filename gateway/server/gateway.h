@@ -25,6 +25,8 @@
 #include "gateway/admin/metrics_handlers.h"
 #include "gateway/admin/presence_health.h"
 #include "gateway/admin/session_handlers.h"
+#include "gateway/admin/user_book.h"
+#include "gateway/admin/user_handlers.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/http/api_handler.h"
 #include "gateway/http/http_server.h"
@@ -151,6 +153,8 @@ class Gateway {
   std::unique_ptr<StoreJournal> journal_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<FleetServer> fleet_server_;
+  UserBook users_;  // Touched on the loop once serving.
+  std::unique_ptr<UserHandlers> user_handlers_;
   std::unique_ptr<AgentHandlers> agent_handlers_;
   std::unique_ptr<BatchHandlers> batch_handlers_;
   std::unique_ptr<InputHandlers> input_handlers_;

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
+#include "gateway/fleet/user_records.h"
 #include "gateway/store/history_range.h"
 
 namespace muster::gateway {
@@ -246,6 +247,25 @@ class FleetStore {
   // NotFound if unknown in that org. Idempotent: the first revocation counts.
   virtual absl::StatusOr<TokenRecord> RevokeToken(const OrgId&, const TokenId&,
                                                   absl::Time now) = 0;
+
+  // --- Users --------------------------------------------------------------
+  // Of all orgs, by org and name.
+  virtual absl::StatusOr<std::vector<UserRecord>> LoadUsers() = 0;
+  // AlreadyExists if the org has, or had, one of this name.
+  virtual absl::Status AddUser(const UserRecord&) = 0;
+  // The user as it is now. NotFound. It stays disabled since it first was.
+  virtual absl::StatusOr<UserRecord> EditUser(const OrgId&,
+                                              const std::string& name,
+                                              const UserEdit&) = 0;
+  // Of all orgs, oldest first.
+  virtual absl::StatusOr<std::vector<AccessTokenRecord>> LoadAccessTokens() = 0;
+  // NotFound for an unknown user; AlreadyExists as AddToken().
+  virtual absl::Status AddAccessToken(const AccessTokenRecord&) = 0;
+  // NotFound if this user has none of this id. Idempotent: the first revocation
+  // counts.
+  virtual absl::StatusOr<AccessTokenRecord> RevokeAccessToken(
+      const OrgId&, const std::string& user, const TokenId&,
+      absl::Time now) = 0;
 
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and

@@ -98,6 +98,17 @@ class MemoryFleetStore final : public FleetStore {
   absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
                                           absl::Time now) override;
 
+  absl::StatusOr<std::vector<UserRecord>> LoadUsers() override;
+  absl::Status AddUser(const UserRecord& user) override;
+  absl::StatusOr<UserRecord> EditUser(const OrgId& org, const std::string& name,
+                                      const UserEdit& edit) override;
+  absl::StatusOr<std::vector<AccessTokenRecord>> LoadAccessTokens() override;
+  absl::Status AddAccessToken(const AccessTokenRecord& token) override;
+  absl::StatusOr<AccessTokenRecord> RevokeAccessToken(const OrgId& org,
+                                                      const std::string& user,
+                                                      const TokenId& id,
+                                                      absl::Time now) override;
+
   absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
                                        absl::Time now,
                                        size_t rows_max) override;
@@ -159,6 +170,8 @@ class MemoryFleetStore final : public FleetStore {
   uint64_t last_arrival_ = 0;
   std::map<TokenId, TokenRecord> tokens_;
   std::map<std::pair<TokenId, std::string>, AgentId> enrollments_;
+  std::map<std::pair<OrgId, std::string>, UserRecord> users_;
+  std::map<TokenId, AccessTokenRecord> access_tokens_;
 };
 
 // --- Templates --------------------------------------------------------------

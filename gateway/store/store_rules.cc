@@ -24,6 +24,22 @@ absl::Status UnknownCommand(const CommandId& id) {
 absl::Status UnknownBatch(const BatchId& id) {
   return absl::NotFoundError(fmt::format("batch {} is not known", id.str()));
 }
+absl::Status UnknownUser(std::string_view name) {
+  return absl::NotFoundError(fmt::format("user {} is not known", name));
+}
+absl::Status UserExists(std::string_view name) {
+  return absl::AlreadyExistsError(
+      fmt::format("user {} exists already, or did once", name));
+}
+UserRecord Edited(UserRecord user, const UserEdit& edit) {
+  user.role = edit.role.value_or(user.role);
+  if (edit.disabled) {
+    const absl::Time since = user.disabled_at.value_or(edit.at);
+    user.disabled_at =
+        *edit.disabled ? std::optional<absl::Time>(since) : std::nullopt;
+  }
+  return user;
+}
 absl::Status UnknownMachine(const AgentId& id) {
   return absl::NotFoundError(fmt::format("machine {} is not known", id.str()));
 }

@@ -18,6 +18,10 @@ absl::Status UnknownCommand(const CommandId& id);
 absl::Status UnknownKey(std::string_view key);
 absl::Status UnknownBatch(const BatchId& id);
 absl::Status UnknownMachine(const AgentId& id);
+absl::Status UnknownUser(std::string_view name);
+absl::Status UserExists(std::string_view name);
+// The user after `edit`.
+UserRecord Edited(UserRecord user, const UserEdit& edit);
 absl::Status MachineIdTaken(const AgentId& id);
 // Aborted: what was judged of an older epoch does not count any more.
 absl::Status NewerEpoch(const MachineRecord& refused);

@@ -89,6 +89,12 @@ inline constexpr absl::Duration kTokenTtlMin = absl::Minutes(1);
 inline constexpr absl::Duration kTokenTtlMax = absl::Hours(90 * 24);
 inline constexpr unsigned kTokenUsesMax = 10'000;
 
+// Users ----------------------------------------------------------------------
+
+inline constexpr size_t kUserNameBytesMax = 63;
+inline constexpr absl::Duration kAccessTokenTtlMin = absl::Minutes(1);
+inline constexpr absl::Duration kAccessTokenTtlMax = absl::Hours(366 * 24);
+
 // Presence ------------------------------------------------------------------
 
 // Machines whose settings one request may write: one transaction, below 0.2 s

@@ -12,22 +12,10 @@
 #include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/utf8.h"
+#include "libprotocol/wire/validation_parts.h"
 
 namespace muster::wire {
 namespace {
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> text, Args&&... args) {
-  return absl::InvalidArgumentError(
-      fmt::format(text, std::forward<Args>(args)...));
-}
-
-// What an error quotes of a name: short, printable, valid UTF-8.
-std::string Shown(std::string_view text) {
-  std::string out;
-  AppendJsonString(ClipUtf8(text, kLabelKeyBytesMax), out);
-  return out;
-}
 
 // Control characters forge log lines and drive terminals.
 bool HasControl(std::string_view text) {
@@ -41,21 +29,10 @@ bool HasControl(std::string_view text) {
   return false;
 }
 
-absl::Status ValidateDuration(std::string_view field,
-                              const google::protobuf::Duration& value,
-                              absl::Duration min, absl::Duration max) {
-  const absl::Duration d = FromProto(value);
-  if (d >= min && d <= max) return absl::OkStatus();
-  return Invalid("{}: must be {} to {}, got {}", field, min, max, d);
-}
-
 absl::Status ValidateId(std::string_view field, std::string_view id) {
   return ValidateText(field, id, kIdBytesMax);
 }
 
-bool IsLabelEnd(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
 bool IsLabelMiddle(char c) {
   return IsLabelEnd(c) || c == '.' || c == '_' || c == '/' || c == '-';
 }

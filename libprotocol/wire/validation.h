@@ -58,6 +58,12 @@ absl::Status ValidateInputData(std::string_view data);
 
 absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
 
+absl::Status ValidateCreateUser(const v1::CreateUserRequest& request);
+absl::Status ValidateUpdateUser(const v1::UpdateUserRequest& request);
+// Scopes are checked where the methods are known.
+absl::Status ValidateCreateAccessToken(
+    const v1::CreateAccessTokenRequest& request);
+
 // The limit of a list: 0 … kPageSizeMax.
 absl::Status ValidatePageSize(uint32_t limit);
 

@@ -336,7 +336,10 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name,
   CLI::App* noun = app.add_subcommand(name, help);
   if (!alias.empty()) noun->alias(alias);
   noun->require_subcommand(1);
-  noun->footer("Each has an example: musterctl " + name + " VERB --help");
+  const std::string above =
+      app.get_parent() == nullptr ? "" : app.get_name() + " ";
+  noun->footer("Each has an example: musterctl " + above + name +
+               " VERB --help");
   return noun;
 }
 
@@ -452,6 +455,7 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddEvents(app, parse);
   AddIncidents(app, parse);
   AddTokens(app, parse);
+  AddUsers(app, parse);
   AddPresence(app, parse);
   AddStatusAndVersion(app, parse);
   AddContext(app, parse);

@@ -113,6 +113,7 @@ void AddRun(CLI::App& app, Parse& parse);         // run_command_line.cc
 void AddExec(CLI::App& app, Parse& parse);        // sessions_command_line.cc
 void AddSessions(CLI::App& app, Parse& parse);    // sessions_command_line.cc
 void AddTokens(CLI::App& app, Parse& parse);      // tokens_command_line.cc
+void AddUsers(CLI::App& app, Parse& parse);       // users_command_line.cc
 
 }  // namespace muster::ctl
 

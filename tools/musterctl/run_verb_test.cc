@@ -98,7 +98,7 @@ TEST_F(RunTest, WhatIsNotUtf8IsRefusedAndNotAltered) {
   EXPECT_EQ(world_.Run({"run", "web-1", "--", "rm", "caf\xe9"}),
             kExitDidNotRun);
   EXPECT_THAT(world_.console.err,
-              HasSubstr("command: must be UTF-8, and is not at byte 7 (0xe9)"));
+              HasSubstr("argv: must be UTF-8, and is not at byte 3 (0xe9)"));
   EXPECT_EQ(Count("POST"), 0);
 }
 

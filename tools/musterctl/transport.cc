@@ -30,6 +30,7 @@ class HttpsTransport final : public Transport {
 }  // namespace
 
 bool NeverSent(const absl::Status& error) {
+  if (absl::IsInvalidArgument(error)) return true;  // It could not be.
   switch (FailureClassOf(error).value_or(FailureClass::kEof)) {
     case FailureClass::kDialTimeout:
     case FailureClass::kRefused:

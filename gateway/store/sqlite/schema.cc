@@ -337,8 +337,36 @@ CREATE TABLE batch_targets(
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr Migration kMigrations[] = {
-    {kVersion1}, {kVersion2}, {kVersion3}, {kVersion4}, {kVersion5}};
+constexpr char kVersion6[] = R"sql(
+CREATE TABLE users(
+  org TEXT NOT NULL,
+  name TEXT NOT NULL,                -- Never used again.
+  kind INTEGER NOT NULL,
+  role INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  created_at_us INTEGER NOT NULL,
+  disabled_at_us INTEGER,            -- NULL: it may work.
+  PRIMARY KEY(org, name)
+) STRICT, WITHOUT ROWID;
+
+-- What speaks for a user.
+CREATE TABLE access_tokens(
+  id TEXT NOT NULL PRIMARY KEY,
+  org TEXT NOT NULL,
+  user TEXT NOT NULL,
+  secret_sha256 BLOB NOT NULL UNIQUE,
+  description TEXT NOT NULL,
+  scopes TEXT NOT NULL,              -- JSON array; empty: all that the user may.
+  created_by TEXT NOT NULL,
+  created_at_us INTEGER NOT NULL,
+  expires_at_us INTEGER NOT NULL,
+  revoked_at_us INTEGER,
+  FOREIGN KEY(org, user) REFERENCES users(org, name)
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3},
+                                     {kVersion4}, {kVersion5}, {kVersion6}};
 
 }  // namespace
 

@@ -101,6 +101,17 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
                                           absl::Time now) override;
 
+  absl::StatusOr<std::vector<UserRecord>> LoadUsers() override;
+  absl::Status AddUser(const UserRecord& user) override;
+  absl::StatusOr<UserRecord> EditUser(const OrgId& org, const std::string& name,
+                                      const UserEdit& edit) override;
+  absl::StatusOr<std::vector<AccessTokenRecord>> LoadAccessTokens() override;
+  absl::Status AddAccessToken(const AccessTokenRecord& token) override;
+  absl::StatusOr<AccessTokenRecord> RevokeAccessToken(const OrgId& org,
+                                                      const std::string& user,
+                                                      const TokenId& id,
+                                                      absl::Time now) override;
+
   absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
                                        absl::Time now,
                                        size_t rows_max) override;
