@@ -154,6 +154,8 @@ absl::StatusOr<Agent::End> Life::Live(Agent::Options options) {
     loop_.Post([this] { agent_->Goodbye({}); });
   }
   WaitForEnd(routes);
+  // It may have ended for another reason a moment before the signal was heard.
+  if (leaving_ && end_ != Agent::End::kLeft) end_ = Agent::End::kStopped;
   // Otherwise this process goes on, and its supervisor need not know.
   if (end_ == Agent::End::kStopped || end_ == Agent::End::kLeft) {
     NotifyService("STOPPING=1");

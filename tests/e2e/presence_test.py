@@ -1,4 +1,5 @@
 """What silence alone does not mean: two that use one identity, and a whole group at once."""
+import concurrent.futures
 import contextlib
 import datetime
 import shutil
@@ -147,6 +148,18 @@ class PresenceTest(muster_e2e.TestCase):
         self.assertIn("did not confirm it", left.stderr)
         self.assertIsNotNone(agent.agent_id)
         agent.stop()
+
+    def test_a_signal_during_a_leave_that_fails_ends_the_agent(self):
+        gateway = self.start_gateway()
+        agent = self.start_agent(gateway)
+        with contextlib.closing(sqlite3.connect(gateway.data_dir / "muster.db")) as store:
+            store.execute("BEGIN IMMEDIATE")
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                leave = pool.submit(agent.verb, "leave")
+                muster_e2e.wait_until(lambda: "machine deleted" in gateway.log.read_text(), 10,
+                                      "the gateway has heard it")
+                self.assertEqual(agent.stop()[0], 0)
+                leave.result()
 
     def test_a_machine_may_sleep_where_others_may_not(self):
         gateway = self.start_gateway()

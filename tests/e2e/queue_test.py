@@ -55,7 +55,7 @@ class QueueTest(muster_e2e.TestCase):
                          rf"{self.name} is offline for .*\); safe to repeat; exit 125\n$")
         batch = self.musterctl("run", "--all", "--if-offline", "queue:1s", "--", f"touch {self.ran}")
         self.assertEqual(batch.returncode, 1)
-        self.assertRegex(batch.stderr, rf"{self.name} \| did not run: delivery_timeout: .* offline")
+        self.assertRegex(batch.stderr, rf"{self.name}(:| \|) did not run: delivery_timeout: .* offline")
         self.come_back()
         self.assertEqual(self.gateway.run(self.agent.agent_id, "true")["state"], "succeeded")
         self.assertFalse(self.ran.exists())

@@ -46,6 +46,9 @@ class UsersTest(muster_e2e.TestCase):
         self.assertEqual(command["issued_by"], "otto")
         self.assertNotEqual(
             self.musterctl(gateway, "users", "ls", token=operator).returncode, 0)
+        unchanged = self.musterctl(gateway, "users", "role", "otto")
+        self.assertEqual(unchanged.returncode, 2)
+        self.assertIn("--role: is required", unchanged.stderr)
 
     def test_who_is_disabled_is_out_within_a_second_and_stays_out_over_a_restart(self):
         gateway = self.start_gateway()

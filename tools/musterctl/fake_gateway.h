@@ -52,16 +52,12 @@ class FakeGateway {
     routes_[route].push_back(std::move(reply));
   }
 
-  Reply Answer(const HttpRequest& request) {
-    // Some verbs speak on two lines at once.
+  Reply Answer(const HttpRequest& request) { return Choose(request)(request); }
+
+  // A call was given up.
+  void Abort() {
     const MutexLock lock(mu_);
-    requests.push_back(request);
-    const std::string path = request.target.substr(0, request.target.find('?'));
-    auto& replies = routes_[request.method + " " + path];
-    if (replies.empty()) return Refused(418, "unexpected", path);
-    const auto reply = replies.front();
-    if (replies.size() > 1) replies.pop_front();
-    return reply(request);
+    if (!aborted.HasBeenNotified()) aborted.Notify();
   }
 
   // "GET /api/agents?limit=50" for each request, in order.
@@ -74,8 +70,23 @@ class FakeGateway {
   }
 
   std::vector<HttpRequest> requests;
+  absl::Notification aborted;
 
  private:
+  // Some verbs speak on two lines at once.
+  std::function<Reply(const HttpRequest&)> Choose(const HttpRequest& request) {
+    const MutexLock lock(mu_);
+    requests.push_back(request);
+    const std::string path = request.target.substr(0, request.target.find('?'));
+    auto& replies = routes_[request.method + " " + path];
+    if (replies.empty()) {
+      return [path](auto&) { return Refused(418, "unexpected", path); };
+    }
+    const auto reply = replies.front();
+    if (replies.size() > 1) replies.pop_front();
+    return reply;
+  }
+
   Mutex mu_;
   std::map<std::string, std::deque<std::function<Reply(const HttpRequest&)>>>
       routes_;
@@ -87,7 +98,7 @@ class FakeTransport final : public Transport {
   Reply Fetch(const HttpRequest& request) override {
     return gateway_.Answer(request);
   }
-  void Abort() override {}
+  void Abort() override { gateway_.Abort(); }
 
  private:
   FakeGateway& gateway_;

@@ -71,6 +71,14 @@ class SessionVerbsTest : public ::testing::Test {
     });
   }
 
+  // The next read is answered only when it is given up.
+  void ReadsUntilAborted() {
+    world_.gateway.On(kRead, [this](const HttpRequest&) -> Reply {
+      world_.gateway.aborted.WaitForNotification();
+      return absl::CancelledError("given up");
+    });
+  }
+
   FakeWorld world_;
 };
 
@@ -105,7 +113,7 @@ TEST_F(SessionVerbsTest, WhoWantedItsEndIsNotToldThatItLivesOn) {
   world_.typed = {{.bytes = "~."}, {.bytes = "\r~d"}};
   world_.gateway.On("DELETE /api/sessions/s-1",
                     absl::DeadlineExceededError("no answer"));
-  world_.gateway.On(kRead, absl::UnavailableError("slow"));
+  ReadsUntilAborted();
   world_.gateway.On(kDetach, Ok(Session(v1::COMMAND_STATE_RUNNING)));
   EXPECT_EQ(world_.Run({"sessions", "attach", "s-1"}), 0);
   EXPECT_THAT(world_.console.err, HasSubstr("whether it ends is not known"));
@@ -157,7 +165,7 @@ TEST_F(SessionVerbsTest, WhoOnlyLooksNeitherAttachesNorTypes) {
 TEST_F(SessionVerbsTest, TildeDLeavesIt) {
   world_.typed = {{.bytes = "ls\r"}, {.bytes = "~d"}};
   world_.gateway.On(kRead, Ok(Piece(0, "$ ")));
-  world_.gateway.On(kRead, absl::UnavailableError("slow"));
+  ReadsUntilAborted();
   world_.gateway.On(kDetach, Ok(Session(v1::COMMAND_STATE_RUNNING)));
   EXPECT_EQ(world_.Run({"sessions", "attach", "s-1"}), 0);
   EXPECT_THAT(world_.console.err, HasSubstr("musterctl sessions attach s-1"));

@@ -70,10 +70,17 @@ void AddUsers(CLI::App& app, Parse& parse) {
   CLI::App* role = AddVerb(users, "role", "what a user may from now on",
                            "musterctl users role alice --role admin");
   AddRequired(role, "NAME", role_options->name);
-  role_options->role = v1::ROLE_VIEWER;
+  role_options->role = v1::ROLE_UNSPECIFIED;
   AddEnum(role, "--role", v1::Role_descriptor(), *role_options->role,
-          "viewer, operator or admin [viewer]");
-  Bind(role, parse, role_options, UsersUpdate);
+          "viewer, operator or admin");
+  OnParsed(role, [&parse, role_options] {
+    if (role_options->role == v1::ROLE_UNSPECIFIED) {
+      Refuse("--role", "is required: viewer, operator or admin");
+    }
+    parse.verb = [role_options](Tool& tool) {
+      return UsersUpdate(tool, *role_options);
+    };
+  });
 
   AddUpdate(users, parse, "disable",
             "it may do nothing, and what it waits for ends", true);
