@@ -226,7 +226,11 @@ void SessionDesk::LookAround() {
     }
   }
   for (const CommandId& id : over) {
-    Notify(sessions_.at(id));
+    Session& session = sessions_.at(id);
+    session.attachment.clear();
+    session.opening = false;
+    Advance(session);  // Its machine hears that nobody reads the rest.
+    Notify(session);
     sessions_.erase(id);
   }
   for (const CommandId& id : abandoned) {

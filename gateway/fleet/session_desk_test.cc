@@ -75,7 +75,8 @@ class SessionDeskTest : public ::testing::Test {
   CommandDesk commands_{loop_, journal_, machines_,
                         [](const Machine&) { return std::string(); },
                         CommandDesk::Options()};
-  SessionDesk::Options options_ = {.ring_bytes = 10};
+  SessionDesk::Options options_ = {.ring_bytes = 10,
+                                   .kept_for_reader = Seconds(40)};
   SessionDesk desk_{loop_, journal_, commands_, options_};
   std::vector<uint64_t> taken_;
 };
@@ -138,6 +139,22 @@ TEST_F(SessionDeskTest, WhoTypesIsWaitedForAfterTheEnd) {
   EXPECT_EQ(Read(15, "a").data, "fghij");
   EXPECT_TRUE(Read(20, "a").end);
   EXPECT_FALSE(desk_.IsAttached(kId)) << "nobody types into it";
+}
+
+TEST_F(SessionDeskTest, WhoReadsTooSlowlyAfterTheEndLeavesNoMachineWaiting) {
+  Open();
+  ASSERT_TRUE(desk_.Attach(kId, "a").ok());
+  Show(0, "0123456789");
+  Show(10, "abcdefghij");
+  End(20);
+  for (uint64_t offset = 1; offset <= 3; ++offset) {
+    loop_.Advance(Seconds(10));
+    Read(offset, "a");
+  }
+  EXPECT_THAT(taken_, ElementsAre(10));
+  loop_.Advance(Seconds(11));
+  EXPECT_FALSE(desk_.Has(kId));
+  EXPECT_THAT(taken_, ElementsAre(10, 20));
 }
 
 TEST_F(SessionDeskTest, WhoTypesAndIsGoneIsNotWaitedFor) {
