@@ -1,6 +1,5 @@
 """People and programs with tokens of their own, as an admin and as they have it."""
-import http.client
-import json
+import re
 import threading
 import time
 
@@ -22,12 +21,12 @@ class UsersTest(muster_e2e.TestCase):
         self.assertRegex(done.stdout, r"^mst_[0-9A-Za-z]{43}\n$")
         return done.stdout.strip()
 
-    def status(self, gateway, token, method, path, body=None):
-        connection = http.client.HTTPConnection(gateway.host, gateway.web_port, timeout=60)
-        connection.request(method, path, json.dumps(body) if body is not None else None,
-                           {"Authorization": f"Bearer {token}",
-                            "Content-Type": "application/json"})
-        return connection.getresponse().status
+    def status(self, gateway, token, path):
+        return gateway.call("GET", path, token=token, timeout_s=60).status
+
+    def readers_waiting(self, gateway):
+        text = gateway.call("GET", "/metrics").body
+        return int(re.search(r"^muster_event_readers_waiting(?:{.*})? (\d+)$", text, re.M)[1])
 
     def test_each_may_what_its_role_may_and_is_named(self):
         gateway = self.start_gateway()
@@ -58,33 +57,33 @@ class UsersTest(muster_e2e.TestCase):
 
         def wait_for_events():
             path = f"/api/events?after={position}&wait=50s"
-            ended.append((self.status(gateway, token, "GET", path), time.monotonic()))
+            ended.append((self.status(gateway, token, path), time.monotonic()))
         waits = threading.Thread(target=wait_for_events)
         waits.start()
-        time.sleep(0.5)  # It is let in; nothing tells when.
+        wait_until(lambda: self.readers_waiting(gateway) == 1, 10, "it is let in, and waits")
         begin = time.monotonic()
         done = self.musterctl(gateway, "users", "disable", "vera")
         self.assertEqual(done.returncode, 0, done.stderr)
         waits.join(30)
         self.assertEqual(ended[0][0], 401)
         self.assertLess(ended[0][1] - begin, 1.0)
-        self.assertEqual(self.status(gateway, token, "GET", "/api/agents"), 401)
+        self.assertEqual(self.status(gateway, token, "/api/agents"), 401)
         gateway.kill()
         gateway.start()
-        self.assertEqual(self.status(gateway, token, "GET", "/api/agents"), 401)
+        self.assertEqual(self.status(gateway, token, "/api/agents"), 401)
         self.musterctl(gateway, "users", "enable", "vera")
-        self.assertEqual(self.status(gateway, token, "GET", "/api/agents"), 200)
+        self.assertEqual(self.status(gateway, token, "/api/agents"), 200)
 
     def test_a_token_for_metrics_reads_metrics_and_nothing_else(self):
         gateway = self.start_gateway()
         token = self.user(gateway, "grafana", "viewer", "--scope", "metrics:read")
-        self.assertEqual(self.status(gateway, token, "GET", "/metrics"), 200)
-        self.assertEqual(self.status(gateway, token, "GET", "/api/agents"), 403)
+        self.assertEqual(self.status(gateway, token, "/metrics"), 200)
+        self.assertEqual(self.status(gateway, token, "/api/agents"), 403)
         listed = self.musterctl(gateway, "users", "token", "ls", "grafana")
         self.assertIn("metrics:read", listed.stdout)
         token_id = listed.stdout.splitlines()[1].split()[0]
         self.musterctl(gateway, "users", "token", "revoke", "grafana", token_id)
-        self.assertEqual(self.status(gateway, token, "GET", "/metrics"), 401)
+        self.assertEqual(self.status(gateway, token, "/metrics"), 401)
 
     def test_what_waits_for_a_machine_is_not_sent_for_whom_may_no_more(self):
         gateway = self.start_gateway()
