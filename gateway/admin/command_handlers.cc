@@ -18,6 +18,9 @@
 namespace muster::gateway {
 namespace {
 
+// An offset that skips a stream.
+constexpr uint64_t kBeyondEnd = std::numeric_limits<uint64_t>::max();
+
 absl::Duration DurationOr(bool present, const google::protobuf::Duration& d,
                           absl::Duration otherwise) {
   return present ? wire::FromProto(d) : otherwise;
@@ -346,13 +349,11 @@ void CommandHandlers::ReadOutput(const Caller& caller,
            reply(command.status());
            return;
          }
-         // The other stream is skipped by an offset beyond its end.
-         const uint64_t beyond = std::numeric_limits<uint64_t>::max();
          const bool out = stream == Stream::kStdout;
          store_.Read(
-             [id, offset, beyond, out, bytes_max](FleetStore& store) {
-               return store.ReadOutput(id, out ? offset : beyond,
-                                       out ? beyond : offset, bytes_max);
+             [id, offset, out, bytes_max](FleetStore& store) {
+               return store.ReadOutput(id, out ? offset : kBeyondEnd,
+                                       out ? kBeyondEnd : offset, bytes_max);
              },
              [stream, offset, bytes_max, command = *std::move(command),
               reply = std::move(reply)](

@@ -17,8 +17,8 @@ namespace {
 
 // Who types must ask again within 15 s, or counts as gone.
 constexpr absl::Duration kReadWait = absl::Seconds(10);
-constexpr absl::Duration kInputWait = absl::Seconds(5);
-constexpr absl::Duration kPause = absl::Seconds(1);
+constexpr absl::Duration kTypingWait = absl::Seconds(5);
+constexpr absl::Duration kPauseAfterError = absl::Seconds(1);
 constexpr absl::Duration kGiveUpAfter = absl::Minutes(5);
 // For the gateway to hear that somebody leaves, or ends it.
 constexpr absl::Duration kWordWait = absl::Seconds(3);
@@ -133,7 +133,7 @@ absl::StatusOr<v1::Session> SessionViewer::ReadToEnd() {
           "\r\n[no answer from the gateway; the session lives on; trying "
           "again]\r\n");
     }
-    tool_.patience.Pause(kPause);
+    tool_.patience.Pause(kPauseAfterError);
   }
 }
 
@@ -172,9 +172,9 @@ absl::StatusOr<InputSender::Progress> SessionViewer::Put(
     request.mutable_size()->set_rows(part.size.rows);
     request.mutable_size()->set_columns(part.size.columns);
   }
-  *request.mutable_wait() = wire::ToProto(kInputWait);
+  *request.mutable_wait() = wire::ToProto(kTypingWait);
   const auto answer = api.Call<v1::WriteSessionResponse>(
-      "WriteSession", request, {.wait = kInputWait});
+      "WriteSession", request, {.wait = kTypingWait});
   // The other thread attaches anew.
   if (HasCode(answer.status(), "not_attached")) {
     return absl::UnavailableError("not attached");

@@ -21,7 +21,7 @@ namespace {
 constexpr char kSelectUsers[] =
     "SELECT org, name, kind, role, created_by, created_at_us, disabled_at_us "
     "FROM users ";
-constexpr char kSelectTokens[] =
+constexpr char kSelectAccessTokens[] =
     "SELECT id, org, user, secret_sha256, description, scopes, created_by, "
     "created_at_us, expires_at_us, revoked_at_us FROM access_tokens ";
 
@@ -87,7 +87,7 @@ absl::StatusOr<std::vector<AccessTokenRecord>>
 SqliteFleetStore::LoadAccessTokens() {
   ASSIGN_OR_RETURN(Statement list,
                    db_->Prepare(fmt::format("{} ORDER BY created_at_us, id",
-                                            kSelectTokens)));
+                                            kSelectAccessTokens)));
   std::vector<AccessTokenRecord> tokens;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, list.Step());
@@ -125,7 +125,7 @@ absl::StatusOr<AccessTokenRecord> SqliteFleetStore::RevokeAccessToken(
   RETURN_IF_ERROR(revoke.Bind(org, user, id, now).Run());
   ASSIGN_OR_RETURN(Statement find, db_->Prepare(fmt::format(
                                        "{} WHERE org=$1 AND user=$2 AND id=$3",
-                                       kSelectTokens)));
+                                       kSelectAccessTokens)));
   ASSIGN_OR_RETURN(const bool found, find.Bind(org, user, id).Step());
   if (!found) return UnknownToken(id);
   AccessTokenRecord token;
