@@ -19,6 +19,12 @@ function(muster_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
   add_library(muster_${name} STATIC ${A_SOURCES})
   target_link_libraries(muster_${name} PUBLIC ${A_DEPS})
+  if(MUSTER_UNITY)
+    # Several, so that two processors share a large room.
+    set_target_properties(muster_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 10)
+    # GCC takes a file that is included for a header.
+    target_compile_options(muster_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+  endif()
   muster_tidy(muster_${name})
 endfunction()
 

@@ -1,6 +1,7 @@
 #include "agent/app/agent.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "agent/app/command_policy.h"
@@ -15,6 +16,7 @@ namespace {
 
 // A person waits for the answer to heartbeat-now.
 constexpr absl::Duration kHeartbeatNowTimeout = absl::Seconds(10);
+constexpr double kTwoTo64 = 18446744073709551616.0;
 
 class ExecutorRunner final : public CommandRunner {
  public:
@@ -54,11 +56,15 @@ class ExecutorRunner final : public CommandRunner {
   Executor& executor_;
 };
 
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(
+    const Identity& identity, const Secret& key) {
+  return MakeAgentCredentials(identity.ca_pem, identity.certificate_pem, key);
+}
+
 LinkKeeper::Options KeeperOptions(const Agent::Options& options) {
   LinkKeeper::Options out;
   out.dial.endpoint = options.identity.endpoint;
-  out.dial.credentials = MakeAgentCredentials(
-      options.identity.ca_pem, options.identity.certificate_pem, options.key);
+  out.dial.credentials = CredentialsOf(options.identity, options.key);
   out.dial.proxy = options.proxy;
   out.policy = options.policy;
   out.facts = options.facts;
@@ -67,13 +73,13 @@ LinkKeeper::Options KeeperOptions(const Agent::Options& options) {
   return out;
 }
 
-ProbeTarget TargetOf(const Agent::Options& options) {
+ProbeTarget TargetOf(const Identity& identity, const Secret& key) {
   ProbeTarget target;
-  target.endpoint = options.identity.endpoint;
+  target.endpoint = identity.endpoint;
   target.server_name = kGatewayName;
-  target.ca_pem = options.identity.ca_pem;
-  target.certificate_pem = options.identity.certificate_pem;
-  target.key_pem = options.key;
+  target.ca_pem = identity.ca_pem;
+  target.certificate_pem = identity.certificate_pem;
+  target.key_pem = key;
   return target;
 }
 
@@ -100,6 +106,29 @@ std::string RefusalBy(const std::string& policy_file, const Spec& spec,
   Log(kWarning, "command refused by the policy",
       {{"command_id", spec.command_id.str()}, {"rule", rule}, {"user", *user}});
   return fmt::format("policy: {}", rule);
+}
+
+// The gateway's port was reached and took no link, without a word on one: the
+// certificate may be why. Without a probe, whoever hangs up may have refused
+// it.
+bool TurnedAway(const WentOffline& offline, std::string_view failure,
+                bool probed) {
+  const auto refused = FailureClassName(FailureClass::kRefusedByGateway);
+  if (offline.was_online || offline.failure_class == refused) return false;
+  return failure == refused ||
+         failure == FailureClassName(FailureClass::kTlsFailure) ||
+         (!probed &&
+          (failure == FailureClassName(FailureClass::kEof) ||
+           failure == FailureClassName(FailureClass::kConnectionReset)));
+}
+
+std::string ClockWords(absl::Duration skew) {
+  return fmt::format(
+      "this machine's clock is {} {} the gateway's: no certificate holds for "
+      "both; set it right",
+      absl::FormatDuration(
+          absl::Trunc(absl::AbsDuration(skew), absl::Seconds(1))),
+      skew > absl::ZeroDuration() ? "ahead of" : "behind");
 }
 
 std::string Ago(absl::Duration d) {
@@ -138,7 +167,20 @@ Agent::Agent(EventLoop& loop, AgentState state, Options options,
                           [this](v1::InputTaken t) {
                             return keeper_.Send(std::move(t));
                           }}),
-      prober_(loop, TargetOf(options_)),
+      prober_(loop, TargetOf(options_.identity, options_.key)),
+      renewal_(
+          loop, state_, options_.identity, options_.key,
+          std::mt19937_64(options_.random_seed)() / kTwoTo64,
+          {.ask =
+               [this](v1::CertificateRequest request) {
+                 return keeper_.Send(std::move(request));
+               },
+           .renewed =
+               [this](const Identity& renewed) { UseCertificate(renewed); },
+           .refused =
+               [this](const v1::Disconnect& refusal) {
+                 keeper_.Refused(refusal);
+               }}),
       pace_{options_.policy.heartbeat_interval, options_.policy.reconnect_max} {
 }
 
@@ -185,7 +227,14 @@ void Agent::OnOnline(const WentOnline& online) {
        {"epoch", online.epoch},
        {"heartbeat_interval", online.heartbeat_interval}});
   KeepPace({online.heartbeat_interval, online.reconnect_max});
+  renewal_.OnOnline(online.renew_certificate_in);
   courier_.OnOnline();
+}
+
+void Agent::UseCertificate(const Identity& renewed) {
+  keeper_.UseCredentials(CredentialsOf(renewed, options_.key));
+  prober_.SetTarget(TargetOf(renewed, options_.key));
+  if (!keeper_.machine().online()) keeper_.HeartbeatNow();
 }
 
 // A fleet that grows changes it a little all the time.
@@ -225,6 +274,13 @@ void Agent::TellFailure(const WentOffline& offline,
     // Our own findings ("no_answer") are replaced only by what a probe found.
     const bool own = failure == "no_answer" || failure == "protocol_error";
     if (!own || (probe && probe->failure)) failure = FailureClassName(joined);
+  }
+  if (TurnedAway(offline, failure, probe.has_value())) {
+    renewal_.OnTurnedAway();
+  }
+  if (const auto skew = renewal_.clock_wrong()) {
+    failure = "clock_wrong";
+    if (offline_) offline_->detail = ClockWords(*skew);
   }
   if (offline_) offline_->failure_class = failure;
   if (offline.was_online) {

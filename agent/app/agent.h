@@ -15,6 +15,7 @@
 #include "agent/app/command_policy.h"
 #include "agent/app/farewell.h"
 #include "agent/app/prober.h"
+#include "agent/app/renewal.h"
 #include "agent/link/link_keeper.h"
 #include "agent/local/control_server.h"
 #include "libprotocol/base/event_loop.h"
@@ -89,9 +90,13 @@ class Agent final : private LinkKeeper::Delegate {
     courier_.OnTransferAck(ack);
   }
   void OnTransferLost() override { courier_.OnTransferLost(); }
+  void OnCertificate(const v1::CertificateIssued& issued) override {
+    renewal_.OnIssued(issued);
+  }
   void OnDeregistered(const std::string& text) override;
   void OnStopped() override;
 
+  void UseCertificate(const Identity& renewed);
   ControlReply Status() const;
   void HeartbeatNow(ControlServer::Reply reply);
   // Logs, and tells who waits, when the own probe has told what gRPC's text
@@ -130,8 +135,10 @@ class Agent final : private LinkKeeper::Delegate {
   CommandCourier courier_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<CommandRunner> runner_;
-  Prober prober_;  // Its thread posts to what is above.
-  Pace pace_;      // As it is remembered.
+  // The threads of both post to what is above.
+  Prober prober_;
+  Renewal renewal_;
+  Pace pace_;  // As it is remembered.
 };
 
 }  // namespace muster::agent

@@ -6,9 +6,11 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "agent/app/agent_config.h"
+#include "agent/app/environment.h"
 #include "agent/app/flags.h"
 #include "agent/app/run.h"
 #include "agent/app/verbs.h"
@@ -33,7 +35,7 @@ std::string OwnBinary() {
   return n > 0 ? std::string(path, static_cast<size_t>(n)) : std::string();
 }
 
-VerbResult Do(const Flags& flags) {
+VerbResult Do(const Flags& flags, Secret token) {
   if (flags.verb == Verb::kVersion)
     return {0, "muster-agent " MUSTER_VERSION "\n", ""};
   const auto config = LoadAgentConfig({.file = flags.config_file,
@@ -45,7 +47,8 @@ VerbResult Do(const Flags& flags) {
   SkipDeadlockSearch();
   TakeGrpcLog();
   static const SystemClock clock;
-  const VerbContext context{*config, clock, Environment, std::cin, OwnBinary()};
+  const VerbContext context{*config,  clock,       Environment,
+                            std::cin, OwnBinary(), std::move(token)};
   switch (flags.verb) {
     case Verb::kJoin:
       return DoJoin(context, flags);
@@ -68,12 +71,14 @@ VerbResult Do(const Flags& flags) {
 }
 
 int Main(int argc, char** argv) {
+  // Before anything is started that would inherit it.
+  Secret token = TakeSecret("MUSTER_TOKEN");
   const auto parsed = ParseFlags(argc, argv);
   VerbResult result;
   if (const auto* early = std::get_if<EarlyExit>(&parsed)) {
     result = {early->code, early->out, early->err};
   } else {
-    result = Do(std::get<Flags>(parsed));
+    result = Do(std::get<Flags>(parsed), std::move(token));
   }
   std::cout << result.out << std::flush;
   std::cerr << result.err << std::flush;

@@ -46,6 +46,11 @@ constexpr Field kFields[] = {
     {"endpoint", &Identity::endpoint},
     {"server", &Identity::server},
 };
+// Either may be empty.
+constexpr Field kTrustFields[] = {
+    {"server_pin", &Identity::server_pin},
+    {"server_ca_pem", &Identity::server_ca_pem},
+};
 
 absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
   const auto read = wire::ReadTomlFile(path, kIdentityBytesMax);
@@ -67,6 +72,9 @@ absl::StatusOr<Identity> ReadIdentity(const std::string& path) {
     if (!value || value->empty())
       return Corrupt(fmt::format("{}: {} is missing", path, field.key));
     identity.*field.member = *value;
+  }
+  for (const Field& field : kTrustFields) {
+    identity.*field.member = table[field.key].value_or(std::string());
   }
   if (const toml::table* labels = table["labels"].as_table()) {
     for (const auto& [key, value] : *labels) {
@@ -118,16 +126,36 @@ absl::StatusOr<Identity> AgentState::LoadIdentity() const {
 }
 
 absl::Status AgentState::SaveIdentity(const Identity& identity) const {
+  RETURN_IF_ERROR(WriteIdentity(identity));
+  return PromotePendingKey();
+}
+
+absl::Status AgentState::SaveRenewed(const Identity& identity) const {
+  ASSIGN_OR_RETURN(const Fd lock, OpenLock("join.lock"));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return absl::UnavailableError("this machine is joining anew");
+  }
+  ASSIGN_OR_RETURN(const Identity present, ReadIdentity(File("identity.toml")));
+  if (present.agent_id != identity.agent_id) {
+    return absl::FailedPreconditionError(
+        fmt::format("this machine is {} by now", present.agent_id));
+  }
+  RETURN_IF_ERROR(CheckKey(LoadKey(), identity));
+  return WriteIdentity(identity);
+}
+
+absl::Status AgentState::WriteIdentity(const Identity& identity) const {
   toml::table table{{"version", kVersion}};
   for (const Field& field : kFields)
+    table.insert(field.key, identity.*field.member);
+  for (const Field& field : kTrustFields)
     table.insert(field.key, identity.*field.member);
   toml::table labels;
   for (const auto& [key, value] : identity.labels) labels.insert(key, value);
   table.insert("labels", std::move(labels));
   std::ostringstream text;
-  text << "# Written by muster-agent join.\n" << table << "\n";
-  RETURN_IF_ERROR(WriteFileDurably(File("identity.toml"), text.str(), 0600));
-  return PromotePendingKey();
+  text << "# Written by muster-agent.\n" << table << "\n";
+  return WriteFileDurably(File("identity.toml"), text.str(), 0600);
 }
 
 absl::Status AgentState::SavePace(const Pace& pace) const {

@@ -33,8 +33,10 @@ struct Identity {
   std::string org_id;
   std::string certificate_pem;
   std::string ca_pem;
-  std::string endpoint;  // host:port of the fleet port.
-  std::string server;    // The URL that was joined.
+  std::string endpoint;         // host:port of the fleet port.
+  std::string server;           // The URL that was joined, and whom to believe
+  std::string server_pin = {};  // there: as in WebPort.
+  std::string server_ca_pem = {};
   std::map<std::string, std::string> labels;
 };
 
@@ -69,6 +71,10 @@ class AgentState {
   // A crash in between is mended by the next LoadIdentity().
   absl::Status SaveIdentity(const Identity& identity) const;
 
+  // The identity has another certificate, for the same key. Unavailable while a
+  // join is under way, FailedPrecondition if the key is another one by now.
+  absl::Status SaveRenewed(const Identity& identity) const;
+
   // Not durable: what a crash takes away the gateway tells again.
   absl::Status SavePace(const Pace& pace) const;
   // Absent if there is none that can be read.
@@ -101,6 +107,7 @@ class AgentState {
 
  private:
   std::string File(const char* name) const { return folder_ + "/" + name; }
+  absl::Status WriteIdentity(const Identity& identity) const;
   absl::Status PromotePendingKey() const;
   absl::StatusOr<Fd> OpenLock(const char* name) const;
 

@@ -169,6 +169,36 @@ TEST_F(AgentStateTest, AnIdentityComesBackAsItWasSaved) {
   EXPECT_EQ(ModeOf(""), 0700u);
 }
 
+TEST_F(AgentStateTest, WhomToBelieveOnTheWebPortIsRemembered) {
+  Identity saved = Answer("a1");
+  saved.server_pin = "sha256//abc";
+  saved.server_ca_pem = "a\nb";
+  ASSERT_TRUE(state_.SaveIdentity(saved).ok());
+  EXPECT_EQ(state_.LoadIdentity()->server_pin, "sha256//abc");
+  EXPECT_EQ(state_.LoadIdentity()->server_ca_pem, "a\nb");
+}
+
+TEST_F(AgentStateTest, ARenewedCertificateMustBeForTheKeyThatIsThere) {
+  const Identity saved = Answer("a1");
+  ASSERT_TRUE(state_.SaveIdentity(saved).ok());
+  Identity renewed = saved;
+  renewed.ca_pem = "another";
+  ASSERT_TRUE(state_.SaveRenewed(renewed).ok());
+  EXPECT_EQ(state_.LoadIdentity()->ca_pem, "another");
+  const Identity other = Answer("a2");  // For a key that is not in force.
+  EXPECT_EQ(state_.SaveRenewed(other).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(state_.LoadIdentity()->agent_id, "a1");
+}
+
+TEST_F(AgentStateTest, NothingIsRenewedWhileTheMachineJoinsAnew) {
+  const Identity saved = Answer("a1");
+  ASSERT_TRUE(state_.SaveIdentity(saved).ok());
+  const auto joining = state_.LockForJoin();
+  ASSERT_TRUE(joining.ok());
+  EXPECT_EQ(state_.SaveRenewed(saved).code(), absl::StatusCode::kUnavailable);
+}
+
 TEST_F(AgentStateTest, AKeyThatOthersCouldReadIsRefused) {
   ASSERT_TRUE(state_.SaveIdentity(Answer("a1")).ok());
   ASSERT_EQ(chmod(Path("key.pem").c_str(), 0640), 0);

@@ -5,22 +5,18 @@
 
 #include <utility>
 
+#include "agent/app/web_port.h"
 #include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
-#include "libprotocol/net/https_client.h"
 #include "libprotocol/net/tls_material.h"
-#include "libprotocol/wire/json_tree.h"
 #include "libprotocol/wire/limits.h"
-#include "libprotocol/wire/proto_json.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
 namespace muster::agent {
 namespace {
-
-constexpr size_t kAnswerBytesMax = 256 * 1024;
 
 // Not "http://" + loopback: there the token would be readable on the way. The
 // whole host counts: 127.0.0.1.example is a name like any other.
@@ -57,63 +53,12 @@ absl::Status Validate(const JoinOptions& options) {
   return absl::OkStatus();
 }
 
-// The gateway's own words for an error, if it sent any.
-absl::Status ErrorOf(const HttpResponse& response, const std::string& server) {
-  std::string code = fmt::format("HTTP status {}", response.status);
-  std::string detail;
-  if (const auto tree = wire::ParseJsonTree(response.body);
-      tree.ok() && tree->is_object()) {
-    if (const auto it = tree->find("code");
-        it != tree->end() && it->is_string()) {
-      code = it->get<std::string>();
-    }
-    if (const auto it = tree->find("detail");
-        it != tree->end() && it->is_string()) {
-      detail = ": " + it->get<std::string>();
-    }
-  }
-  const std::string text =
-      fmt::format("{} refused the registration: {}{}", server, code, detail);
-  if (response.status == 401 || response.status == 403)
-    return absl::UnauthenticatedError(text);
-  if (response.status >= 500 || response.status == 429)
-    return absl::UnavailableError(text);
-  return absl::FailedPreconditionError(text);
-}
-
-// A gateway's own authority is not among those that a machine believes.
-absl::Status WithHint(const absl::Status& status, const JoinOptions& options) {
-  if (!absl::IsUnauthenticated(status) || !options.pin.empty() ||
-      !options.ca_pem.empty()) {
-    return status;
-  }
-  return absl::UnauthenticatedError(
-      fmt::format("{}; say whom to believe with --pin (musterctl tokens create "
-                  "prints it) or --ca-file",
-                  ToStd(status.message())));
-}
-
 absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
                                           const v1::RegisterRequest& request) {
-  HttpsClient::Options client_options;
-  client_options.base_url = options.server;
-  client_options.pin = options.pin;
-  client_options.ca_pem = options.ca_pem;
-  client_options.response_bytes_max = kAnswerBytesMax;
-  ASSIGN_OR_RETURN(const auto client,
-                   HttpsClient::Create(std::move(client_options)));
-  HttpRequest http;
-  http.method = "POST";
-  http.target = "/api/agents/register";
-  http.headers = {{"Content-Type", "application/json"}};
-  http.body = wire::ProtoToJson(request);
-  const absl::StatusOr<HttpResponse> fetched = client->Fetch(http);
-  if (!fetched.ok()) return WithHint(fetched.status(), options);
-  const HttpResponse& response = *fetched;
-  if (response.status / 100 != 2) return ErrorOf(response, options.server);
   v1::RegisterResponse out;
-  RETURN_IF_ERROR(
-      wire::JsonToProto(response.body, out, {.ignore_unknown = true}));
+  RETURN_IF_ERROR(Post({options.server, options.pin, options.ca_pem},
+                       "/api/agents/register", "the registration", request,
+                       out));
   if (out.agent_id().empty() || out.endpoint().empty()) {
     return absl::DataLossError(fmt::format(
         "{}: the answer lacks agent_id or endpoint", options.server));
@@ -121,9 +66,9 @@ absl::StatusOr<v1::RegisterResponse> Call(const JoinOptions& options,
   return out;
 }
 
-absl::StatusOr<Identity> Register(const AgentState& state,
-                                  const JoinOptions& options,
-                                  const std::string& former_id) {
+absl::StatusOr<JoinResult> Register(const AgentState& state,
+                                    const JoinOptions& options,
+                                    const std::string& former_id) {
   ASSIGN_OR_RETURN(const Secret key, state.PendingKey());
   v1::RegisterRequest request;
   request.set_token(options.token.Reveal());
@@ -142,13 +87,18 @@ absl::StatusOr<Identity> Register(const AgentState& state,
                     .ca_pem = response.ca_pem(),
                     .endpoint = response.endpoint(),
                     .server = options.server,
+                    .server_pin = options.pin,
+                    .server_ca_pem = options.ca_pem,
                     .labels = options.labels};
   RETURN_IF_ERROR(state.SaveIdentity(identity));
   const absl::Duration interval =
       wire::FromProto(response.heartbeat_interval());
   // Only a slower first start is lost without it.
   (void)state.SavePace({interval, interval});
-  return identity;
+  return JoinResult{
+      .identity = std::move(identity),
+      .pending = response.pending(),
+      .name = response.name().empty() ? response.agent_id() : response.name()};
 }
 
 }  // namespace
@@ -175,13 +125,15 @@ absl::StatusOr<JoinResult> Join(const AgentState& state,
   }
   if (present.ok()) former_id = present->agent_id;
   RETURN_IF_ERROR(Validate(options));
-  ASSIGN_OR_RETURN(Identity identity, Register(state, options, former_id));
+  ASSIGN_OR_RETURN(JoinResult joined, Register(state, options, former_id));
+  const Identity& identity = joined.identity;
   Log(kInfo, "registered",
       {{"agent_id", identity.agent_id},
        {"org", identity.org_id},
        {"server", identity.server},
-       {"endpoint", identity.endpoint}});
-  return JoinResult{std::move(identity), false};
+       {"endpoint", identity.endpoint},
+       {"pending", joined.pending}});
+  return joined;
 }
 
 }  // namespace muster::agent

@@ -26,7 +26,9 @@ struct JoinOptions {
 
 struct JoinResult {
   Identity identity;
-  bool already = false;  // Nothing was asked: this machine had joined before.
+  bool already = false;   // Nothing was asked: this machine had joined before.
+  bool pending = false;   // An operator must approve it before it may connect.
+  std::string name = {};  // What an operator types for it then.
 };
 
 // Registers and saves. Idempotent: a machine that has joined the same server

@@ -20,15 +20,15 @@ void Prober::Probe(std::function<void(std::optional<ProbeResult>)> done) {
   if (walking_ || now < next_) return done(std::nullopt);
   walking_ = true;
   next_ = now + kPause;
-  thread_.Post(
-      [this, alive = std::weak_ptr<bool>(alive_), done = std::move(done)] {
-        ProbeResult result = ProbeGateway(target_, kTimeout);
-        loop_.Post([this, alive, done, result = std::move(result)]() mutable {
-          if (alive.expired()) return;
-          walking_ = false;
-          done(std::move(result));
-        });
-      });
+  thread_.Post([this, target = target_, alive = std::weak_ptr<bool>(alive_),
+                done = std::move(done)] {
+    ProbeResult result = ProbeGateway(target, kTimeout);
+    loop_.Post([this, alive, done, result = std::move(result)]() mutable {
+      if (alive.expired()) return;
+      walking_ = false;
+      done(std::move(result));
+    });
+  });
 }
 
 }  // namespace muster::agent

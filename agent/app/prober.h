@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "libprotocol/base/event_loop.h"
 #include "libprotocol/base/thread_event_loop.h"
@@ -24,9 +25,12 @@ class Prober {
   // for another walk.
   void Probe(std::function<void(std::optional<ProbeResult>)> done);
 
+  // For every walk from now on.
+  void SetTarget(ProbeTarget target) { target_ = std::move(target); }
+
  private:
   EventLoop& loop_;
-  const ProbeTarget target_;
+  ProbeTarget target_;
   Instant next_;
   bool walking_ = false;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

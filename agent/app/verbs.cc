@@ -46,8 +46,7 @@ absl::StatusOr<Secret> ReadToken(const VerbContext& context,
     std::getline(context.standard_input, line);
     return Secret(Trimmed(std::move(line)));
   }
-  if (auto token = context.environment("MUSTER_TOKEN"))
-    return Secret(Trimmed(*std::move(token)));
+  if (!context.token.empty()) return Secret(Trimmed(context.token.Reveal()));
   if (const auto file = context.environment("MUSTER_TOKEN_FILE")) {
     ASSIGN_OR_RETURN(std::string text, ReadFile(*file, kGivenFileBytesMax));
     return Secret(Trimmed(std::move(text)));
@@ -109,8 +108,10 @@ bool UnitFits(const VerbContext& context) {
   return unit.ok() && unit->state_dir == context.config.state_dir;
 }
 
+// `pending`: nobody knows for how long it will wait, so only for as long as was
+// asked for.
 VerbResult StartAndWait(const VerbContext& context, const Flags& flags,
-                        std::string said) {
+                        bool pending, std::string said) {
   StartRequest request{.state_dir = context.config.state_dir,
                        .own_binary = context.own_binary,
                        .arguments = {},
@@ -128,8 +129,10 @@ VerbResult StartAndWait(const VerbContext& context, const Flags& flags,
     result.out = std::move(said);
     return result;
   }
+  said += *started;
+  if (pending && !flags.wait) return {0, std::move(said), ""};
   return WaitOnline(context, flags.wait.value_or(kOnlineAfterStart),
-                    said + *started);
+                    std::move(said));
 }
 
 absl::StatusOr<JoinOptions> MakeJoinOptions(const VerbContext& context,
@@ -210,7 +213,13 @@ VerbResult DoJoin(const VerbContext& context, const Flags& flags) {
   const absl::StatusOr<ControlReply> running =
       Ask(context,
           {joined->already ? ControlVerb::kStatus : ControlVerb::kReplaced});
-  if (flags.start) return StartAndWait(context, flags, std::move(said));
+  if (joined->pending) {
+    said += fmt::format("It waits for approval:  musterctl agents approve {}\n",
+                        Printable(joined->name));
+  }
+  if (flags.start) {
+    return StartAndWait(context, flags, joined->pending, std::move(said));
+  }
   if (flags.wait) return WaitOnline(context, *flags.wait, std::move(said));
   if (!running.ok()) {
     said +=

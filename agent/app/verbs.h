@@ -11,6 +11,7 @@
 #include "agent/app/agent_config.h"
 #include "agent/app/flags.h"
 #include "libprotocol/base/clock.h"
+#include "libprotocol/base/secret.h"
 
 namespace muster::agent {
 
@@ -28,6 +29,7 @@ struct VerbContext {
   std::function<std::optional<std::string>(const std::string&)> environment;
   std::istream& standard_input;
   std::string own_binary = {};
+  Secret token = {};  // That the environment gave; empty: none.
 };
 
 VerbResult DoJoin(const VerbContext& context, const Flags& flags);

@@ -28,6 +28,7 @@ LinkKeeper::LinkKeeper(EventLoop& loop, Delegate& delegate, Options options)
       delegate_(delegate),
       options_(std::move(options)),
       random_(UniformFrom(options_.random_seed)),
+      dial_(options_.dial),
       machine_(options_.policy, options_.facts, options_.instance, random_,
                [this] { return delegate_.Commands(); }) {}
 
@@ -50,6 +51,17 @@ bool LinkKeeper::Send(v1::InputTaken taken) {
   v1::AgentMessage message;
   *message.mutable_input_taken() = std::move(taken);
   return link_->Send(std::move(message));
+}
+
+bool LinkKeeper::Send(v1::CertificateRequest request) {
+  if (!machine_.online() || !link_) return false;
+  v1::AgentMessage message;
+  *message.mutable_certificate_request() = std::move(request);
+  return link_->Send(std::move(message));
+}
+
+void LinkKeeper::Refused(const v1::Disconnect& disconnect) {
+  CarryOut(machine_.Refused(disconnect, Now()));
 }
 
 bool LinkKeeper::Send(v1::TransferChunk chunk) {
@@ -119,7 +131,7 @@ void LinkKeeper::CarryOutOne(LinkAction& action) {
       Overloaded{
           [this](DialNow) {
             ++attempts_alive_;
-            link_ = GatewayLink::Dial(loop_, *this, options_.dial, random_());
+            link_ = GatewayLink::Dial(loop_, *this, dial_, random_());
           },
           [this](SendMessage& a) {
             if (link_) link_->Send(std::move(a.message));
@@ -140,6 +152,9 @@ void LinkKeeper::CarryOutOne(LinkAction& action) {
           [this](const CancelArrived& a) { delegate_.OnCancel(a.command_id); },
           [this](const InputArrived& a) { delegate_.OnCommandInput(a.input); },
           [this](const UpdateAcknowledged& a) { delegate_.OnUpdateAck(a.ack); },
+          [this](const CertificateArrived& a) {
+            delegate_.OnCertificate(a.issued);
+          },
           [this](const Deregistered& a) {
             delegate_.OnDeregistered(a.text);
             StopWhenGone();

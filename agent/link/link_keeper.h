@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "agent/link/gateway_link.h"
 #include "agent/link/link_machine.h"
@@ -44,6 +45,7 @@ class LinkKeeper final : private GatewayLink::Delegate {
     virtual void OnCommandInput(const v1::CommandInput&) {}
     virtual void OnUpdateAck(const v1::CommandUpdateAck&) {}
     virtual void OnTransferAck(const v1::TransferAck&) {}
+    virtual void OnCertificate(const v1::CertificateIssued&) {}
     // Chunks that are not acknowledged are lost, the link itself is up.
     virtual void OnTransferLost() {}
     // The gateway has deleted this identity. OnStopped() follows.
@@ -62,6 +64,14 @@ class LinkKeeper final : private GatewayLink::Delegate {
   bool Send(v1::CommandUpdate update);
   bool Send(v1::TransferChunk chunk);
   bool Send(v1::InputTaken taken);
+  bool Send(v1::CertificateRequest request);
+
+  // For every dial from now on.
+  void UseCredentials(std::shared_ptr<grpc::ChannelCredentials> credentials) {
+    dial_.credentials = std::move(credentials);
+  }
+  // What the gateway said elsewhere than on a link.
+  void Refused(const v1::Disconnect& disconnect);
 
   // The link, if there is one, ends without a word; a dial follows at once.
   void Redial();
@@ -94,6 +104,7 @@ class LinkKeeper final : private GatewayLink::Delegate {
   const std::function<double()> random_;
 
   // Touched only on loop_.
+  DialOptions dial_;
   LinkMachine machine_;
   std::shared_ptr<GatewayLink> link_;  // The present attempt.
   int attempts_alive_ = 0;

@@ -48,6 +48,8 @@ std::string_view ReasonWords(v1::DisconnectReason reason) {
       return "credential revoked";
     case v1::DISCONNECT_REASON_SAY_AGAIN:
       return "asked to say hello again";
+    case v1::DISCONNECT_REASON_PENDING_APPROVAL:
+      return "waits for approval";
     default:
       return "unknown reason";
   }
@@ -144,6 +146,9 @@ LinkActions LinkMachine::Message(const v1::GatewayMessage& message, Instant now,
     case v1::GatewayMessage::kUpdateAck:
       out.emplace_back(UpdateAcknowledged{message.update_ack()});
       return out;
+    case v1::GatewayMessage::kCertificate:
+      out.emplace_back(CertificateArrived{message.certificate()});
+      return out;
     case v1::GatewayMessage::kWelcome:
       return Fail("protocol_error", "a second welcome on one link", now);
     case v1::GatewayMessage::kDisconnect:
@@ -180,7 +185,13 @@ LinkActions LinkMachine::Welcomed(const v1::Welcome& welcome, Instant now,
   reconnect_max_ = std::clamp(wire::FromProto(welcome.reconnect_max()),
                               absl::ZeroDuration(), kPauseMax);
   LinkActions out;
-  out.emplace_back(WentOnline{epoch_, interval_, reconnect_max_});
+  out.emplace_back(
+      WentOnline{epoch_, interval_, reconnect_max_,
+                 welcome.has_renew_certificate_in()
+                     ? std::optional(std::max(
+                           absl::ZeroDuration(),
+                           wire::FromProto(welcome.renew_certificate_in())))
+                     : std::nullopt});
   SendHeartbeat(now, wall, out);
   return out;
 }
@@ -256,6 +267,7 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
       break;
     case v1::DISCONNECT_REASON_OVERLOADED:
     case v1::DISCONNECT_REASON_SAY_AGAIN:
+    case v1::DISCONNECT_REASON_PENDING_APPROVAL:
       // It serves, and says when: no reason to come later than told.
       failures_ = 0;
       break;
@@ -269,6 +281,12 @@ LinkActions LinkMachine::Disconnected(const v1::Disconnect& disconnect,
       break;
   }
   return Fail("refused_by_gateway", why, now);
+}
+
+LinkActions LinkMachine::Refused(const v1::Disconnect& disconnect,
+                                 Instant now) {
+  if (state_ != State::kWaiting && state_ != State::kGreeting) return {};
+  return Disconnected(disconnect, now);
 }
 
 LinkActions LinkMachine::LinkFinished(Instant now) {

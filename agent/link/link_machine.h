@@ -62,6 +62,8 @@ struct WentOnline {
   uint64_t epoch;
   absl::Duration heartbeat_interval;
   absl::Duration reconnect_max;
+  // When a new certificate is due. Absent: the gateway does not say.
+  std::optional<absl::Duration> renew_certificate_in = {};
 };
 struct HeartbeatSent {
   uint64_t sequence;
@@ -89,6 +91,9 @@ struct InputArrived {
 struct UpdateAcknowledged {
   v1::CommandUpdateAck ack;
 };
+struct CertificateArrived {
+  v1::CertificateIssued issued;
+};
 struct Deregistered {  // Nothing follows.
   std::string text;
 };
@@ -98,7 +103,7 @@ using LinkAction =
     std::variant<DialNow, SendMessage, FinishWrites, CloseLink, WentOnline,
                  HeartbeatSent, HeartbeatAcknowledged, WentOffline,
                  OrderArrived, CancelArrived, InputArrived, UpdateAcknowledged,
-                 Deregistered, Stopped>;
+                 CertificateArrived, Deregistered, Stopped>;
 using LinkActions = std::vector<LinkAction>;
 
 // What only the rest of the agent knows when a hello is due.
@@ -125,6 +130,10 @@ class LinkMachine {
 
   LinkActions Message(const v1::GatewayMessage& message, Instant now,
                       absl::Time wall);
+
+  // Why the gateway takes no link of this identity, learned elsewhere than on
+  // one: as if it had been said on the attempt that failed.
+  LinkActions Refused(const v1::Disconnect& disconnect, Instant now);
 
   // The gateway ended the attempt in order: it has read all that was said,
   // unless it sent a Disconnect first.

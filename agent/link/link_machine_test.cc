@@ -279,6 +279,26 @@ TEST_F(LinkMachineTest, AGatewayThatSaysWhenToComeBackIsNotMadeToWaitLonger) {
   }
 }
 
+TEST_F(LinkMachineTest, AMachineThatWaitsForApprovalSaysSoAndAsksAgainAsTold) {
+  random_ = 1.0;
+  Start();
+  for (int i = 0; i < 6; ++i) {
+    v1::GatewayMessage message;
+    v1::Disconnect& why = *message.mutable_disconnect();
+    why.set_reason(v1::DISCONNECT_REASON_PENDING_APPROVAL);
+    why.set_text("musterctl agents approve web-1");
+    *why.mutable_retry_after() = wire::ToProto(absl::Seconds(30));
+    const LinkActions out = Say(message);
+    const auto* offline = Find<WentOffline>(out);
+    ASSERT_NE(offline, nullptr);
+    EXPECT_EQ(offline->detail,
+              "waits for approval: musterctl agents approve web-1");
+    EXPECT_EQ(offline->retry_in, absl::Seconds(30.5)) << i;
+    EXPECT_EQ(Find<Deregistered>(out), nullptr);
+    EXPECT_NE(Find<DialNow>(TickAtWake()), nullptr);
+  }
+}
+
 TEST_F(LinkMachineTest, TheHelloSaysHowLongAgoTheLastLinkWasHeard) {
   EXPECT_FALSE(
       std::get<SendMessage>(Start()[1]).message.hello().has_acknowledged_ago());
@@ -306,6 +326,39 @@ TEST_F(LinkMachineTest, DeregisteredEndsEverything) {
   EXPECT_TRUE(machine_.stopped());
   EXPECT_EQ(machine_.wake_at(), Instant::Never());
   EXPECT_TRUE(machine_.LinkDown("eof", "", now_).empty());
+}
+
+TEST_F(LinkMachineTest, WhatIsLearnedElsewhereCountsAsIfItWereSaidOnALink) {
+  v1::Disconnect refusal;
+  refusal.set_reason(v1::DISCONNECT_REASON_CREDENTIAL_REVOKED);
+  *refusal.mutable_retry_after() = wire::ToProto(absl::Minutes(5));
+  BeUp();
+  EXPECT_TRUE(machine_.Refused(refusal, now_).empty()) << "it has a link";
+  machine_.LinkDown("eof", "", now_);
+  const LinkActions out = machine_.Refused(refusal, now_);
+  EXPECT_GE(Find<WentOffline>(out)->retry_in, absl::Minutes(5));
+  EXPECT_EQ(Find<WentOffline>(out)->failure_class, "refused_by_gateway");
+  refusal.set_reason(v1::DISCONNECT_REASON_DEREGISTERED);
+  EXPECT_NE(Find<Deregistered>(machine_.Refused(refusal, now_)), nullptr);
+  EXPECT_TRUE(machine_.stopped());
+}
+
+TEST_F(LinkMachineTest, TheWelcomeSaysWhenANewCertificateIsDue) {
+  Start();
+  v1::GatewayMessage m;
+  m.mutable_welcome()->set_protocol(1);
+  LinkActions out = machine_.Message(m, now_, kWall);
+  EXPECT_EQ(Find<WentOnline>(out)->renew_certificate_in, std::nullopt);
+  machine_.LinkDown("eof", "", now_);
+  machine_.HeartbeatNow(now_, kWall);
+  *m.mutable_welcome()->mutable_renew_certificate_in() =
+      wire::ToProto(absl::Hours(480));
+  out = machine_.Message(m, now_, kWall);
+  EXPECT_EQ(Find<WentOnline>(out)->renew_certificate_in, absl::Hours(480));
+  v1::GatewayMessage issued;
+  issued.mutable_certificate()->set_certificate_pem("pem");
+  out = machine_.Message(issued, now_, kWall);
+  EXPECT_EQ(Find<CertificateArrived>(out)->issued.certificate_pem(), "pem");
 }
 
 TEST_F(LinkMachineTest, NotRegisteredIsRetriedSlowly) {

@@ -2,10 +2,12 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fmt/format.h"
 #include "gateway/admin/addresses.h"
+#include "gateway/admin/audited.h"
 #include "gateway/admin/page_token.h"
 #include "gateway/fleet/errors.h"
 #include "gmock/gmock.h"
@@ -49,20 +51,25 @@ class AdminApiTest : public testing::Test {
   AdminApiTest() {
     api_ = *AdminApi::Create(
         loop_,
-        [](const Secret& bearer) -> absl::StatusOr<Caller> {
+        [](const CallContext& context) -> absl::StatusOr<Caller> {
+          const Secret& bearer = context.bearer;
           Caller caller;
           caller.principal = bearer.Reveal();
           if (bearer.Reveal() == "admin") {
-            caller.role = v1::ROLE_ADMIN;
+            caller.role = v1::ROLE_PLATFORM_ADMIN;
           } else if (bearer.Reveal() == "viewer") {
             caller.role = v1::ROLE_VIEWER;
           } else if (bearer.Reveal() == "scraper") {
-            caller.role = v1::ROLE_ADMIN;
+            caller.role = v1::ROLE_PLATFORM_ADMIN;
             caller.scopes = {"metrics:read"};
           } else {
             return absl::UnauthenticatedError("the token is not valid");
           }
           return caller;
+        },
+        [this](AuditEntry entry, absl::AnyInvocable<void(absl::Status)> done) {
+          kept_.push_back(std::move(entry));
+          keeps_.push_back(std::move(done));
         },
         AnswerAll(&result_));
   }
@@ -86,6 +93,8 @@ class AdminApiTest : public testing::Test {
                  }
                });
     loop_.RunReady();
+    answered_before_kept_ = seen.status.message() != "no reply";
+    for (auto& done : std::exchange(keeps_, {})) done(keep_result_);
     return seen;
   }
   const google::protobuf::MethodDescriptor& Method(const char* name) {
@@ -95,6 +104,10 @@ class AdminApiTest : public testing::Test {
   FakeEventLoop loop_;
   absl::Status result_;
   std::string principal_;
+  std::vector<AuditEntry> kept_;
+  std::vector<absl::AnyInvocable<void(absl::Status)>> keeps_;
+  absl::Status keep_result_;
+  bool answered_before_kept_ = false;
   std::unique_ptr<AdminApi> api_;
 };
 
@@ -111,7 +124,7 @@ TEST_F(AdminApiTest, EveryMethodButThePublicOnesNeedsACredential) {
   }
 }
 
-TEST_F(AdminApiTest, OnlyRegistrationIsPublic) {
+TEST_F(AdminApiTest, OnlyWhoProvesHimselfInTheRequestNeedsNoCredential) {
   std::vector<std::string> open;
   for (const auto* service : OperatorServices()) {
     for (int i = 0; i < service->method_count(); ++i) {
@@ -120,7 +133,7 @@ TEST_F(AdminApiTest, OnlyRegistrationIsPublic) {
       }
     }
   }
-  EXPECT_EQ(open, std::vector<std::string>{"Register"});
+  EXPECT_EQ(open, (std::vector<std::string>{"SignIn", "Register", "Renew"}));
 }
 
 TEST_F(AdminApiTest, ARoleBelowTheNeededOneIsRefusedByName) {
@@ -165,11 +178,15 @@ class CutOffTest : public testing::Test {
     }
     api_ = *AdminApi::Create(
         loop_,
-        [](const Secret& bearer) -> absl::StatusOr<Caller> {
+        [](const CallContext& context) -> absl::StatusOr<Caller> {
+          const Secret& bearer = context.bearer;
           Caller caller;
           caller.principal = bearer.Reveal();
-          caller.role = v1::ROLE_ADMIN;
+          caller.role = v1::ROLE_PLATFORM_ADMIN;
           return caller;
+        },
+        [](const AuditEntry&, absl::AnyInvocable<void(absl::Status)> done) {
+          done(absl::OkStatus());
         },
         std::move(table));
   }
@@ -224,6 +241,154 @@ TEST_F(AdminApiTest, WhatChangesStateIsRecordedWithItsResultAndNoSecret) {
                         "method=DeleteAgent result=not_found request_id=r1"));
 }
 
+// What leaves a record when it goes well and its caller is known.
+bool IsRecorded(const google::protobuf::MethodDescriptor& method) {
+  const auto& access = method.options().GetExtension(v1::access);
+  return access.changes_state() && !access.part_of_recorded() &&
+         access.role() != v1::ROLE_PUBLIC;
+}
+
+TEST_F(AdminApiTest,
+       EveryMethodThatChangesStateIsRecordedOnceAndBeforeTheAnswer) {
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& method = *service->method(i);
+      kept_.clear();
+      Call(method, "admin");
+      ASSERT_EQ(kept_.size(), IsRecorded(method) ? 1u : 0u) << method.name();
+      EXPECT_EQ(answered_before_kept_, kept_.empty()) << method.name();
+      if (kept_.empty()) continue;
+      EXPECT_EQ(kept_[0].method, method.name());
+      EXPECT_EQ(kept_[0].principal, "admin");
+      EXPECT_EQ(kept_[0].result, "ok");
+      EXPECT_EQ(kept_[0].request_id, "r1");
+    }
+  }
+}
+
+TEST_F(AdminApiTest, WhatIsRefusedToAKnownCallerIsRecordedAndToAStrangerNot) {
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& method = *service->method(i);
+      const auto& access = method.options().GetExtension(v1::access);
+      kept_.clear();
+      Call(method, "forged");
+      Call(method, "");
+      EXPECT_TRUE(kept_.empty()) << method.name();
+      if (access.role() <= v1::ROLE_VIEWER) continue;
+      // Also what would be a part of something that is recorded.
+      Call(method, "viewer");
+      ASSERT_EQ(kept_.size(), access.changes_state() ? 1u : 0u)
+          << method.name();
+      for (const AuditEntry& entry : kept_) {
+        EXPECT_EQ(entry.result, "permission_denied");
+      }
+    }
+  }
+}
+
+TEST_F(AdminApiTest, WhatIsTypedIsAPartOfWhatWasRecorded) {
+  std::vector<std::string> parts;
+  for (const auto* service : OperatorServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& access =
+          service->method(i)->options().GetExtension(v1::access);
+      if (!access.part_of_recorded()) continue;
+      EXPECT_TRUE(access.changes_state());
+      parts.push_back(service->method(i)->name());
+    }
+  }
+  EXPECT_EQ(parts, (std::vector<std::string>{"WriteInput", "DetachSession",
+                                             "WriteSession"}));
+}
+
+TEST_F(AdminApiTest, WhoseCallIsNotRecordedIsNotToldThatAllIsWell) {
+  keep_result_ = absl::ResourceExhaustedError("/data/muster.db: full");
+  const ApiError done = Call(Method("SilenceAgent"), "admin");
+  EXPECT_EQ(done.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(done.code, "storage_full");
+  EXPECT_THAT(done.status.ToString(), HasSubstr("could not be recorded"));
+  result_ = absl::NotFoundError("agent \"x\" not found");
+  EXPECT_EQ(Call(Method("SilenceAgent"), "admin").status, result_)
+      << "nothing was done";
+}
+
+TEST_F(AdminApiTest, TheTargetIsWhatThePathNamesAndWhatWasMade) {
+  HandlerTable table = AnswerAll(&result_);
+  table.Add<v1::SubmitCommandRequest, v1::Command>(
+      "muster.v1.FleetAdmin.SubmitCommand",
+      [](const Caller&, const v1::SubmitCommandRequest&,
+         Reply<v1::Command> reply) {
+        v1::Command made;
+        made.set_command_id("c-1");
+        reply(std::move(made));
+      });
+  api_ = *AdminApi::Create(
+      loop_,
+      [](const CallContext&) -> absl::StatusOr<Caller> {
+        Caller caller;
+        caller.principal = "admin";
+        caller.role = v1::ROLE_PLATFORM_ADMIN;
+        return caller;
+      },
+      [this](AuditEntry entry, absl::AnyInvocable<void(absl::Status)> done) {
+        kept_.push_back(std::move(entry));
+        done(absl::OkStatus());
+      },
+      std::move(table));
+  const auto call = [&](const char* method, auto request) {
+    CallContext context;
+    context.bearer = Secret("admin");
+    api_->Call(Method(method), std::move(context),
+               std::make_unique<decltype(request)>(std::move(request)),
+               [](const ApiError&, const auto&) {});
+    loop_.RunReady();
+    return kept_.back().target;
+  };
+  v1::SubmitCommandRequest command;
+  command.set_agent_id("m-1");
+  command.set_command("mysql -psecret");
+  EXPECT_EQ(call("SubmitCommand", command), "m-1/c-1");
+  v1::RevokeAccessTokenRequest token;
+  token.set_name("alice");
+  token.set_token_id(std::string(1000, 'x'));
+  EXPECT_EQ(call("RevokeAccessToken", token), "alice/" + std::string(128, 'x'));
+  EXPECT_EQ(call("SetPresence", v1::SetPresenceRequest()), "");
+}
+
+TEST_F(AdminApiTest, AHandlerThatHasStoredTheRecordIsTheOnlyOne) {
+  HandlerTable table = AnswerAll(&result_);
+  table.Add<google::protobuf::Message, v1::WhoAmIResponse>(
+      "muster.v1.FleetAdmin.DeleteAgent",
+      [this](const Caller& caller, const google::protobuf::Message&,
+             Reply<v1::WhoAmIResponse> reply) {
+        caller.audit->kept = true;
+        if (result_.ok()) {
+          reply(v1::WhoAmIResponse());
+        } else {
+          reply(result_);
+        }
+      });
+  api_ = *AdminApi::Create(
+      loop_,
+      [](const CallContext&) -> absl::StatusOr<Caller> {
+        Caller caller;
+        caller.role = v1::ROLE_PLATFORM_ADMIN;
+        return caller;
+      },
+      [this](AuditEntry entry, absl::AnyInvocable<void(absl::Status)> done) {
+        kept_.push_back(std::move(entry));
+        done(absl::OkStatus());
+      },
+      std::move(table));
+  EXPECT_TRUE(Call(Method("DeleteAgent"), "admin").status.ok());
+  EXPECT_TRUE(kept_.empty());
+  result_ = absl::UnavailableError("the commit failed");
+  Call(Method("DeleteAgent"), "admin");
+  ASSERT_EQ(kept_.size(), 1u) << "it went with the change";
+  EXPECT_EQ(kept_[0].result, "unavailable");
+}
+
 TEST_F(AdminApiTest, ErrorsKeepTheirCodeAndSayWhenToTryAgain) {
   result_ = AgentUnreachable("web-1 is offline");
   EXPECT_EQ(Call(Method("SubmitCommand"), "admin").code, "agent_unreachable");
@@ -250,7 +415,7 @@ TEST(AdminApiCreateTest, AMethodWithoutAHandlerStopsTheGateway) {
   FakeEventLoop loop;
   const absl::Status ok;
   const auto api =
-      AdminApi::Create(loop, nullptr, AnswerAll(&ok, "CancelCommand"));
+      AdminApi::Create(loop, nullptr, nullptr, AnswerAll(&ok, "CancelCommand"));
   EXPECT_EQ(api.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(api.status().ToString(),
               HasSubstr("muster.v1.FleetAdmin.CancelCommand lacks a handler"));

@@ -60,6 +60,8 @@ void AgentHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.SilenceAgent", this, &AgentHandlers::Silence);
   table.Add("muster.v1.FleetAdmin.UnsilenceAgent", this,
             &AgentHandlers::Unsilence);
+  table.Add("muster.v1.FleetAdmin.ApproveAgent", this, &AgentHandlers::Approve);
+  table.Add("muster.v1.FleetAdmin.SuspendAgent", this, &AgentHandlers::Suspend);
 }
 
 void AgentHandlers::List(const Caller& caller,
@@ -183,6 +185,28 @@ void AgentHandlers::SetLabels(const Caller& caller,
                     reply = std::move(reply)](absl::Status status) mutable {
                      ReplyWith(org, id, std::move(status), std::move(reply));
                    });
+}
+
+void AgentHandlers::Approve(const Caller& caller,
+                            const v1::ApproveAgentRequest& request,
+                            Reply<v1::Agent> reply) {
+  const AgentId id(request.agent_id());
+  fleet_.Approve(caller.org, id, caller.principal,
+                 [this, org = caller.org, id,
+                  reply = std::move(reply)](absl::Status status) mutable {
+                   ReplyWith(org, id, std::move(status), std::move(reply));
+                 });
+}
+
+void AgentHandlers::Suspend(const Caller& caller,
+                            const v1::SuspendAgentRequest& request,
+                            Reply<v1::Agent> reply) {
+  const AgentId id(request.agent_id());
+  fleet_.Suspend(caller.org, id, caller.principal,
+                 [this, org = caller.org, id,
+                  reply = std::move(reply)](absl::Status status) mutable {
+                   ReplyWith(org, id, std::move(status), std::move(reply));
+                 });
 }
 
 void AgentHandlers::Silence(const Caller& caller,

@@ -39,6 +39,8 @@ class AgentHandlers {
   void Silence(const Caller&, const v1::SilenceAgentRequest&, Reply<v1::Agent>);
   void Unsilence(const Caller&, const v1::UnsilenceAgentRequest&,
                  Reply<v1::Agent>);
+  void Approve(const Caller&, const v1::ApproveAgentRequest&, Reply<v1::Agent>);
+  void Suspend(const Caller&, const v1::SuspendAgentRequest&, Reply<v1::Agent>);
   void SetSilenced(const Caller&, const std::string& agent_id, bool silenced,
                    Reply<v1::Agent>);
   // Answers with the machine as it is by then, if `status` is OK.

@@ -23,6 +23,7 @@ struct CallContext {
   std::string peer_address;   // Without port.
   std::string request_id;     // For logs, audit and the answer.
   std::string web_authority;  // The Host header: where the caller reached us.
+  std::string org;            // Which org is meant; empty: the caller's own.
 };
 
 // An error as a person and a program see it. An OK status: no error.
@@ -30,6 +31,7 @@ struct ApiError {
   absl::Status status;
   std::string code;  // "agent_unreachable"; empty: CodeName(status.code()).
   absl::Duration retry_after;  // Zero: nothing to say.
+  std::string reason = {};     // Of a refused registration: "used_up".
 };
 
 // Api runs operations of the contract. Thread-safe.

@@ -121,9 +121,9 @@ absl::Status NoMachines(std::string_view which) {
 
 absl::StatusOr<std::vector<AgentId>> BatchHandlers::Select(
     const OrgId& org, const v1::SubmitBatchRequest& request) {
-  ASSIGN_OR_RETURN(MachineFilter filter,
-                   ToFilter(org, request.status(), request.hostname(),
-                            request.label()));
+  ASSIGN_OR_RETURN(
+      MachineFilter filter,
+      ToFilter(org, request.status(), request.hostname(), request.label()));
   std::vector<AgentId> targets;
   if (!request.agent_id().empty()) {
     filter.silenced = true;  // Who is named is meant.
@@ -231,18 +231,17 @@ void BatchHandlers::Begin(BatchRecord batch, std::vector<AgentId> targets,
   batch.id = BatchId(NewUuid(loop_.clock().Wall()));
   batch.created_at = loop_.clock().Wall();
   const std::string key = batch.idempotency_key;
-  fleet_.batches().Submit(
-      std::move(batch), std::move(targets),
-      [key, reply = std::move(reply)](
-          absl::StatusOr<BatchRecord> stored) mutable {
-        if (stored.ok()) {
-          reply(ToProto(*stored));
-        } else if (absl::IsAlreadyExists(stored.status())) {
-          reply(IdempotencyConflict(key));
-        } else {
-          reply(stored.status());
-        }
-      });
+  fleet_.batches().Submit(std::move(batch), std::move(targets),
+                          [key, reply = std::move(reply)](
+                              absl::StatusOr<BatchRecord> stored) mutable {
+                            if (stored.ok()) {
+                              reply(ToProto(*stored));
+                            } else if (absl::IsAlreadyExists(stored.status())) {
+                              reply(IdempotencyConflict(key));
+                            } else {
+                              reply(stored.status());
+                            }
+                          });
 }
 
 void BatchHandlers::Retry(const Caller& caller,
@@ -306,8 +305,7 @@ void BatchHandlers::Repeat(BatchRecord batch,
           return;
         }
         Begin(std::move(batch), std::move(targets),
-              {request.confirm_targets(), request.dry_run()},
-              std::move(reply));
+              {request.confirm_targets(), request.dry_run()}, std::move(reply));
       });
 }
 

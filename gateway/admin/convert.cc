@@ -176,6 +176,10 @@ v1::Agent ToProto(const Machine& machine, bool confirmed) {
   if (record.promised_back) {
     *out.mutable_promised_back() = wire::ToProto(*record.promised_back);
   }
+  out.set_pending(record.pending);
+  if (record.ephemeral_for) {
+    *out.mutable_ephemeral_for() = wire::ToProto(*record.ephemeral_for);
+  }
   return out;
 }
 
@@ -379,6 +383,15 @@ v1::Token ToProto(const TokenRecord& token, absl::Time now) {
   out.set_created_by(token.created_by);
   CopyMap(token.labels, *out.mutable_labels());
   if (token.agent) out.set_agent_id(token.agent->str());
+  for (const std::string& range : token.allowed_from) {
+    out.add_allowed_from(range);
+  }
+  out.set_hostname(token.hostname_glob);
+  out.set_approval(token.approval);
+  out.set_ephemeral(token.ephemeral_for.has_value());
+  if (token.ephemeral_for) {
+    *out.mutable_expire() = wire::ToProto(*token.ephemeral_for);
+  }
   return out;
 }
 

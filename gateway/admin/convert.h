@@ -8,6 +8,8 @@
 #include "gateway/fleet/event_log.h"
 #include "gateway/fleet/machines.h"
 #include "gateway/fleet/records.h"
+#include "gateway/fleet/token_records.h"
+#include "gateway/fleet/user_records.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/agent_link.pb.h"
 #include "muster/v1/command.pb.h"
@@ -67,6 +69,10 @@ v1::Incident ToProto(const IncidentRecord& incident);
 v1::HeartbeatSample ToProto(const HeartbeatSample& heartbeat);
 // `durable`: the store has it. Matters for a transition only.
 v1::Event ToProto(const Event& event, bool durable);
+
+v1::User ToProto(const UserRecord& user);
+// Its state is as of `now`.
+v1::AccessToken ToProto(const AccessTokenRecord& token, absl::Time now);
 
 }  // namespace muster::gateway
 

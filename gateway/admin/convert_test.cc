@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "gateway/fleet/errors.h"
 #include "gateway/fleet/link_port.h"
 #include "gateway/fleet/presence_settings.h"
 #include "gtest/gtest.h"
@@ -83,6 +84,9 @@ TEST(ConvertTest, WordsOfTheHistoryAreThoseOfTheContract) {
              NAMED(NoteKind, kReplaced, NOTE_KIND_REPLACED),
              NAMED(NoteKind, kSilenced, NOTE_KIND_SILENCED),
              NAMED(NoteKind, kReissued, NOTE_KIND_REISSUED),
+             NAMED(NoteKind, kApproved, NOTE_KIND_APPROVED),
+             NAMED(NoteKind, kSuspended, NOTE_KIND_SUSPENDED),
+             NAMED(NoteKind, kLeft, NOTE_KIND_LEFT),
              NAMED(NoteKind, kFlapping, NOTE_KIND_FLAPPING),
              NAMED(NoteKind, kDuplicateIdentity, NOTE_KIND_DUPLICATE_IDENTITY),
              NAMED(NoteKind, kSharedMachineId, NOTE_KIND_SHARED_MACHINE_ID)});
@@ -169,19 +173,33 @@ TEST(ConvertTest, DomainsCausesAndConfidencesAreThoseOfTheContract) {
 
 TEST(ConvertTest, DisconnectReasonsAreThoseOfTheContract) {
   using R = DisconnectReason;
-  ExpectAll(
-      *v1::DisconnectReason_descriptor(),
-      {NAMED(R, kDraining, DISCONNECT_REASON_DRAINING),
-       NAMED(R, kVersionRefused, DISCONNECT_REASON_VERSION_REFUSED),
-       NAMED(R, kDeregistered, DISCONNECT_REASON_DEREGISTERED),
-       NAMED(R, kNotRegistered, DISCONNECT_REASON_NOT_REGISTERED),
-       NAMED(R, kSuperseded, DISCONNECT_REASON_SUPERSEDED),
-       NAMED(R, kSilent, DISCONNECT_REASON_SILENT),
-       NAMED(R, kOverloaded, DISCONNECT_REASON_OVERLOADED),
-       NAMED(R, kSayAgain, DISCONNECT_REASON_SAY_AGAIN),
-       NAMED(R, kProtocolError, DISCONNECT_REASON_PROTOCOL_ERROR),
-       NAMED(R, kSlowReader, DISCONNECT_REASON_SLOW_READER),
-       NAMED(R, kCredentialRevoked, DISCONNECT_REASON_CREDENTIAL_REVOKED)});
+  ExpectAll(*v1::DisconnectReason_descriptor(),
+            {NAMED(R, kDraining, DISCONNECT_REASON_DRAINING),
+             NAMED(R, kVersionRefused, DISCONNECT_REASON_VERSION_REFUSED),
+             NAMED(R, kDeregistered, DISCONNECT_REASON_DEREGISTERED),
+             NAMED(R, kNotRegistered, DISCONNECT_REASON_NOT_REGISTERED),
+             NAMED(R, kSuperseded, DISCONNECT_REASON_SUPERSEDED),
+             NAMED(R, kSilent, DISCONNECT_REASON_SILENT),
+             NAMED(R, kOverloaded, DISCONNECT_REASON_OVERLOADED),
+             NAMED(R, kSayAgain, DISCONNECT_REASON_SAY_AGAIN),
+             NAMED(R, kProtocolError, DISCONNECT_REASON_PROTOCOL_ERROR),
+             NAMED(R, kSlowReader, DISCONNECT_REASON_SLOW_READER),
+             NAMED(R, kCredentialRevoked, DISCONNECT_REASON_CREDENTIAL_REVOKED),
+             NAMED(R, kPendingApproval, DISCONNECT_REASON_PENDING_APPROVAL)});
+}
+
+TEST(ConvertTest, ReasonsOfARefusalAreThoseOfTheContract) {
+  const std::vector<RefusalReason> all = {
+      RefusalReason::kUnknown, RefusalReason::kRevoked,
+      RefusalReason::kExpired, RefusalReason::kUsedUp,
+      RefusalReason::kAddress, RefusalReason::kHostname};
+  const auto& contract = *v1::RefusalReason_descriptor();
+  EXPECT_EQ(static_cast<size_t>(contract.value_count()), all.size() + 1);
+  for (const RefusalReason reason : all) {
+    const auto* value = contract.FindValueByNumber(static_cast<int>(reason));
+    ASSERT_NE(value, nullptr);
+    EXPECT_EQ(wire::EnumText(*value), NameOf(reason));
+  }
 }
 
 TEST(ConvertTest, UnknownNumbersFromTheWireAreNoState) {

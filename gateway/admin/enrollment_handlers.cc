@@ -4,12 +4,14 @@
 
 #include "absl/strings/escaping.h"
 #include "fmt/format.h"
+#include "gateway/admin/audited.h"
 #include "gateway/admin/convert.h"
 #include "gateway/fleet/errors.h"
 #include "gateway/identity/secret_token.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"
+#include "libprotocol/wire/limits.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
@@ -17,6 +19,7 @@ namespace muster::gateway {
 namespace {
 
 constexpr absl::Duration kTokenTtl = absl::Minutes(30);
+constexpr absl::Duration kEphemeralFor = absl::Hours(24);
 
 absl::StatusOr<std::string> RawHash(std::string_view token) {
   ASSIGN_OR_RETURN(const std::string hex, HashToken(TokenKind::kJoin, token));
@@ -27,10 +30,28 @@ Labels ToLabels(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
 }
 
-// Refusals of the store, with the code of the problem document.
-absl::Status RefusedToken(const absl::Status& status) {
-  if (!absl::IsPermissionDenied(status)) return status;
-  return WithCode(status, "token_refused");
+v1::Refusal ToProto(const RefusalRecord& refusal) {
+  v1::Refusal out;
+  *out.mutable_at() = wire::ToProto(refusal.at);
+  out.set_reason(static_cast<v1::RefusalReason>(refusal.reason));
+  out.set_token_id(refusal.token.str());
+  out.set_address(refusal.address);
+  out.set_hostname(refusal.hostname);
+  return out;
+}
+
+// Enrolls, and records it: who comes with a token that counts is no stranger.
+// One who comes again changes nothing.
+absl::StatusOr<Enrollment> Enroll(FleetStore& store,
+                                  const EnrollmentRequest& request,
+                                  AuditTicket* ticket) {
+  ASSIGN_OR_RETURN(Enrollment admitted, store.Enroll(request));
+  if (ticket == nullptr || admitted.repeated) return admitted;
+  ticket->entry.org = admitted.machine.org;
+  ticket->entry.principal = "join:" + admitted.token.str();
+  ticket->entry.target = admitted.machine.id.str();
+  RETURN_IF_ERROR(KeepAudit(store, *ticket));
+  return admitted;
 }
 
 }  // namespace
@@ -57,6 +78,18 @@ void EnrollmentHandlers::AddTo(HandlerTable& table) {
             &EnrollmentHandlers::ListTokens);
   table.Add("muster.v1.FleetAdmin.RevokeToken", this,
             &EnrollmentHandlers::RevokeToken);
+  table.Add("muster.v1.FleetAdmin.ListRefusals", this,
+            &EnrollmentHandlers::ListRefusals);
+}
+
+absl::Status EnrollmentHandlers::Refused(const EnrollmentRequest& request,
+                                         const absl::Status& status) {
+  if (const auto reason = RefusalReasonOf(status)) {
+    refusals_.Take(request, *reason);
+    return status;
+  }
+  return absl::IsPermissionDenied(status) ? WithCode(status, "token_refused")
+                                          : status;
 }
 
 void EnrollmentHandlers::Register(const Caller& caller,
@@ -67,18 +100,18 @@ void EnrollmentHandlers::Register(const Caller& caller,
     return;
   }
   const auto hash = RawHash(request.token());
-  if (!hash.ok()) {
-    // The same answer as for a token that never existed.
-    reply(RefusedToken(absl::PermissionDeniedError("unknown token")));
-    return;
-  }
-  EnrollmentRequest enrollment{.token_sha256 = *hash,
+  EnrollmentRequest enrollment{.token_sha256 = hash.value_or(""),
                                .key_pin = "",
                                .facts = ToFacts(request.facts()),
                                .labels = ToLabels(request.labels()),
                                .candidate_id = AgentId(NewUuid(clock_.Wall())),
                                .address = caller.peer_address,
                                .now = clock_.Wall()};
+  if (!hash.ok()) {
+    // The same answer as for a token that never existed.
+    reply(Refused(enrollment, TokenRefused(RefusalReason::kUnknown)));
+    return;
+  }
   // First see that the request can be certified at all: a token must not be
   // used up by a request that then fails.
   store_.Offload(
@@ -93,14 +126,14 @@ void EnrollmentHandlers::Register(const Caller& caller,
         }
         enrollment.key_pin = *pin;
         store_.Write(
-            [enrollment](FleetStore& store) {
-              return store.Enroll(enrollment);
+            [enrollment, ticket = caller.audit](FleetStore& store) {
+              return Enroll(store, enrollment, ticket.get());
             },
-            [this, caller, csr = std::move(csr), replaces,
+            [this, caller, csr = std::move(csr), replaces, enrollment,
              reply = std::move(reply)](
                 absl::StatusOr<Enrollment> admitted) mutable {
               if (!admitted.ok()) {
-                reply(RefusedToken(admitted.status()));
+                reply(Refused(enrollment, admitted.status()));
                 return;
               }
               const MachineRecord& machine = admitted->machine;
@@ -108,7 +141,8 @@ void EnrollmentHandlers::Register(const Caller& caller,
                   {{"agent_id", machine.id.str()},
                    {"hostname", machine.facts.hostname},
                    {"from", caller.peer_address},
-                   {"repeated", admitted->repeated}});
+                   {"repeated", admitted->repeated},
+                   {"pending", machine.pending}});
               fleet_.Admit(machine, replaces);
               Certify(caller, std::move(csr), machine, std::move(reply));
             });
@@ -136,8 +170,13 @@ void EnrollmentHandlers::Certify(const Caller& caller, std::string csr_pem,
         response.set_certificate_pem(*certificate);
         response.set_ca_pem(authority_.ca_pem());
         response.set_endpoint(addresses_.FleetEndpoint(authority));
-        *response.mutable_heartbeat_interval() = wire::ToProto(
-            fleet_.HeartbeatInterval(*fleet_.machines().Find(id)));
+        const Machine& known = *fleet_.machines().Find(id);
+        *response.mutable_heartbeat_interval() =
+            wire::ToProto(fleet_.HeartbeatInterval(known));
+        response.set_pending(known.record.pending);
+        if (!known.record.deleted_at) {
+          response.set_name(fleet_.machines().NameOf(known));
+        }
         reply(std::move(response));
       });
 }
@@ -160,7 +199,16 @@ EnrollmentHandlers::NewTokenMade EnrollmentHandlers::MakeToken(
       .uses = 0,
       .uses_max = request.has_uses_max() ? request.uses_max() : 1,
       .agent = std::move(agent),
-      .revoked_at = std::nullopt};
+      .revoked_at = std::nullopt,
+      .allowed_from = {request.allowed_from().begin(),
+                       request.allowed_from().end()},
+      .hostname_glob = request.hostname(),
+      .approval = request.approval()};
+  if (request.ephemeral()) {
+    token.ephemeral_for = request.has_expire()
+                              ? wire::FromProto(request.expire())
+                              : kEphemeralFor;
+  }
   v1::CreateTokenResponse response;
   *response.mutable_token() = ToProto(token, now);
   response.set_secret(secret.Reveal());
@@ -181,16 +229,18 @@ void EnrollmentHandlers::CreateToken(const Caller& caller,
     return;
   }
   NewTokenMade made = MakeToken(caller, request, std::nullopt);
-  store_.Write([token = std::move(made.token)](
-                   FleetStore& store) { return store.AddToken(token); },
-               [response = std::move(made.response),
-                reply = std::move(reply)](absl::Status status) mutable {
-                 if (!status.ok()) {
-                   reply(status);
-                 } else {
-                   reply(std::move(response));
-                 }
-               });
+  NameTarget(caller, made.token.id.str());
+  store_.Write(
+      Audited(caller, [token = std::move(made.token)](
+                          FleetStore& store) { return store.AddToken(token); }),
+      [response = std::move(made.response),
+       reply = std::move(reply)](absl::Status status) mutable {
+        if (!status.ok()) {
+          reply(status);
+        } else {
+          reply(std::move(response));
+        }
+      });
 }
 
 void EnrollmentHandlers::Reissue(const Caller& caller,
@@ -212,10 +262,10 @@ void EnrollmentHandlers::Reissue(const Caller& caller,
   NewTokenMade made = MakeToken(caller, wanted, id);
   // Durable first: a key that was refused once must not come back with a
   // restart.
+  NameTarget(caller, fmt::format("{}/{}", id.str(), made.token.id.str()));
   store_.Write(
-      [token = std::move(made.token)](FleetStore& store) {
-        return store.Reissue(token);
-      },
+      Audited(caller, [token = std::move(made.token)](
+                          FleetStore& store) { return store.Reissue(token); }),
       [this, id, who = caller.principal, response = std::move(made.response),
        reply = std::move(reply)](absl::Status status) mutable {
         if (absl::IsNotFound(status)) {
@@ -253,19 +303,48 @@ void EnrollmentHandlers::RevokeToken(const Caller& caller,
                                      const v1::RevokeTokenRequest& request,
                                      Reply<v1::Token> reply) {
   const absl::Time now = clock_.Wall();
-  store_.Write(
-      [org = caller.org, id = TokenId(request.token_id()),
-       now](FleetStore& store) { return store.RevokeToken(org, id, now); },
-      [now, id = request.token_id(),
-       reply = std::move(reply)](absl::StatusOr<TokenRecord> token) mutable {
-        if (absl::IsNotFound(token.status())) {
-          reply(NotFound("token", id));
-        } else if (!token.ok()) {
-          reply(token.status());
-        } else {
-          reply(ToProto(*token, now));
-        }
-      });
+  store_.Write(Audited(caller,
+                       [org = caller.org, id = TokenId(request.token_id()),
+                        now](FleetStore& store) {
+                         return store.RevokeToken(org, id, now);
+                       }),
+               [now, id = request.token_id(), reply = std::move(reply)](
+                   absl::StatusOr<TokenRecord> token) mutable {
+                 if (absl::IsNotFound(token.status())) {
+                   reply(NotFound("token", id));
+                 } else if (!token.ok()) {
+                   reply(token.status());
+                 } else {
+                   reply(ToProto(*token, now));
+                 }
+               });
+}
+
+void EnrollmentHandlers::ListRefusals(const Caller& caller,
+                                      const v1::ListRefusalsRequest& request,
+                                      Reply<v1::ListRefusalsResponse> reply) {
+  if (auto s = wire::ValidatePageSize(request.limit()); !s.ok()) {
+    reply(s);
+    return;
+  }
+  const size_t limit =
+      request.limit() == 0 ? wire::kPageSizeDefault : request.limit();
+  store_.Read([org = caller.org, limit](
+                  FleetStore& store) { return store.ListRefusals(org, limit); },
+              [this, reply = std::move(reply)](
+                  absl::StatusOr<std::vector<RefusalRecord>> refusals) mutable {
+                if (!refusals.ok()) {
+                  reply(refusals.status());
+                  return;
+                }
+                v1::ListRefusalsResponse response;
+                for (const RefusalRecord& refusal : *refusals) {
+                  *response.add_refusals() = ToProto(refusal);
+                }
+                response.set_unknown_tokens(refusals_.unknown_tokens());
+                response.set_not_recorded(refusals_.not_recorded());
+                reply(std::move(response));
+              });
 }
 
 }  // namespace muster::gateway

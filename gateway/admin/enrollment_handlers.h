@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/admin/refusal_log.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/identity/certificate_authority.h"
 #include "gateway/store/store_client.h"
@@ -30,7 +31,8 @@ class EnrollmentHandlers {
         fleet_(fleet),
         store_(store),
         authority_(authority),
-        addresses_(addresses) {}
+        addresses_(addresses),
+        refusals_(clock, store) {}
   void AddTo(HandlerTable& table);
 
  private:
@@ -44,6 +46,8 @@ class EnrollmentHandlers {
                   Reply<v1::ListTokensResponse>);
   void RevokeToken(const Caller&, const v1::RevokeTokenRequest&,
                    Reply<v1::Token>);
+  void ListRefusals(const Caller&, const v1::ListRefusalsRequest&,
+                    Reply<v1::ListRefusalsResponse>);
   // A fresh token of this caller, and the answer that shows its secret.
   struct NewTokenMade {
     TokenRecord token;
@@ -52,6 +56,9 @@ class EnrollmentHandlers {
   NewTokenMade MakeToken(const Caller& caller,
                          const v1::CreateTokenRequest& request,
                          std::optional<AgentId> agent) const;
+  // What the caller hears when the store does not admit `request`.
+  absl::Status Refused(const EnrollmentRequest& request,
+                       const absl::Status& status);
   // The store has admitted the machine: certify its key.
   void Certify(const Caller& caller, std::string csr_pem,
                const MachineRecord& machine, Reply<v1::RegisterResponse> reply);
@@ -61,6 +68,7 @@ class EnrollmentHandlers {
   StoreClient& store_;
   const CertificateAuthority& authority_;
   const Addresses& addresses_;
+  RefusalLog refusals_;
 };
 
 // What to paste on a machine that has the agent installed. The token stands in

@@ -21,7 +21,6 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
   status.set_version(kVersion);
   *status.mutable_started_at() = wire::ToProto(started_at_);
   *status.mutable_agents() = ToProto(fleet_.machines().Counts(caller.org));
-  status.set_links(fleet_.open_links());
   const PresenceHealth health = HealthOf(fleet_, started_at_);
   status.set_presence_confirmed(health.confirmed());
   if (health.trouble) {
@@ -33,10 +32,15 @@ void GatewayHandlers::Status(const Caller& caller, const v1::GetStatusRequest&,
     }
   }
   status.set_name(addresses_.own_name);
+  status.set_fleet_endpoint(addresses_.FleetEndpoint(caller.web_authority));
+  if (!caller.sees_gateway) {
+    reply(std::move(status));
+    return;
+  }
+  status.set_links(fleet_.open_links());
   status.set_false_offlines(fleet_.false_offlines());
   status.set_history_waiting(fleet_.history_waiting());
   status.set_commands_open(static_cast<uint32_t>(fleet_.commands().open()));
-  status.set_fleet_endpoint(addresses_.FleetEndpoint(caller.web_authority));
   store_.Read(
       [](FleetStore& store) { return store.StoredBytes(); },
       [status = std::move(status), reply = std::move(reply)](

@@ -20,16 +20,23 @@
 
 namespace muster::gateway {
 
+struct AuditTicket;  // audited.h
+
 // Who asks, verified.
 struct Caller {
   std::string principal;  // "admin"; empty for ROLE_PUBLIC methods.
   OrgId org;
   v1::Role role = v1::ROLE_PUBLIC;
   TokenId token = TokenId();  // Of a user's token.
+  bool signed_in = false;     // That was made by a sign-in.
   std::vector<std::string> scopes =
       {};  // That it is bound to; none: to no one.
   std::string peer_address;
   std::string web_authority;
+  // May be told of the whole gateway: the others' numbers are no secret to him.
+  bool sees_gateway = false;
+  // Of a call that changes state: the record it will make.
+  std::shared_ptr<AuditTicket> audit = nullptr;
 };
 
 // Runs once, on the fleet loop.

@@ -204,6 +204,7 @@ TEST_F(HistoryHandlersTest, WhatTheStoreHasNotTakenYetIsShownAndMarked) {
   memory_->FailWith(absl::UnavailableError("locked"));
   HelloNotice hello;
   hello.facts.hostname = "m1";
+  hello.org = fleet_->machines().Find(agent)->record.org;
   ASSERT_FALSE(fleet_->LinkOpened(agent, hello, link_).has_value());
   ASSERT_TRUE(fleet_->Heartbeat(agent, link_.welcome->epoch,
                                 {.sequence = 1,

@@ -42,8 +42,8 @@ void LongPoll::Try(std::shared_ptr<Wait> wait) {
     };
     const bool watched = wait->watch(once);
     const Instant look = loop_.clock().Now() + kUnwatchedLook;
-    wait->timer = loop_.PostAt(
-        watched ? wait->until : std::min(wait->until, look), once);
+    wait->timer =
+        loop_.PostAt(watched ? wait->until : std::min(wait->until, look), once);
   });
 }
 

@@ -13,8 +13,8 @@
 namespace muster::gateway {
 
 // LongPoll looks again at each change until there is an answer or the time is
-// over. Lives on the fleet loop; `loop` must outlive it, and what it was told to
-// call must be there as long as the loop runs its tasks.
+// over. Lives on the fleet loop; `loop` must outlive it, and what it was told
+// to call must be there as long as the loop runs its tasks.
 class LongPoll {
  public:
   using Again = absl::AnyInvocable<void()>;

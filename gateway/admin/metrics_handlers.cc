@@ -58,12 +58,24 @@ void MetricsHandlers::AddTo(HandlerTable& table) {
   table.Add("muster.v1.FleetAdmin.GetMetrics", this, &MetricsHandlers::Get);
 }
 
+v1::RawBody MetricsHandlers::Body(MetricsText& out) {
+  v1::RawBody body;
+  body.set_content_type(kMetricsContentType);
+  body.set_data(out.Take());
+  return body;
+}
+
 void MetricsHandlers::Get(const Caller& caller, const v1::GetMetricsRequest&,
                           Reply<v1::RawBody> reply) {
   MetricsText out;
   out.Gauge("muster_build_info", "Which build this is; always 1.");
   out.Add("version", kVersion, 1);
   WriteMachines(caller.org, out);
+  if (!caller.sees_gateway) {
+    reply(Body(out));
+    return;
+  }
+  WriteRules(out);
   WriteLinks(out);
   WriteDetector(out);
   WriteBlindness(out);
@@ -77,10 +89,7 @@ void MetricsHandlers::Get(const Caller& caller, const v1::GetMetricsRequest&,
           const absl::StatusOr<ProcessStats>& stats) mutable {
         // The rest is true whatever the reader threads do.
         if (stats.ok()) WriteProcess(*stats, out);
-        v1::RawBody body;
-        body.set_content_type(kMetricsContentType);
-        body.set_data(out.Take());
-        reply(std::move(body));
+        reply(Body(out));
       });
 }
 
@@ -94,6 +103,9 @@ void MetricsHandlers::WriteMachines(const OrgId& org, MetricsText& out) const {
             counts.degraded);
   out.Gauge("muster_agents_silenced", "Machines that no other gauge counts.",
             counts.silenced);
+}
+
+void MetricsHandlers::WriteRules(MetricsText& out) const {
   const FleetCounters& counters = fleet_.counters();
   out.Counter("muster_transitions_total", "Changes of status, by the new one.");
   AddEach<v1::Status>("to", counters.transitions, out);

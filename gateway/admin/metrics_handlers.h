@@ -32,7 +32,10 @@ class MetricsHandlers {
 
  private:
   void Get(const Caller&, const v1::GetMetricsRequest&, Reply<v1::RawBody>);
+  static v1::RawBody Body(MetricsText& out);
+  // All but the first are of the whole gateway.
   void WriteMachines(const OrgId& org, MetricsText& out) const;
+  void WriteRules(MetricsText& out) const;
   void WriteLinks(MetricsText& out) const;
   void WriteDetector(MetricsText& out) const;
   void WriteBlindness(MetricsText& out) const;

@@ -14,6 +14,21 @@ v1::Role RoleOf(const UserRecord& user) {
 
 }  // namespace
 
+UserBook::UserBook() { Put(OrgRecord{DefaultOrg(), "", absl::InfinitePast()}); }
+
+void UserBook::Put(OrgRecord org) {
+  OrgId id = org.id;
+  orgs_.insert_or_assign(std::move(id), std::move(org));
+}
+
+bool UserBook::Knows(const OrgId& org) const { return orgs_.contains(org); }
+
+std::vector<OrgRecord> UserBook::Orgs() const {
+  std::vector<OrgRecord> all;
+  for (const auto& [id, org] : orgs_) all.push_back(org);
+  return all;
+}
+
 void UserBook::Put(UserRecord user) {
   std::pair key(user.org, user.name);
   users_.insert_or_assign(std::move(key), std::move(user));
@@ -63,12 +78,54 @@ absl::StatusOr<Caller> UserBook::Authenticate(std::string_view secret_sha256,
                     .org = user->org,
                     .role = RoleOf(*user),
                     .token = token.id,
+                    .signed_in = token.signed_in,
                     .scopes = token.scopes,
                     .peer_address = "",
                     .web_authority = ""};
     }
   }
   return absl::UnauthenticatedError("the token is not valid");
+}
+
+void UserBook::SignOut(const OrgId& org, const std::string& name,
+                       absl::Time at) {
+  for (auto& [hash, token] : tokens_) {
+    if (token.org == org && token.user == name && token.signed_in &&
+        !token.revoked_at) {
+      token.revoked_at = at;
+    }
+  }
+}
+
+std::optional<TokenId> UserBook::OldestSignedIn(const OrgId& org,
+                                                const std::string& name,
+                                                absl::Time now,
+                                                size_t max) const {
+  std::vector<AccessTokenRecord> all = TokensOf(org, name);  // Newest first.
+  std::erase_if(all, [&](const AccessTokenRecord& token) {
+    return !token.signed_in || token.revoked_at || now >= token.expires_at;
+  });
+  if (all.size() < max) return std::nullopt;
+  return all.back().id;
+}
+
+void UserBook::Revoke(const TokenId& id, absl::Time at) {
+  for (auto& [hash, token] : tokens_) {
+    if (token.id == id && !token.revoked_at) token.revoked_at = at;
+  }
+}
+
+bool UserBook::Ended(const TokenId& id) const {
+  return std::any_of(tokens_.begin(), tokens_.end(), [&](const auto& entry) {
+    return entry.second.id == id && entry.second.revoked_at;
+  });
+}
+
+void UserBook::DropEnded(absl::Time before) {
+  absl::erase_if(tokens_, [&](const auto& entry) {
+    const AccessTokenRecord& token = entry.second;
+    return token.revoked_at.value_or(token.expires_at) < before;
+  });
 }
 
 bool UserBook::May(const OrgId& org, const std::string& name,

@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "absl/strings/escaping.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gateway/admin/admin_api.h"
+#include "gateway/admin/audited.h"
+#include "gateway/admin/convert.h"
 #include "gateway/fleet/errors.h"
 #include "gateway/identity/secret_token.h"
+#include "libprotocol/base/absl_compat.h"
 #include "libprotocol/wire/proto_time.h"
 #include "libprotocol/wire/validation.h"
 
@@ -18,32 +22,18 @@ namespace {
 
 constexpr absl::Duration kTtlDefault = absl::Hours(90 * 24);
 
-v1::User ToProto(const UserRecord& user) {
-  v1::User out;
-  out.set_name(user.name);
-  out.set_kind(static_cast<v1::UserKind>(user.kind));
-  out.set_role(static_cast<v1::Role>(user.role));
-  *out.mutable_created_at() = wire::ToProto(user.created_at);
-  out.set_created_by(user.created_by);
-  if (user.disabled_at) {
-    *out.mutable_disabled_at() = wire::ToProto(*user.disabled_at);
+v1::Org ToProto(const OrgRecord& org) {
+  v1::Org out;
+  out.set_name(org.id.str());
+  out.set_created_by(org.created_by);
+  if (org.created_at != absl::InfinitePast()) {
+    *out.mutable_created_at() = wire::ToProto(org.created_at);
   }
   return out;
 }
 
-v1::AccessToken ToProto(const AccessTokenRecord& token, absl::Time now) {
-  v1::AccessToken out;
-  out.set_token_id(token.id.str());
-  out.set_user(token.user);
-  out.set_description(token.description);
-  out.set_state(token.revoked_at          ? v1::ACCESS_TOKEN_STATE_REVOKED
-                : now >= token.expires_at ? v1::ACCESS_TOKEN_STATE_EXPIRED
-                                          : v1::ACCESS_TOKEN_STATE_ACTIVE);
-  out.mutable_scopes()->Assign(token.scopes.begin(), token.scopes.end());
-  *out.mutable_created_at() = wire::ToProto(token.created_at);
-  out.set_created_by(token.created_by);
-  *out.mutable_expires_at() = wire::ToProto(token.expires_at);
-  return out;
+absl::Status OrgExists(std::string_view text) {
+  return WithCode(absl::AlreadyExistsError(ToAbsl(text)), "org_exists");
 }
 
 absl::Status TooMany(const char* what, size_t max) {
@@ -70,6 +60,8 @@ absl::StatusOr<std::vector<std::string>> ScopesOf(
 }  // namespace
 
 void UserHandlers::AddTo(HandlerTable& table) {
+  table.Add("muster.v1.FleetAdmin.CreateOrg", this, &UserHandlers::CreateOrg);
+  table.Add("muster.v1.FleetAdmin.ListOrgs", this, &UserHandlers::ListOrgs);
   table.Add("muster.v1.FleetAdmin.CreateUser", this, &UserHandlers::CreateUser);
   table.Add("muster.v1.FleetAdmin.ListUsers", this, &UserHandlers::ListUsers);
   table.Add("muster.v1.FleetAdmin.UpdateUser", this, &UserHandlers::UpdateUser);
@@ -79,6 +71,47 @@ void UserHandlers::AddTo(HandlerTable& table) {
             &UserHandlers::ListTokens);
   table.Add("muster.v1.FleetAdmin.RevokeAccessToken", this,
             &UserHandlers::RevokeToken);
+}
+
+void UserHandlers::CreateOrg(const Caller& caller,
+                             const v1::CreateOrgRequest& request,
+                             Reply<v1::Org> reply) {
+  if (auto s = wire::ValidateCreateOrg(request); !s.ok()) {
+    reply(s);
+    return;
+  }
+  if (book_.Orgs().size() >= kOrgsMax) {
+    reply(TooMany("orgs", kOrgsMax));
+    return;
+  }
+  OrgRecord org{.id = OrgId(request.name()),
+                .created_by = caller.principal,
+                .created_at = clock_.Wall()};
+  if (org.id == DefaultOrg()) {
+    reply(OrgExists("org default is there from the beginning"));
+    return;
+  }
+  NameTarget(caller, org.id.str());
+  store_.Write(
+      Audited(caller, [org](FleetStore& store) { return store.AddOrg(org); }),
+      [this, org,
+       reply = std::move(reply)](const absl::Status& status) mutable {
+        if (!status.ok()) {
+          reply(absl::IsAlreadyExists(status)
+                    ? OrgExists(ToStd(status.message()))
+                    : status);
+          return;
+        }
+        book_.Put(org);
+        reply(ToProto(org));
+      });
+}
+
+void UserHandlers::ListOrgs(const Caller&, const v1::ListOrgsRequest&,
+                            Reply<v1::ListOrgsResponse> reply) {
+  v1::ListOrgsResponse response;
+  for (const OrgRecord& org : book_.Orgs()) *response.add_orgs() = ToProto(org);
+  reply(std::move(response));
 }
 
 void UserHandlers::CreateUser(const Caller& caller,
@@ -102,18 +135,20 @@ void UserHandlers::CreateUser(const Caller& caller,
                   .created_by = caller.principal,
                   .created_at = clock_.Wall(),
                   .disabled_at = std::nullopt};
-  store_.Write([user](FleetStore& store) { return store.AddUser(user); },
-               [this, user,
-                reply = std::move(reply)](const absl::Status& status) mutable {
-                 if (!status.ok()) {
-                   reply(absl::IsAlreadyExists(status)
-                             ? WithCode(status, "user_exists")
-                             : status);
-                   return;
-                 }
-                 book_.Put(user);
-                 reply(ToProto(user));
-               });
+  NameTarget(caller, user.name);
+  store_.Write(
+      Audited(caller,
+              [user](FleetStore& store) { return store.AddUser(user); }),
+      [this, user,
+       reply = std::move(reply)](const absl::Status& status) mutable {
+        if (!status.ok()) {
+          reply(absl::IsAlreadyExists(status) ? WithCode(status, "user_exists")
+                                              : status);
+          return;
+        }
+        book_.Put(user);
+        reply(ToProto(user));
+      });
 }
 
 void UserHandlers::ListUsers(const Caller& caller, const v1::ListUsersRequest&,
@@ -137,9 +172,11 @@ void UserHandlers::UpdateUser(const Caller& caller,
   if (request.has_role()) edit.role = static_cast<UserRole>(request.role());
   if (request.has_disabled()) edit.disabled = request.disabled();
   store_.Write(
-      [org = caller.org, name = request.name(), edit](FleetStore& store) {
-        return store.EditUser(org, name, edit);
-      },
+      Audited(
+          caller,
+          [org = caller.org, name = request.name(), edit](FleetStore& store) {
+            return store.EditUser(org, name, edit);
+          }),
       [this, name = request.name(),
        reply = std::move(reply)](absl::StatusOr<UserRecord> user) mutable {
         if (!user.ok()) {
@@ -173,7 +210,12 @@ void UserHandlers::CreateToken(const Caller& caller,
     reply(NotFound("user", request.name()));
     return;
   }
-  if (book_.TokensOf(caller.org, request.name()).size() >= kTokensPerUserMax) {
+  const auto living = std::ranges::count_if(
+      book_.TokensOf(caller.org, request.name()),
+      [now = clock_.Wall()](const AccessTokenRecord& token) {
+        return !token.signed_in && !token.revoked_at && now < token.expires_at;
+      });
+  if (static_cast<size_t>(living) >= kTokensPerUserMax) {
     reply(TooMany("tokens of this user", kTokensPerUserMax));
     return;
   }
@@ -192,20 +234,23 @@ void UserHandlers::CreateToken(const Caller& caller,
       .expires_at = now + (request.has_ttl() ? wire::FromProto(request.ttl())
                                              : kTtlDefault),
       .revoked_at = std::nullopt};
-  store_.Write(
-      [token](FleetStore& store) { return store.AddAccessToken(token); },
-      [this, token, secret, now,
-       reply = std::move(reply)](const absl::Status& status) mutable {
-        if (!status.ok()) {
-          reply(status);
-          return;
-        }
-        book_.Put(token);
-        v1::CreateAccessTokenResponse response;
-        *response.mutable_token() = ToProto(token, now);
-        response.set_secret(secret.Reveal());
-        reply(std::move(response));
-      });
+  NameTarget(caller, fmt::format("{}/{}", token.user, token.id.str()));
+  store_.Write(Audited(caller,
+                       [token](FleetStore& store) {
+                         return store.AddAccessToken(token);
+                       }),
+               [this, token, secret, now,
+                reply = std::move(reply)](const absl::Status& status) mutable {
+                 if (!status.ok()) {
+                   reply(status);
+                   return;
+                 }
+                 book_.Put(token);
+                 v1::CreateAccessTokenResponse response;
+                 *response.mutable_token() = ToProto(token, now);
+                 response.set_secret(secret.Reveal());
+                 reply(std::move(response));
+               });
 }
 
 void UserHandlers::ListTokens(const Caller& caller,
@@ -227,10 +272,11 @@ void UserHandlers::RevokeToken(const Caller& caller,
                                Reply<v1::AccessToken> reply) {
   const absl::Time now = clock_.Wall();
   store_.Write(
-      [org = caller.org, user = request.name(),
-       id = TokenId(request.token_id()), now](FleetStore& store) {
-        return store.RevokeAccessToken(org, user, id, now);
-      },
+      Audited(caller,
+              [org = caller.org, user = request.name(),
+               id = TokenId(request.token_id()), now](FleetStore& store) {
+                return store.RevokeAccessToken(org, user, id, now);
+              }),
       [this, now, id = request.token_id(), reply = std::move(reply)](
           absl::StatusOr<AccessTokenRecord> token) mutable {
         if (!token.ok()) {

@@ -1,4 +1,4 @@
-// Operations on users and on what speaks for them.
+// Operations on orgs, on users and on what speaks for them.
 
 #ifndef MUSTER_GATEWAY_ADMIN_USER_HANDLERS_H_
 #define MUSTER_GATEWAY_ADMIN_USER_HANDLERS_H_
@@ -28,10 +28,14 @@ class UserHandlers {
         cut_off_(std::move(cut_off)) {}
   void AddTo(HandlerTable& table);
 
+  static constexpr size_t kOrgsMax = 10'000;
   static constexpr size_t kUsersMax = 10'000;         // Of an org.
-  static constexpr size_t kTokensPerUserMax = 1'000;  // Whatever their state.
+  static constexpr size_t kTokensPerUserMax = 1'000;  // That are good.
 
  private:
+  void CreateOrg(const Caller&, const v1::CreateOrgRequest&, Reply<v1::Org>);
+  void ListOrgs(const Caller&, const v1::ListOrgsRequest&,
+                Reply<v1::ListOrgsResponse>);
   void CreateUser(const Caller&, const v1::CreateUserRequest&, Reply<v1::User>);
   void ListUsers(const Caller&, const v1::ListUsersRequest&,
                  Reply<v1::ListUsersResponse>);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "gateway/admin/audited.h"
 #include "gateway/identity/secret_token.h"
 #include "gateway/store/memory_fleet_store.h"
 #include "gmock/gmock.h"
@@ -55,6 +56,9 @@ class UserHandlersTest : public testing::Test {
     Caller caller;
     caller.principal = "root";
     caller.org = OrgId(org);
+    caller.audit = std::make_shared<AuditTicket>();
+    caller.audit->entry.org = caller.org;
+    caller.audit->entry.method = name;
     absl::StatusOr<Response> seen = absl::InternalError("no reply");
     (*table_.Find(method))(
         caller, request,
@@ -118,10 +122,10 @@ TEST_F(UserHandlersTest, AUserIsStoredThenKnown) {
       Call<v1::ListUsersResponse>("ListUsers", v1::ListUsersRequest());
   ASSERT_EQ(listed->users_size(), 1);
   EXPECT_EQ(listed->users(0).role(), v1::ROLE_OPERATOR);
-  EXPECT_EQ(Call<v1::ListUsersResponse>("ListUsers", v1::ListUsersRequest(),
-                                        "zeta")
-                ->users_size(),
-            0);
+  EXPECT_EQ(
+      Call<v1::ListUsersResponse>("ListUsers", v1::ListUsersRequest(), "zeta")
+          ->users_size(),
+      0);
 }
 
 TEST_F(UserHandlersTest, ANameIsTakenOnceAndIsWellFormed) {
@@ -196,6 +200,32 @@ TEST_F(UserHandlersTest, ATokenThatIsRevokedSpeaksForNobody) {
   EXPECT_THAT(cut_, ElementsAre("bob"));
   EXPECT_TRUE(absl::IsNotFound(
       Call<v1::AccessToken>("RevokeAccessToken", request, "zeta").status()));
+}
+
+TEST_F(UserHandlersTest, EveryChangeIsStoredWithItsRecordAndARefusalIsNot) {
+  ASSERT_TRUE(Create("bob").ok());
+  EXPECT_FALSE(Create("bob").ok());
+  const auto made = Token("bob");
+  ASSERT_TRUE(made.ok());
+  v1::UpdateUserRequest update;
+  update.set_name("bob");
+  update.set_disabled(true);
+  ASSERT_TRUE(Call<v1::User>("UpdateUser", update).ok());
+  v1::RevokeAccessTokenRequest revoke;
+  revoke.set_name("bob");
+  revoke.set_token_id(made->token().token_id());
+  ASSERT_TRUE(Call<v1::AccessToken>("RevokeAccessToken", revoke).ok());
+  std::vector<std::string> recorded;
+  const auto records =
+      memory_->ListAudit({.org = OrgId("acme"), .after = 0}, 9);
+  for (const AuditRecord& r : *records) {
+    recorded.push_back(r.method + " " + r.target + " " + r.result);
+  }
+  // Paths are told by whoever calls the handlers.
+  EXPECT_THAT(recorded, ElementsAre("CreateUser bob ok",
+                                    "CreateAccessToken bob/" +
+                                        made->token().token_id() + " ok",
+                                    "UpdateUser  ok", "RevokeAccessToken  ok"));
 }
 
 }  // namespace

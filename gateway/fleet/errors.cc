@@ -7,8 +7,32 @@
 namespace muster::gateway {
 namespace {
 constexpr char kCodePayload[] = "muster/code";
+constexpr char kRefusalPayload[] = "muster/refusal";
 // Real ids are shorter; a caller's long one is not sent back whole.
 constexpr size_t kIdBytesShownMax = 64;
+
+constexpr RefusalReason kRefusalReasons[] = {
+    RefusalReason::kUnknown, RefusalReason::kRevoked, RefusalReason::kExpired,
+    RefusalReason::kUsedUp,  RefusalReason::kAddress, RefusalReason::kHostname};
+
+// Says nothing of what the token would admit.
+std::string_view Sentence(RefusalReason reason) {
+  switch (reason) {
+    case RefusalReason::kUnknown:
+      return "unknown token";
+    case RefusalReason::kRevoked:
+      return "token revoked";
+    case RefusalReason::kExpired:
+      return "token expired";
+    case RefusalReason::kUsedUp:
+      return "token used up";
+    case RefusalReason::kAddress:
+      return "token not valid from this address";
+    case RefusalReason::kHostname:
+      return "token not valid for this hostname";
+  }
+  return "token refused";
+}
 }  // namespace
 
 absl::Status WithCode(absl::Status status, std::string_view code) {
@@ -19,6 +43,40 @@ absl::Status WithCode(absl::Status status, std::string_view code) {
 std::string ErrorCode(const absl::Status& status) {
   const auto payload = status.GetPayload(kCodePayload);
   return payload.has_value() ? std::string(*payload) : "";
+}
+
+absl::Status TokenRefused(RefusalReason reason) {
+  absl::Status status = WithCode(
+      absl::PermissionDeniedError(ToAbsl(Sentence(reason))), "token_refused");
+  status.SetPayload(kRefusalPayload, absl::Cord(ToAbsl(NameOf(reason))));
+  return status;
+}
+
+std::optional<RefusalReason> RefusalReasonOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kRefusalPayload);
+  if (!payload) return std::nullopt;
+  for (const RefusalReason reason : kRefusalReasons) {
+    if (*payload == ToAbsl(NameOf(reason))) return reason;
+  }
+  return std::nullopt;
+}
+
+std::string_view NameOf(RefusalReason reason) {
+  switch (reason) {
+    case RefusalReason::kUnknown:
+      return "unknown";
+    case RefusalReason::kRevoked:
+      return "revoked";
+    case RefusalReason::kExpired:
+      return "expired";
+    case RefusalReason::kUsedUp:
+      return "used_up";
+    case RefusalReason::kAddress:
+      return "address";
+    case RefusalReason::kHostname:
+      return "hostname";
+  }
+  return "unknown";
 }
 
 absl::Status NotFound(std::string_view kind, std::string_view id) {

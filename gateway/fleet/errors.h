@@ -6,10 +6,12 @@
 #ifndef MUSTER_GATEWAY_FLEET_ERRORS_H_
 #define MUSTER_GATEWAY_FLEET_ERRORS_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "gateway/fleet/token_records.h"
 
 namespace muster::gateway {
 
@@ -18,6 +20,15 @@ absl::Status WithCode(absl::Status status, std::string_view code);
 
 // The code given by WithCode(), or "" if there is none.
 std::string ErrorCode(const absl::Status& status);
+
+// 403 token_refused: a registration that its token does not admit.
+absl::Status TokenRefused(RefusalReason reason);
+
+// The reason given by TokenRefused(), if it made `status`.
+std::optional<RefusalReason> RefusalReasonOf(const absl::Status& status);
+
+// "used_up".
+std::string_view NameOf(RefusalReason reason);
 
 // 404 not_found: `kind` is "agent", "command", "token".
 absl::Status NotFound(std::string_view kind, std::string_view id);

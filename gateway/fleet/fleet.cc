@@ -87,6 +87,7 @@ void Fleet::Restore(uint64_t run, Remembered remembered) {
   run_ = run;
   to_reopen_ = std::move(remembered.open_incidents);
   alive_before_ = remembered.alive_at;
+  blind_before_ = std::move(remembered.blind);
   absl::flat_hash_map<AgentId, const PresenceSettings*> own;
   for (const PresenceRecord& record : remembered.presence) {
     if (record.agent.empty()) {
@@ -114,6 +115,7 @@ void Fleet::Restore(uint64_t run, Remembered remembered) {
     machine.own_presence = settings;
     machine.durable_sequence = machine.record.transition_sequence;
     if (machine.record.deleted_at) continue;
+    TellKey(machine);
     Regroup(machine);
     const auto& known = machine.record.verdict;
     if (machine.record.status == Status::kStale && known &&
@@ -142,8 +144,10 @@ void Fleet::Open() {
       machine.presence.Told(HeartbeatInterval(machine));
     }
     machine.presence.Blind(Instant(), now);
+    ResumeDeparture(machine, now);
     Schedule(machine);
   });
+  blind_before_.clear();
   NoteAbsence(now);
   ReopenIncidents(now);
   batches_.Resume();
@@ -182,19 +186,18 @@ std::optional<Disconnect> Fleet::LinkOpened(const AgentId& agent,
 
 std::optional<Disconnect> Fleet::Accept(const AgentId& agent, HelloNotice hello,
                                         LinkPort& port) {
-  Machine* machine = machines_.Find(agent);
-  if (machine == nullptr) {
-    return Disconnect{DisconnectReason::kNotRegistered,
-                      "this gateway does not know this machine",
-                      absl::Minutes(5)};
-  }
-  if (machine->record.deleted_at) return Deregistered();
+  if (auto refusal = RefusalOf(hello.org, agent, hello.key_pin)) return refusal;
   if (!open_) {
     return Disconnect{
         DisconnectReason::kDraining, "the gateway is stopping", {}};
   }
-  if (hello.key_pin != machine->record.key_pin) return Revoked();
+  Machine* machine = machines_.Find(agent);
   const Instant now = loop_.clock().Now();
+  if (!machine->links.Take(now)) {
+    return Disconnect{DisconnectReason::kOverloaded,
+                      "this machine opens links too often",
+                      machine->links.Wait(now)};
+  }
   Pass(now);
   Catch(*machine);
   if (auto refused = Refuse(*machine, now)) return refused;
@@ -477,6 +480,7 @@ void Fleet::Heard(Machine& machine, Instant now) {
   machine.record.last_heard = loop_.clock().Wall();
   machine.heard_at = now;
   machine.presence.Heard(now);
+  machine.departure.NotBefore(now + machine.presence.policy().CommandLease());
   if (std::exchange(machine.heard_unflushed, true)) return;
   heard_since_flush_.push_back(&machine);
   if (first || heard_since_flush_.size() >= kLastHeardBatchMax) {

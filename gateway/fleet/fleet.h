@@ -70,6 +70,7 @@ struct FleetOptions {
 // What an agent says first on a link, already checked at the wire.
 struct HelloNotice {
   Facts facts;
+  OrgId org = DefaultOrg();  // Of the peer, as its certificate says.
   // "sha256//…" of the key that the peer has proven to hold.
   std::string key_pin;
   std::string boot_id;
@@ -113,6 +114,8 @@ class Fleet {
     std::vector<PresenceRecord> presence = {};
     std::vector<IncidentRecord> open_incidents = {};
     std::optional<absl::Time> alive_at = {};  // The last sign of life.
+    // The newest; as far back as an ephemeral machine can be offline.
+    std::vector<BlindRecord> blind = {};
   };
   // Takes it over. `run`: larger than that of every life the store remembers.
   // Nobody is judged until Open().
@@ -166,6 +169,16 @@ class Fleet {
   void SetSilenced(const OrgId& org, const AgentId& agent, bool silenced,
                    std::string_view who,
                    absl::AnyInvocable<void(absl::Status)> done);
+  // Cuts its link and lets it not connect until Approve(). Takes effect at
+  // once, as it may be a thief's machine; durable before `done` says OK.
+  // NotFound likewise.
+  void Suspend(const OrgId& org, const AgentId& agent, std::string_view who,
+               absl::AnyInvocable<void(absl::Status)> done);
+  // Lets a machine connect that waits for approval; any other already may.
+  // `who` is named in its history. NotFound likewise. If it cannot be stored,
+  // `done` says so; until a restart it is approved all the same.
+  void Approve(const OrgId& org, const AgentId& agent, std::string_view who,
+               absl::AnyInvocable<void(absl::Status)> done);
   // Changes what the org has of its own, or each of these machines: for each
   // machine from its next message on (Presence::Adopt). All or none.
   // InvalidArgument that names the field, its bound and its value, and a
@@ -179,8 +192,14 @@ class Fleet {
   // The store has taken the machine's key away: its link is cut, and whoever
   // holds that key is refused from now on.
   void Reissued(const AgentId& agent, std::string_view who);
-  // Whether this key speaks for this machine.
-  bool Holds(const AgentId& agent, std::string_view key_pin);
+  // Why this key does not speak for this machine of this org; nothing: it does.
+  std::optional<Disconnect> RefusalOf(const OrgId& org, const AgentId& agent,
+                                      std::string_view key_pin);
+  // `told` hears, from Restore() on, which key speaks for a machine, whenever
+  // that changes; none: no pin.
+  using KeyChanged =
+      std::function<void(const AgentId& agent, std::string_view key_pin)>;
+  void TellKeys(KeyChanged told) { key_changed_ = std::move(told); }
 
   // One line: status, since when, last heard, why. UTC.
   std::string Why(const Machine& machine) const;
@@ -309,6 +328,18 @@ class Fleet {
   absl::Status CheckOrg(const OrgId& org, const PresenceSettings& wished);
   // When the machine must be judged, or its link be found dead.
   Instant NextLook(const Machine& machine) const;
+  // What an ephemeral machine that was offline before this life has left.
+  void ResumeDeparture(Machine& machine, Instant now);
+  // It is due to leave: buries it, unless this gateway should wait. True if it
+  // is gone.
+  bool Depart(Machine& machine, Instant now);
+  Disconnect PendingApproval(const Machine& machine) const;
+  // Which key it is that may open a link for the machine.
+  void TellKey(const Machine& machine);
+  void SaveApproval(const Machine& machine,
+                    absl::AnyInvocable<void(absl::Status)> done);
+  // Nobody may speak for it yet, and its verdict says so.
+  void WaitForApproval(Machine& machine);
   // Links the histories of two identities of one machine.
   void Replace(Machine& old, Machine& newer);
   // It was heard: it was not replaced, and whoever does not want to hear of it
@@ -358,6 +389,7 @@ class Fleet {
   HistoryLog history_;
   EventLog events_;
   FleetCounters counters_;
+  KeyChanged key_changed_ = [](const AgentId&, std::string_view) {};
   Deadlines<AgentId> deadlines_;
   std::vector<Machine*> heard_since_flush_;
   MassSilence mass_silence_;
@@ -368,6 +400,7 @@ class Fleet {
   absl::btree_map<uint64_t, IncidentRecord> incidents_to_write_;
   std::vector<IncidentRecord> to_reopen_;  // Until Open().
   std::optional<absl::Time> alive_before_;
+  std::vector<BlindRecord> blind_before_;  // Until Open().
   SharedIds shared_ids_;
   Admission admission_;
   GapLog gaps_;

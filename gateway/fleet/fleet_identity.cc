@@ -117,6 +117,7 @@ void Fleet::Reissued(const AgentId& agent, std::string_view who) {
   Pass(now);
   Catch(*machine);
   machine->record.key_pin.clear();
+  TellKey(*machine);
   machine->instances = {};
   const Verdict verdict{Domain::kIdentity, Cause::kCredentialRevoked,
                         Confidence::kProven, "reissued: waits to join again"};
@@ -135,10 +136,19 @@ void Fleet::Reissued(const AgentId& agent, std::string_view who) {
   Schedule(*machine);
 }
 
-bool Fleet::Holds(const AgentId& agent, std::string_view key_pin) {
+std::optional<Disconnect> Fleet::RefusalOf(const OrgId& org,
+                                           const AgentId& agent,
+                                           std::string_view key_pin) {
   const Machine* machine = machines_.Find(agent);
-  return machine != nullptr && !machine->record.deleted_at &&
-         machine->record.key_pin == key_pin;
+  if (machine == nullptr || machine->record.org != org) {
+    return Disconnect{DisconnectReason::kNotRegistered,
+                      "this gateway does not know this machine",
+                      absl::Minutes(5)};
+  }
+  if (machine->record.deleted_at) return Deregistered();
+  if (machine->record.key_pin != key_pin) return Revoked();
+  if (machine->record.pending) return PendingApproval(*machine);
+  return std::nullopt;
 }
 
 void Fleet::Note(Machine& machine, NoteKind kind,

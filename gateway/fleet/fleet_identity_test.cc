@@ -314,6 +314,23 @@ TEST_F(IdentityTest, ALateReturnIsNoDispute) {
   EXPECT_EQ(fleet_->false_offlines(), 0u);
 }
 
+TEST_F(IdentityTest, ACertificateOfAnotherOrgNamesNobodyHere) {
+  const AgentId a = Admit("a"), deleted = Admit("b");
+  fleet_->Delete(kOrg, deleted, [](auto) {});
+  const std::string key = Of(a).record.key_pin;
+  for (const AgentId& agent : {a, deleted}) {
+    HelloNotice foreign = Hello(agent);
+    foreign.org = OrgId("another");
+    const auto refused = fleet_->LinkOpened(agent, foreign, link_);
+    ASSERT_TRUE(refused.has_value());
+    EXPECT_EQ(refused->reason, DisconnectReason::kNotRegistered);
+    EXPECT_TRUE(fleet_->RefusalOf(OrgId("another"), agent, key).has_value());
+  }
+  EXPECT_EQ(Of(a).link, nullptr);
+  EXPECT_FALSE(fleet_->RefusalOf(kOrg, a, key).has_value());
+  EXPECT_FALSE(fleet_->LinkOpened(a, Hello(a), link_).has_value());
+}
+
 TEST_F(IdentityTest, AReissueEndsADisputeAndOnlyTheNewKeyIsLetIn) {
   const AgentId a = Admit("a");
   const auto hello = [&](const std::string& key, const std::string& process) {
@@ -335,12 +352,18 @@ TEST_F(IdentityTest, AReissueEndsADisputeAndOnlyTheNewKeyIsLetIn) {
   EXPECT_TRUE(fleet_->LinkOpened(a, hello("k1", "p1"), link_).has_value());
   ASSERT_TRUE(Of(a).presence.contested());
 
+  std::vector<std::string> pins;
+  fleet_->TellKeys([&](const AgentId& agent, std::string_view pin) {
+    EXPECT_EQ(agent, a);
+    pins.emplace_back(pin);
+  });
   fleet_->Reissued(a, "admin");
   EXPECT_FALSE(Of(a).presence.contested());
   EXPECT_EQ(StatusOf(a), Status::kStale);
   EXPECT_EQ(Of(a).record.verdict->cause, Cause::kCredentialRevoked);
   EXPECT_EQ(other.closed->reason, DisconnectReason::kCredentialRevoked);
-  EXPECT_FALSE(fleet_->Holds(a, "k1"));
+  EXPECT_EQ(fleet_->RefusalOf(kOrg, a, "k1")->reason,
+            DisconnectReason::kCredentialRevoked);
   for (const char* process : {"p1", "p2"}) {
     const auto refused = fleet_->LinkOpened(a, hello("k1", process), link_);
     ASSERT_TRUE(refused.has_value());
@@ -355,10 +378,12 @@ TEST_F(IdentityTest, AReissueEndsADisputeAndOnlyTheNewKeyIsLetIn) {
   echo_[a] = back.welcome->acknowledgement;
   ASSERT_TRUE(Beat(a, back.welcome->epoch));
   EXPECT_EQ(StatusOf(a), Status::kOnline);
-  EXPECT_TRUE(fleet_->Holds(a, "k2"));
+  EXPECT_FALSE(fleet_->RefusalOf(kOrg, a, "k2").has_value());
   EXPECT_THAT(History(a),
               ElementsAre(Status::kOnline, Status::kStale, Status::kOnline));
   EXPECT_EQ(journal_.notes[a].back().kind, NoteKind::kReissued);
+  fleet_->Delete(kOrg, a, [](auto) {});
+  EXPECT_THAT(pins, ElementsAre("", "k2", ""));
 }
 
 TEST_F(IdentityTest, AReissuedMachineThatNobodyBringsBackGoesOfflineForThat) {

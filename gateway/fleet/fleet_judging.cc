@@ -46,6 +46,8 @@ void Fleet::Catch(Machine& machine) {
     if (gap.newcomers_only() && machine.presence.link_open()) return;
     machine.presence.Blind(gap.from, gap.to);
     machine.instances.Excuse(gap.from, gap.to);
+    machine.departure.Excuse(gap.from, gap.to,
+                             machine.presence.policy().CommandLease());
   });
 }
 
@@ -98,6 +100,7 @@ Instant Fleet::NextLook(const Machine& machine) const {
   if (machine.health.contains(kFlappingFinding)) {
     next = std::min(next, machine.flapping.Until());
   }
+  next = std::min(next, machine.departure.due());
   return std::min(next, SilencedFrom(machine));
 }
 
@@ -120,6 +123,11 @@ void Fleet::Record(Machine& machine, const StatusChange& change,
   }
   if (change.to != Status::kStale) {
     FindShared(machine, change.to == Status::kOnline);
+  }
+  if (change.to != Status::kOffline) {
+    machine.departure.Cancel();
+  } else if (record.ephemeral_for) {
+    machine.departure.Begin(loop_.clock().Now(), *record.ephemeral_for);
   }
   if (change.to == Status::kOnline) {
     NoLongerSilent(machine);
@@ -222,6 +230,7 @@ void Fleet::JudgeOne(Machine& machine, Instant now) {
     }
     if (change->to == Status::kOffline) ++marked_offline_;
   }
+  if (Depart(machine, now)) return;
   if (now >= SilencedFrom(machine)) {
     Silence(machine, loop_.clock().Wall(),
             "silenced: it was replaced, and offline for long");

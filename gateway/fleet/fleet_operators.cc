@@ -18,7 +18,11 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
       machine, Presence::Newborn(policies_.For(machine.org, nullptr),
                                  loop_.clock().Now()));
   added.record.key_pin = machine.key_pin;
+  TellKey(added);
   if (added.gaps_told == 0) added.gaps_told = gaps_.count();
+  // What is not approved takes nobody's place.
+  const bool pending = added.record.pending;
+  if (pending && news) WaitForApproval(added);
   Regroup(added);
   Schedule(added);
   if (news) {
@@ -27,6 +31,7 @@ void Fleet::Admit(const MachineRecord& machine, const AgentId& replaces) {
           .hostname = machine.facts.hostname,
           .what = Membership::kAdmitted});
   }
+  if (pending) return;
   for (Machine* old : machines_.FindReplaced(added.record, replaces)) {
     Replace(*old, added);
   }
@@ -68,6 +73,7 @@ void Fleet::Bury(Machine& machine,
                  absl::AnyInvocable<void(absl::Status)> done) {
   NoLongerSilent(machine);
   FindShared(machine, false);
+  key_changed_(machine.record.id, "");
   machines_.Bury(machine, loop_.clock().Wall());
   mass_silence_.Place(machine.record.id, machine.membership, machine.record.org,
                       "", {}, false);

@@ -26,6 +26,7 @@ enum class DisconnectReason : uint8_t {
   kSlowReader = 9,
   kCredentialRevoked = 10,
   kSayAgain = 11,
+  kPendingApproval = 12,
 };
 
 struct Disconnect {

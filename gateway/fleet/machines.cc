@@ -92,6 +92,10 @@ bool LabelTerm::Holds(const Labels& labels) const {
   return false;
 }
 
+bool MatchesGlob(const std::string& glob, const std::string& hostname) {
+  return fnmatch(glob.c_str(), hostname.c_str(), FNM_NOESCAPE) == 0;
+}
+
 bool MachineFilter::Selects(const MachineRecord& record) const {
   if (record.org != org) return false;
   if (Silenced(record) && !silenced) return false;
@@ -100,8 +104,7 @@ bool MachineFilter::Selects(const MachineRecord& record) const {
     return false;
   }
   if (!hostname_glob.empty() &&
-      fnmatch(hostname_glob.c_str(), record.facts.hostname.c_str(),
-              FNM_NOESCAPE) != 0) {
+      !MatchesGlob(hostname_glob, record.facts.hostname)) {
     return false;
   }
   return std::all_of(

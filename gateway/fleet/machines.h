@@ -16,6 +16,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "gateway/fleet/departure.h"
 #include "gateway/fleet/findings.h"
 #include "gateway/fleet/heartbeat_tap.h"
 #include "gateway/fleet/instances.h"
@@ -23,6 +24,7 @@
 #include "gateway/fleet/mass_silence.h"
 #include "gateway/fleet/presence.h"
 #include "gateway/fleet/records.h"
+#include "libprotocol/base/token_bucket.h"
 
 namespace muster::gateway {
 
@@ -49,6 +51,7 @@ struct Machine {
   Flapping flapping = {};
   Health health = {};  // Changed by Machines only.
   MassSilence::Membership membership = {};
+  Departure departure = {};  // Begun only if it is ephemeral and offline.
   // How many gaps (blind.h) it has been told of.
   uint64_t gaps_told = 0;
   std::optional<absl::Duration> round_trip = {};
@@ -60,6 +63,10 @@ struct Machine {
   // Of the newest transition that the store has confirmed; record counts on
   // meanwhile.
   uint64_t durable_sequence = 0;
+
+  // Links that it may open: each costs a handshake and leaves a row. A network
+  // that flaps makes few in a second, and not for long.
+  TokenBucket links = TokenBucket(1, 30);
 
   // Commands that are not finished, oldest first.
   std::vector<CommandId> open_commands = {};
@@ -100,6 +107,9 @@ struct LabelTerm {
   static absl::StatusOr<LabelTerm> Parse(std::string_view text);
   bool Holds(const Labels& labels) const;
 };
+
+// Whether the whole of `hostname` is as `glob` says: `*` and `?`.
+bool MatchesGlob(const std::string& glob, const std::string& hostname);
 
 struct MachineFilter {
   OrgId org;

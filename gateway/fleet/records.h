@@ -161,6 +161,11 @@ struct MachineRecord {
   // Since when it is left out of lists and counts until it is heard again; see
   // Silenced() in machines.h. InfiniteFuture: an operator keeps it in sight.
   std::optional<absl::Time> silenced_at;
+  // It waits for an operator's approval; until then no link is accepted.
+  bool pending = false;
+  // It leaves the fleet by itself when it was offline for so long; absent: it
+  // stays. As its first token said.
+  std::optional<absl::Duration> ephemeral_for;
   std::optional<absl::Time> deleted_at;
 
   friend bool operator==(const MachineRecord&, const MachineRecord&) = default;
@@ -250,6 +255,9 @@ enum class NoteKind : uint8_t {
   kReplaced = 7,  // By, or of, another identity of the same machine.
   kSilenced = 8,  // Or shown again.
   kReissued = 9,  // Its key was taken away.
+  kApproved = 10,
+  kLeft = 11,  // By itself: it was ephemeral.
+  kSuspended = 12,  // Its approval was taken back.
 };
 
 // Something worth remembering of one machine that is no change of status.
@@ -429,25 +437,6 @@ struct BatchTarget {
 struct StoredBatch {
   BatchRecord record;
   std::vector<BatchTarget> targets = {};  // In the order of their turns.
-};
-
-// A registration token. The secret itself is never stored.
-struct TokenRecord {
-  TokenId id;
-  OrgId org;
-  std::string secret_sha256;  // 32 raw bytes.
-  std::string description;
-  Labels labels;
-  std::string created_by;
-  absl::Time created_at;
-  absl::Time expires_at;
-  uint32_t uses = 0;
-  uint32_t uses_max = 1;
-  // The machine that comes back with it; absent: a new one.
-  std::optional<AgentId> agent;
-  std::optional<absl::Time> revoked_at;
-
-  friend bool operator==(const TokenRecord&, const TokenRecord&) = default;
 };
 
 // Bytes of one stream of one command, in the order they arrived.

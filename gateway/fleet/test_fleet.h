@@ -49,7 +49,8 @@ class FleetTest : public ::testing::Test {
                              .open_commands = std::move(commands),
                              .presence = std::move(presence),
                              .open_incidents = std::move(incidents),
-                             .alive_at = alive_at_});
+                             .alive_at = alive_at_,
+                             .blind = journal_.blind});
     fleet_->Open();
   }
   // A machine that the store has admitted.

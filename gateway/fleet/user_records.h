@@ -18,6 +18,15 @@ enum class UserKind : uint8_t { kPerson = 1, kService = 2 };
 // As v1::Role. Each may what the one before it may.
 enum class UserRole : uint8_t { kViewer = 2, kOperator = 3, kAdmin = 4 };
 
+// A tenant. The default one (DefaultOrg()) is always there and never stored.
+struct OrgRecord {
+  OrgId id;
+  std::string created_by;
+  absl::Time created_at;
+
+  friend bool operator==(const OrgRecord&, const OrgRecord&) = default;
+};
+
 // A person or a program. (org, name) is the key; a name is never used again.
 struct UserRecord {
   OrgId org;
@@ -27,6 +36,7 @@ struct UserRecord {
   std::string created_by;
   absl::Time created_at;
   std::optional<absl::Time> disabled_at;
+  std::string password_hash = {};  // identity/password.h; empty: none.
 
   friend bool operator==(const UserRecord&, const UserRecord&) = default;
 };
@@ -35,6 +45,8 @@ struct UserRecord {
 struct UserEdit {
   std::optional<UserRole> role;
   std::optional<bool> disabled;
+  // With it goes what signed in with the former one.
+  std::optional<std::string> password_hash = {};
   absl::Time at;
 };
 
@@ -50,6 +62,7 @@ struct AccessTokenRecord {
   absl::Time created_at;
   absl::Time expires_at;
   std::optional<absl::Time> revoked_at;
+  bool signed_in = false;  // Made by a sign-in.
 
   friend bool operator==(const AccessTokenRecord&,
                          const AccessTokenRecord&) = default;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "fmt/format.h"
+#include "gateway/http/cookie.h"
 #include "gateway/http/download.h"
 #include "gateway/http/problem.h"
 #include "gateway/http/url.h"
@@ -59,8 +61,9 @@ std::string RequestId(const HttpRequest& request) {
 // Host goes into links and install lines that people paste.
 absl::Status CheckHeaders(const HttpRequest& request) {
   for (std::string_view name :
-       {"authorization", "content-type", "host", "idempotency-key",
-        "last-event-id", "x-request-id"}) {
+       {"authorization", "content-type", "cookie", "host", "idempotency-key",
+        "last-event-id", "muster-org", "origin", "x-csrf-token",
+        "x-request-id"}) {
     if (request.HeaderCount(name) > 1) {
       return absl::InvalidArgumentError(
           fmt::format("header {}: given more than once", name));
@@ -166,7 +169,8 @@ HttpResponse RenderError(const ApiError& error, const std::string& request_id) {
       {.status = status,
        .code = error.code.empty() ? wire::CodeName(code) : error.code,
        .detail = detail,
-       .request_id = request_id});
+       .request_id = request_id,
+       .reason = error.reason});
   if (status == 429 || status == 503) {
     const absl::Duration wait = absl::Ceil(
         std::max(error.retry_after, absl::Seconds(1)), absl::Seconds(1));
@@ -231,6 +235,51 @@ HttpResponse Plain(int status, std::string_view content_type, std::string body,
   return response;
 }
 
+bool WantsCookie(const pb::Message& request) {
+  return request.GetDescriptor() == v1::SignInRequest::descriptor() &&
+         static_cast<const v1::SignInRequest&>(request).cookie();
+}
+
+// What a browser that signs in, is signed in or signs out hears besides.
+class BrowserCare {
+ public:
+  // `token`: of the cookie by which it asks; empty: it does not.
+  BrowserCare(bool wants_cookie, Secret token, bool secure)
+      : token_(std::move(token)),
+        secure_(secure),
+        wants_cookie_(wants_cookie) {}
+
+  // A cookie that speaks for nobody goes: no script could take it away.
+  HttpHeaders OnError(const ApiError& error) const {
+    if (token_.empty() || !absl::IsUnauthenticated(error.status)) return {};
+    return {{"Set-Cookie", SetCookie(Secret(), secure_)}};
+  }
+
+  // Takes out of the answer what no script may see.
+  HttpHeaders Apply(pb::Message& response) const {
+    if (wants_cookie_) {
+      auto& signed_in = static_cast<v1::SignInResponse&>(response);
+      const Secret secret(signed_in.secret());
+      signed_in.clear_secret();
+      signed_in.set_csrf_token(CsrfToken(secret));
+      return {{"Set-Cookie", SetCookie(secret, secure_)}};
+    }
+    if (token_.empty()) return {};
+    if (response.GetDescriptor() == v1::SignOutResponse::descriptor()) {
+      return {{"Set-Cookie", SetCookie(Secret(), secure_)}};
+    }
+    if (response.GetDescriptor() == v1::WhoAmIResponse::descriptor()) {
+      return {{"X-Csrf-Token", CsrfToken(token_)}};
+    }
+    return {};
+  }
+
+ private:
+  Secret token_;
+  bool secure_;
+  bool wants_cookie_;
+};
+
 HttpResponse WithAllow(HttpResponse response, std::string allow) {
   response.headers.emplace_back("Allow", std::move(allow));
   return response;
@@ -250,14 +299,16 @@ HttpResponse RenderMiss(const Router::Miss& miss,
 
 absl::StatusOr<std::unique_ptr<ApiHandler>> ApiHandler::Create(
     Api& api, const std::vector<const pb::ServiceDescriptor*>& services,
-    ReadyCheck ready) {
+    ReadyCheck ready, Options options) {
   ASSIGN_OR_RETURN(Router router, Router::Build(services));
-  return std::unique_ptr<ApiHandler>(
-      new ApiHandler(api, std::move(router), std::move(ready)));
+  return std::unique_ptr<ApiHandler>(new ApiHandler(
+      api, std::move(router), std::move(ready), std::move(options)));
 }
 
 void ApiHandler::Handle(HttpRequest request, Respond respond) {
   const std::string request_id = RequestId(request);
+  const bool secure = options_.proxies.Secure(request, options_.secure);
+  request.peer_address = options_.proxies.ClientOf(request);
   if (absl::Status s = CheckHeaders(request); !s.ok()) {
     respond(RenderError(
         {.status = s, .code = "malformed_request", .retry_after = {}},
@@ -271,8 +322,8 @@ void ApiHandler::Handle(HttpRequest request, Respond respond) {
   } else if (const auto* options = std::get_if<Router::Options>(&result)) {
     respond(WithAllow(Plain(204, "", "", request_id), options->allow));
   } else {
-    Call(std::get<Router::Match>(result), std::move(request), request_id,
-         std::move(respond));
+    Call(std::get<Router::Match>(result), std::move(request), secure,
+         request_id, std::move(respond));
   }
 }
 
@@ -306,7 +357,7 @@ bool ApiHandler::AnswerPlain(const HttpRequest& request,
 }
 
 void ApiHandler::Call(const Router::Match& match, HttpRequest request,
-                      std::string request_id, Respond respond) {
+                      bool secure, std::string request_id, Respond respond) {
   const Route& route = *match.route;
   const std::string_view content_type = request.Header("content-type");
   if (!request.body.empty() && !content_type.empty() && !IsJson(content_type)) {
@@ -328,10 +379,31 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
         RenderError({.status = s, .code = "", .retry_after = {}}, request_id));
     return;
   }
-  CallContext context{.bearer = Bearer(request),
+  Secret bearer = Bearer(request);
+  // Where the proof lies in the request, a cookie is of no use, nor in the way.
+  const bool is_public =
+      route.method->options().GetExtension(v1::access).role() ==
+      v1::ROLE_PUBLIC;
+  absl::StatusOr<Secret> cookie =
+      is_public ? Secret() : CookieToken(request, secure);
+  const bool wants_cookie = WantsCookie(*message);
+  if (cookie.ok() && wants_cookie) {
+    if (auto s = CheckOrigin(request, secure); !s.ok()) cookie = s;
+  }
+  if (!cookie.ok()) {
+    respond(RenderError({.status = cookie.status(),
+                         .code = "foreign_request",
+                         .retry_after = {}},
+                        request_id));
+    return;
+  }
+  if (bearer.empty()) bearer = *cookie;
+  const BrowserCare care(wants_cookie, *std::move(cookie), secure);
+  CallContext context{.bearer = std::move(bearer),
                       .peer_address = std::move(request.peer_address),
                       .request_id = request_id,
-                      .web_authority = std::string(request.Header("host"))};
+                      .web_authority = std::string(request.Header("host")),
+                      .org = std::string(request.Header("muster-org"))};
   if (EventStream::Wanted(request)) {
     auto source = EventSource::For(*message, request.Header("last-event-id"));
     if (!source.ok()) {
@@ -354,12 +426,21 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
   }
   const bool as_protobuf = request.Header("accept") == wire::kProtobufType;
   api_.Call(*route.method, std::move(context), std::move(message),
-            [&route, as_protobuf, request_id = std::move(request_id),
+            [&route, as_protobuf, care, request_id = std::move(request_id),
              respond = std::move(respond)](
                 ApiError error, std::unique_ptr<pb::Message> response) mutable {
-              respond(error.status.ok() ? Render(route.rule, *response,
-                                                 as_protobuf, request_id)
-                                        : RenderError(error, request_id));
+              if (!error.status.ok()) {
+                HttpResponse refusal = RenderError(error, request_id);
+                std::ranges::move(care.OnError(error),
+                                  std::back_inserter(refusal.headers));
+                respond(std::move(refusal));
+                return;
+              }
+              HttpHeaders headers = care.Apply(*response);
+              HttpResponse answer =
+                  Render(route.rule, *response, as_protobuf, request_id);
+              std::ranges::move(headers, std::back_inserter(answer.headers));
+              respond(std::move(answer));
             });
 }
 

@@ -7,6 +7,7 @@
 //   errors          RFC 9457 problems with `code` and `request_id`
 //   events, output  also as they come; see event_stream.h, event_source.h
 //   stored bytes    as they are, or a Range of them; see download.h
+//   browsers        a cookie in place of the bearer token; see cookie.h
 //
 // Besides the operations there are /health, /ready and a page that says what
 // this is.
@@ -25,6 +26,7 @@
 #include "gateway/admin/api.h"
 #include "gateway/http/byte_range.h"
 #include "gateway/http/event_stream.h"
+#include "gateway/http/forwarded.h"
 #include "gateway/http/http_message.h"
 #include "gateway/http/router.h"
 #include "muster/v1/fleet_admin.pb.h"
@@ -44,11 +46,16 @@ class ApiHandler final : public HttpHandler {
   // Asked on the io thread for every GET /ready; must not block.
   using ReadyCheck = std::function<Readiness()>;
 
+  struct Options {
+    bool secure = false;  // This port speaks TLS.
+    TrustedProxies proxies;
+  };
+
   // The errors of Router::Build.
   static absl::StatusOr<std::unique_ptr<ApiHandler>> Create(
       Api& api,
       const std::vector<const google::protobuf::ServiceDescriptor*>& services,
-      ReadyCheck ready);
+      ReadyCheck ready, Options options);
 
   void Handle(HttpRequest request, Respond respond) override;
 
@@ -57,13 +64,17 @@ class ApiHandler final : public HttpHandler {
   size_t event_streams() const { return streams_->open(); }
 
  private:
-  ApiHandler(Api& api, Router router, ReadyCheck ready)
-      : api_(api), router_(std::move(router)), ready_(std::move(ready)) {}
+  ApiHandler(Api& api, Router router, ReadyCheck ready, Options options)
+      : api_(api),
+        router_(std::move(router)),
+        ready_(std::move(ready)),
+        options_(std::move(options)) {}
 
   // The answer of a place that is no operation; false if `path` is one.
   bool AnswerPlain(const HttpRequest& request, const std::string& request_id,
                    Respond& respond) const;
-  void Call(const Router::Match& match, HttpRequest request,
+  // `secure`: the client speaks TLS.
+  void Call(const Router::Match& match, HttpRequest request, bool secure,
             std::string request_id, Respond respond);
   void Stream(const google::protobuf::MethodDescriptor& method,
               CallContext context, std::unique_ptr<EventSource> source,
@@ -76,6 +87,7 @@ class ApiHandler final : public HttpHandler {
   Api& api_;
   const Router router_;
   const ReadyCheck ready_;
+  const Options options_;
   const std::shared_ptr<EventStreams> streams_ =
       std::make_shared<EventStreams>();
 };

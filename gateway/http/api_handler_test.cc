@@ -56,7 +56,7 @@ class ApiHandlerTest : public testing::Test {
            "muster.v1.FleetAdmin"),
        v1::Agent::descriptor()->file()->pool()->FindServiceByName(
            "muster.v1.Enrollment")},
-      [this] { return readiness_; });
+      [this] { return readiness_; }, ApiHandler::Options());
 };
 
 TEST_F(ApiHandlerTest, TheMessageItselfIsGivenToWhoAsksForIt) {

@@ -732,7 +732,8 @@ TEST_F(HttpServerTest, TheWholeApiAnswersBadInputOverARealSocket) {
       api,
       {v1::Agent::descriptor()->file()->pool()->FindServiceByName(
           "muster.v1.FleetAdmin")},
-      [] { return Readiness{.ready = true, .json = "{}"}; });
+      [] { return Readiness{.ready = true, .json = "{}"}; },
+      ApiHandler::Options());
   Start({}, handler.get());
   RawClient client = Client();
   const auto status = [&](std::string_view line, std::string_view body = "") {

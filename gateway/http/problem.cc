@@ -20,6 +20,10 @@ HttpResponse MakeProblem(const Problem& problem) {
   wire::AppendJsonString(problem.detail, body);
   body += ",\"code\":";
   wire::AppendJsonString(problem.code, body);
+  if (!problem.reason.empty()) {
+    body += ",\"reason\":";
+    wire::AppendJsonString(problem.reason, body);
+  }
   body += ",\"request_id\":";
   wire::AppendJsonString(request_id, body);
   body += "}\n";

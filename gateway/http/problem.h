@@ -15,6 +15,7 @@ struct Problem {
   std::string_view code = {};        // For programs: "agent_unreachable".
   std::string_view detail = {};      // For people: a sentence.
   std::string_view request_id = {};  // Empty: a new one.
+  std::string_view reason = {};      // Which of several; empty: left out.
 };
 
 HttpResponse MakeProblem(const Problem& problem);

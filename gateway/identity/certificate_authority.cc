@@ -188,6 +188,22 @@ class CertificateAuthority::Impl {
     return Sign(spec, key);
   }
 
+  absl::StatusOr<AgentCertificate> ReadAgent(std::string_view pem) const {
+    ASSIGN_OR_RETURN(CertificatePtr x,
+                     ReadCertificatePem(pem, "certificate_pem"));
+    const bool ours = X509_verify(x.get(), key_.get()) == 1 &&
+                      X509_check_purpose(x.get(), X509_PURPOSE_SSL_CLIENT,
+                                         /*ca=*/0) == 1;
+    (void)TakeOpenSslReason();
+    if (!ours) {
+      return absl::UnauthenticatedError(
+          "certificate_pem is no agent's certificate of this gateway");
+    }
+    ASSIGN_OR_RETURN(const CertificateInfo info, ParseCertificate(pem));
+    ASSIGN_OR_RETURN(PeerIdentity identity, IdentifyPeer(info.uris));
+    return AgentCertificate{std::move(identity), info.pin, info.not_after};
+  }
+
   absl::StatusOr<ServerCredential> Server(const std::string& name,
                                           const WebNames& names,
                                           absl::Time now) {
@@ -317,6 +333,11 @@ absl::StatusOr<std::string> CertificateAuthority::IssueAgent(
     std::string_view csr_pem, const OrgId& org, const AgentId& agent,
     absl::Time now) const {
   return impl_->IssueAgent(csr_pem, org, agent, now);
+}
+
+absl::StatusOr<AgentCertificate> CertificateAuthority::ReadAgent(
+    std::string_view certificate_pem) const {
+  return impl_->ReadAgent(certificate_pem);
 }
 
 absl::StatusOr<ServerCredential> CertificateAuthority::FleetServer(

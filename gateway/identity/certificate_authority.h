@@ -21,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "gateway/identity/peer_identity.h"
 #include "libprotocol/base/ids.h"
 #include "libprotocol/base/secret.h"
 
@@ -32,6 +33,8 @@ inline constexpr std::string_view kFleetServerName = "gateway.muster.internal";
 inline constexpr absl::Duration kAuthorityLife = absl::Hours(24 * 3650);
 inline constexpr absl::Duration kServerLife = absl::Hours(24 * 90);
 inline constexpr absl::Duration kAgentLife = absl::Hours(24 * 30);
+// So long after its end an agent's certificate still proves who it was.
+inline constexpr absl::Duration kRenewable = absl::Hours(24 * 180);
 // Certificates begin this much earlier, for peers whose clock is behind.
 inline constexpr absl::Duration kBackdating = absl::Minutes(5);
 
@@ -51,10 +54,18 @@ struct WebNames {
   std::vector<std::string> ip_addresses;
 };
 
+// What a certificate of ours says of an agent.
+struct AgentCertificate {
+  PeerIdentity identity;
+  std::string key_pin;  // "sha256//…"
+  absl::Time not_after;
+};
+
 // CertificateAuthority holds the CA's key in memory.
 //
-// Threading: ca_pem() and IssueAgent() are thread-safe; FleetServer() and
-// WebServer() write files and are called from one thread at a time.
+// Threading: ca_pem(), ReadAgent() and IssueAgent() are thread-safe;
+// FleetServer() and WebServer() write files and are called from one thread at a
+// time.
 class CertificateAuthority {
  public:
   // Opens the authority in `folder`, or makes one (and the folder) if none is
@@ -80,6 +91,12 @@ class CertificateAuthority {
   absl::StatusOr<std::string> IssueAgent(std::string_view csr_pem,
                                          const OrgId& org, const AgentId& agent,
                                          absl::Time now) const;
+
+  // What it says, whether its time has come or gone. InvalidArgument, naming
+  // certificate_pem, if it cannot be read; Unauthenticated if another authority
+  // signed it, or it is no agent's.
+  absl::StatusOr<AgentCertificate> ReadAgent(
+      std::string_view certificate_pem) const;
 
   // The credential of a port: the one on disk, or, from two thirds of its life
   // on or if it is for other names, a new certificate for the same key, written

@@ -120,6 +120,34 @@ TEST_F(CertificateAuthorityTest, AnAgentIsNoServerAndAServerNoAgent) {
                         kNow + 30 * kDay + absl::Seconds(1)));
 }
 
+TEST_F(CertificateAuthorityTest, AnAgentsCertificateIsReadWhenItHasEndedToo) {
+  auto authority = Open();
+  const std::string csr = NewCsr();
+  for (const absl::Time made : {kNow, kNow - 200 * kDay, kNow + kDay}) {
+    const auto read = authority->ReadAgent(
+        *authority->IssueAgent(csr, kOrg, kAgent, made));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->identity.agent, kAgent);
+    EXPECT_EQ(read->identity.org, kOrg);
+    EXPECT_EQ(read->key_pin, *CertificateAuthority::CheckCsr(csr));
+    EXPECT_EQ(read->not_after, made + 30 * kDay);
+  }
+}
+
+TEST_F(CertificateAuthorityTest, WhatIsNoAgentsCertificateOfOursIsNotRead) {
+  auto authority = Open();
+  TempDir other;
+  auto foreign = *CertificateAuthority::OpenOrCreate(other.File("ca"), kNow);
+  for (const std::string& pem :
+       {*foreign->IssueAgent(NewCsr(), kOrg, kAgent, kNow), foreign->ca_pem(),
+        authority->ca_pem(), authority->FleetServer(kNow)->certificate_pem}) {
+    EXPECT_EQ(authority->ReadAgent(pem).status().code(),
+              absl::StatusCode::kUnauthenticated);
+  }
+  EXPECT_EQ(authority->ReadAgent("nonsense").status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(CertificateAuthorityTest, AnotherAuthoritysCertificateDoesNotVerify) {
   TempDir other;
   auto foreign = *CertificateAuthority::OpenOrCreate(other.File("ca"), kNow);

@@ -4,6 +4,8 @@
 #include <set>
 #include <string>
 
+#include "gateway/identity/key_ring.h"
+#include "gateway/identity/password.h"
 #include "gateway/identity/peer_identity.h"
 #include "gateway/identity/principals.h"
 #include "gateway/identity/secret_token.h"
@@ -69,6 +71,39 @@ TEST(PeerIdentityTest, ACertificateHasExactlyOneName) {
   EXPECT_TRUE(IdentifyPeer({uri}).ok());
   EXPECT_FALSE(IdentifyPeer({}).ok());
   EXPECT_FALSE(IdentifyPeer({uri, uri}).ok());
+}
+
+TEST(KeyRingTest, OneKeySpeaksForAMachine) {
+  const AgentId a(kId), b("0190163d-8694-739b-aea5-966c26f8ad92");
+  KeyRing keys;
+  EXPECT_FALSE(keys.Holds(a, "sha256//1"));
+  keys.Put(a, "sha256//1");
+  EXPECT_TRUE(keys.Holds(a, "sha256//1"));
+  EXPECT_FALSE(keys.Holds(b, "sha256//1"));
+  keys.Put(a, "sha256//2");
+  EXPECT_FALSE(keys.Holds(a, "sha256//1"));
+  EXPECT_TRUE(keys.Holds(a, "sha256//2"));
+  keys.Put(a, "");
+  EXPECT_FALSE(keys.Holds(a, "sha256//2"));
+  EXPECT_FALSE(keys.Holds(a, "")) << "no key is not a key";
+}
+
+TEST(PasswordTest, OnlyTheRightOneFitsAndNoTwoHashesAreEqual) {
+  const Secret password("correct horse battery");
+  const std::string hash = *HashPassword(password);
+  EXPECT_TRUE(hash.starts_with("scrypt$15$8$1$"));
+  EXPECT_TRUE(CheckPassword(password, hash));
+  EXPECT_FALSE(CheckPassword(Secret("correct horse batterz"), hash));
+  EXPECT_FALSE(CheckPassword(Secret(), hash));
+  EXPECT_NE(*HashPassword(password), hash);
+}
+
+TEST(PasswordTest, WhatIsNoHashFitsNothing) {
+  for (const char* hash : {"", "scrypt$15$8$1$$", "scrypt$1$8$1$00$00", "plain",
+                           "scrypt$15$8$1$zz$zz$"}) {
+    EXPECT_FALSE(CheckPassword(Secret("x"), hash)) << hash;
+    EXPECT_FALSE(CheckPassword(Secret(), hash)) << hash;
+  }
 }
 
 TEST(SecretTokenTest, EveryTokenIsNewAndOfItsKind) {

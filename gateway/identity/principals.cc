@@ -105,7 +105,7 @@ absl::StatusOr<AdminToken> MakeToken(const std::string& folder,
 }  // namespace
 
 Principal AdminPrincipal() {
-  return {"admin-token", DefaultOrg(), v1::ROLE_ADMIN,
+  return {"admin-token", DefaultOrg(), v1::ROLE_PLATFORM_ADMIN,
           PrincipalKind::kAdminToken};
 }
 

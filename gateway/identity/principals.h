@@ -28,7 +28,8 @@ struct Principal {
   PrincipalKind kind = PrincipalKind::kAnonymous;
 };
 
-// The holder of the admin token.
+// The holder of the admin token: an admin of every org, this one of the
+// default.
 Principal AdminPrincipal();
 
 // The admin token of a data folder, in two files of mode 0600:

@@ -20,6 +20,11 @@ constexpr int kOpenCommandsMax = 10'000;
 
 constexpr size_t kChunkBytesMax = 64 << 10;
 
+// A certificate lasts for weeks; each costs a signature.
+constexpr absl::Duration kRenewalPause = absl::Minutes(1);
+
+constexpr absl::Duration kComplaintPause = absl::Minutes(1);
+
 // Output of one agent that may wait for the disk; more is left in the network.
 constexpr size_t kUnstoredBytesMax = 1 << 20;
 // What each piece of it costs here, however short it is.
@@ -82,8 +87,9 @@ AgentLink::AgentLink(ThreadEventLoop& loop, Fleet& fleet,
                      grpc::CallbackServerContext& context)
     : ServerStream(loop, options.stream, context),
       fleet_(fleet),
-      options_(options),
-      peer_(std::move(peer)) {}
+      options_(std::move(options)),
+      peer_(std::move(peer)),
+      messages_(options_.messages_per_second_max, options_.messages_burst) {}
 
 // --- What the rules say ----------------------------------------------------
 
@@ -98,6 +104,8 @@ void AgentLink::SendWelcome(const WelcomeNotice& welcome) {
   *out.mutable_gateway_time() = wire::ToProto(loop().clock().Wall());
   *out.mutable_reconnect_max() = wire::ToProto(
       std::min(options_.reconnect_max, welcome.heartbeat_interval));
+  *out.mutable_renew_certificate_in() = wire::ToProto(
+      std::max(absl::ZeroDuration(), peer_.renew_at - loop().clock().Wall()));
   Send(std::move(message));
 }
 
@@ -164,6 +172,9 @@ void AgentLink::OnOpened() {
 }
 
 void AgentLink::OnMessage(v1::AgentMessage message) {
+  const Instant now = loop().clock().Now();
+  (void)messages_.Take(now);
+  if (messages_.Wait(now) > absl::ZeroDuration()) HoldBack();
   if (!epoch_ && !message.has_hello()) {
     Refuse("the first message must be a hello");
     return;
@@ -184,9 +195,28 @@ void AgentLink::OnMessage(v1::AgentMessage message) {
     case v1::AgentMessage::kInputTaken:
       OnInputTaken(message.input_taken());
       return;
+    case v1::AgentMessage::kCertificateRequest:
+      OnCertificateRequest(message.certificate_request());
+      return;
     case v1::AgentMessage::KIND_NOT_SET:
       return;  // A newer agent's message: not for us.
   }
+}
+
+void AgentLink::HoldBack() {
+  const Instant now = loop().clock().Now();
+  if (now >= next_complaint_) {
+    next_complaint_ = now + kComplaintPause;
+    Log(kWarning, "an agent says too much and is held back",
+        {{"agent_id", peer_.agent.str()},
+         {"address", peer_.address},
+         {"messages_per_second_max", options_.messages_per_second_max}});
+  }
+  Pause();
+  loop().PostAt(now + messages_.Wait(now), [weak = weak_from_this()] {
+    const auto self = std::static_pointer_cast<AgentLink>(weak.lock());
+    if (self) self->Resume();
+  });
 }
 
 void AgentLink::OnHello(const v1::Hello& hello) {
@@ -221,6 +251,7 @@ void AgentLink::OnHello(const v1::Hello& hello) {
   }
   HelloNotice notice{
       .facts = ToFacts(hello.facts()),
+      .org = peer_.org,
       .key_pin = peer_.key_pin,
       .boot_id = hello.instance().boot_id().substr(0, 64),
       .process_start_id = hello.instance().process_start_id().substr(0, 64),
@@ -319,6 +350,39 @@ void AgentLink::OnInputTaken(const v1::InputTaken& taken) {
                     .closed = taken.closed()});
 }
 
+void AgentLink::OnCertificateRequest(const v1::CertificateRequest& request) {
+  const Instant now = loop().clock().Now();
+  if (now < next_renewal_) {
+    Refuse(fmt::format("certificate_request: at most one every {}",
+                       kRenewalPause));
+    return;
+  }
+  next_renewal_ = now + kRenewalPause;
+  options_.renew(
+      peer_.org, peer_.agent, peer_.key_pin, request.csr_pem(),
+      [weak = weak_from_this()](absl::StatusOr<v1::CertificateIssued> issued) {
+        const auto self = std::static_pointer_cast<AgentLink>(weak.lock());
+        if (!self) return;
+        if (absl::IsInvalidArgument(issued.status())) {
+          self->Refuse(fmt::format("certificate_request: {}",
+                                   ToStd(issued.status().message())));
+          return;
+        }
+        // Ours to mend: the agent asks again, and its certificate is good.
+        if (!issued.ok()) {
+          Log(kError, "certificate not renewed",
+              {{"agent_id", self->peer_.agent.str()},
+               {"error", issued.status()}});
+          return;
+        }
+        Log(kInfo, "certificate renewed",
+            {{"agent_id", self->peer_.agent.str()}});
+        v1::GatewayMessage message;
+        *message.mutable_certificate() = *std::move(issued);
+        self->Send(std::move(message));
+      });
+}
+
 void AgentLink::OnOverflow() {
   Close({DisconnectReason::kSlowReader, "too many messages wait", {}});
 }
@@ -342,7 +406,7 @@ OutputTransfer::OutputTransfer(ThreadEventLoop& loop, Fleet& fleet,
       peer_(std::move(peer)) {}
 
 void OutputTransfer::OnMessage(v1::TransferChunk message) {
-  if (!fleet_.Holds(peer_.agent, peer_.key_pin)) {
+  if (fleet_.RefusalOf(peer_.org, peer_.agent, peer_.key_pin)) {
     CloseStream({grpc::StatusCode::UNAUTHENTICATED,
                  "this key does not speak for this machine"});
     return;

@@ -1,17 +1,22 @@
 #include "gateway/rpc/fleet_server.h"
 
 #include <atomic>
+#include <functional>
 #include <future>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "gateway/identity/peer_identity.h"
+#include "gateway/rpc/peer_certificates.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
 #include "libprotocol/base/log.h"
+#include "libprotocol/base/log_limit.h"
+#include "libprotocol/base/mutex.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/base/system_clock.h"
 #include "libprotocol/net/tls_material.h"
@@ -33,8 +38,56 @@ constexpr int kHandshakeTimeoutMs = 5'000;
 // Agents ping every 45 s ± 30 %; a shorter pause is no offence.
 constexpr int kPingIntervalMinMs = 10'000;
 
-std::shared_ptr<grpc::ServerCredentials> MakeCredentials(
-    const TlsFiles& files) {
+// Lets in whose key speaks for the machine that the certificate names. gRPC has
+// verified the certificate before. Called on gRPC's threads.
+class KeyVerifier final : public tls::ExternalCertificateVerifier {
+ public:
+  explicit KeyVerifier(const KeyRing& keys) : keys_(keys) {}
+
+  bool Verify(tls::TlsCustomVerificationCheckRequest* request,
+              std::function<void(grpc::Status)> /*callback*/,
+              grpc::Status* verdict) override {
+    const absl::Status status = Check(*request);
+    if (!status.ok()) {
+      Tell(status);
+      *verdict = {grpc::StatusCode::UNAUTHENTICATED,
+                  std::string(status.message())};
+    }
+    return true;  // At once.
+  }
+  void Cancel(tls::TlsCustomVerificationCheckRequest*) override {}
+
+ private:
+  void Tell(const absl::Status& why) {
+    MutexLock lock(mu_);
+    if (const auto held = told_.Pass(clock_.Now())) {
+      Log(kWarning, "handshake_refused", {{"why", why}, {"held_back", *held}});
+    }
+  }
+
+  absl::Status Check(
+      const tls::TlsCustomVerificationCheckRequest& request) const {
+    std::vector<std::string> uris;
+    for (const grpc::string_ref& uri : request.uri_names()) {
+      uris.emplace_back(uri.data(), uri.size());
+    }
+    ASSIGN_OR_RETURN(const PeerIdentity peer, IdentifyPeer(uris));
+    const grpc::string_ref pem = request.peer_cert();
+    ASSIGN_OR_RETURN(const std::string pin,
+                     PinOfCertificate({pem.data(), pem.size()}));
+    if (keys_.Holds(peer.agent, pin)) return absl::OkStatus();
+    return absl::UnauthenticatedError("this key does not speak for agent " +
+                                      peer.agent.str());
+  }
+
+  const KeyRing& keys_;
+  const SystemClock clock_;
+  Mutex mu_;
+  LogLimit told_ ABSL_GUARDED_BY(mu_){absl::Seconds(10)};
+};
+
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const TlsFiles& files,
+                                                         const KeyRing& keys) {
   auto provider = std::make_shared<tls::FileWatcherCertificateProvider>(
       files.key_pem, files.certificate_pem, files.ca_pem, kTlsRefreshSeconds);
   tls::TlsServerCredentialsOptions options(provider);
@@ -42,6 +95,8 @@ std::shared_ptr<grpc::ServerCredentials> MakeCredentials(
   options.watch_identity_key_cert_pairs();
   options.set_cert_request_type(
       GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.set_certificate_verifier(
+      tls::ExternalCertificateVerifier::Create<KeyVerifier>(keys));
   return tls::TlsServerCredentials(options);
 }
 
@@ -73,22 +128,28 @@ std::string AddressOf(std::string_view peer) {
   return std::string(host);
 }
 
-// "sha256//…" of the key with which the peer made its connection.
-absl::StatusOr<std::string> KeyPinOf(const grpc::AuthContext& context) {
+// Of the certificate with which the peer made its connection.
+absl::StatusOr<PeerCertificate> CertificateOf(const grpc::AuthContext& context,
+                                              PeerCertificates& certificates) {
   const auto pems =
       context.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
   if (pems.size() != 1) {
     return absl::UnauthenticatedError("the peer has no certificate");
   }
-  return PinOfCertificate({pems.front().data(), pems.front().size()});
+  return certificates.Read({pems.front().data(), pems.front().size()});
 }
 
-absl::StatusOr<LinkPeer> PeerOf(const grpc::CallbackServerContext& context) {
+absl::StatusOr<LinkPeer> PeerOf(const grpc::CallbackServerContext& context,
+                                PeerCertificates& certificates) {
   const grpc::AuthContext& auth = *context.auth_context();
   ASSIGN_OR_RETURN(PeerIdentity identity, IdentifyPeer(UrisOf(auth)));
-  ASSIGN_OR_RETURN(std::string key_pin, KeyPinOf(auth));
-  return LinkPeer{std::move(identity.agent), std::move(key_pin),
-                  AddressOf(context.peer())};
+  ASSIGN_OR_RETURN(PeerCertificate certificate,
+                   CertificateOf(auth, certificates));
+  return LinkPeer{.org = std::move(identity.org),
+                  .agent = std::move(identity.agent),
+                  .key_pin = std::move(certificate.key_pin),
+                  .address = AddressOf(context.peer()),
+                  .renew_at = certificate.renew_at};
 }
 
 // Ends a stream before it begins.
@@ -108,7 +169,7 @@ class Service final : public v1::AgentLink::CallbackService {
   grpc::ServerBidiReactor<v1::AgentMessage, v1::GatewayMessage>* Connect(
       grpc::CallbackServerContext* context) override {
     acceptor_.CameThrough();
-    auto peer = PeerOf(*context);
+    auto peer = PeerOf(*context, certificates_);
     if (!peer.ok()) {
       return new RefusedStream<v1::AgentMessage, v1::GatewayMessage>(
           Refusal(peer.status()));
@@ -119,7 +180,7 @@ class Service final : public v1::AgentLink::CallbackService {
 
   grpc::ServerBidiReactor<v1::TransferChunk, v1::TransferAck>* Transfer(
       grpc::CallbackServerContext* context) override {
-    auto peer = PeerOf(*context);
+    auto peer = PeerOf(*context, certificates_);
     if (!peer.ok()) {
       return new RefusedStream<v1::TransferChunk, v1::TransferAck>(
           Refusal(peer.status()));
@@ -137,6 +198,7 @@ class Service final : public v1::AgentLink::CallbackService {
   Fleet& fleet_;
   const AgentLinkOptions options_;
   Acceptor& acceptor_;
+  PeerCertificates certificates_;
 };
 
 class GrpcFleetServer final : public FleetServer {
@@ -151,7 +213,7 @@ class GrpcFleetServer final : public FleetServer {
     grpc::ServerBuilder builder;
     door_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-        MakeCredentials(options.tls));
+        MakeCredentials(options.tls, *options.keys));
     builder.RegisterService(&service_);
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,

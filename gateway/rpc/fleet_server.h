@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/fleet.h"
+#include "gateway/identity/key_ring.h"
 #include "gateway/rpc/acceptor.h"
 #include "gateway/rpc/agent_link.h"
 #include "libprotocol/base/thread_event_loop.h"
@@ -28,6 +29,8 @@ struct FleetServerOptions {
   AcceptorOptions acceptor;
   AgentLinkOptions link;
   TlsFiles tls;
+  // Who it does not hold is refused in the handshake. Outlives the server.
+  const KeyRing* keys = nullptr;
 };
 
 // FleetServer owns listener, gRPC server and service. A client certificate of

@@ -225,6 +225,15 @@ TEST_F(BackupTest, ABackupOfAnEarlierGatewayIsBroughtUpToDate) {
         "keep_us", "recorded"}) {
     Change(fmt::format("ALTER TABLE command_specs DROP COLUMN {}", column));
   }
+  for (const char* column :
+       {"allowed_from", "hostname_glob", "approval", "ephemeral_for_us"}) {
+    Change(fmt::format("ALTER TABLE tokens DROP COLUMN {}", column));
+  }
+  Change("ALTER TABLE machines DROP COLUMN pending");
+  Change("ALTER TABLE machines DROP COLUMN ephemeral_for_us");
+  for (const char* table : {"orgs", "refusals", "audit", "audit_heads"}) {
+    Change(fmt::format("DROP TABLE {}", table));
+  }
   Change("DROP TABLE access_tokens");
   Change("DROP TABLE users");
   Change("DROP TABLE batch_targets");

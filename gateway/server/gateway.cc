@@ -12,6 +12,7 @@
 
 #include "absl/strings/escaping.h"
 #include "fmt/format.h"
+#include "gateway/fleet/errors.h"
 #include "gateway/identity/secret_token.h"
 #include "gateway/server/listen_address.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
@@ -28,11 +29,7 @@ constexpr absl::Duration kCareEvery = absl::Hours(1);
 constexpr absl::Duration kProbeStoreEvery = absl::Seconds(5);
 // Rows deleted in one transaction: a few milliseconds of the store thread.
 constexpr size_t kDeleteRowsMax = 1000;
-constexpr size_t kPemBytesMax = 64 << 10;
-
-absl::Status Named(std::string_view what, const absl::Status& status) {
-  return {status.code(), fmt::format("{}: {}", what, ToStd(status.message()))};
-}
+constexpr size_t kBlindRemembered = 10'000;  // Intervals of former lives.
 
 // The authority is made after the database: an authority without one is a fleet
 // whose machines were lost, and an empty fleet in its place would turn every
@@ -69,12 +66,6 @@ absl::Status Gateway::OpenAll() {
   RETURN_IF_ERROR(OpenAuthority());
   RETURN_IF_ERROR(OpenFleetPort());
   return OpenWebPort();
-}
-
-absl::Status Gateway::CheckWebCertificate() const {
-  if (config_.web_certificate.empty()) return absl::OkStatus();
-  const absl::Status status = GivenWebTls().status();
-  return status.ok() ? status : absl::InvalidArgumentError(status.message());
 }
 
 Gateway::Gateway(GatewayConfig config, const Clock& clock, OnFatal on_fatal)
@@ -117,9 +108,13 @@ absl::Status Gateway::OpenStore() {
                    store->LoadOpenIncidents());
   ASSIGN_OR_RETURN(const std::optional<absl::Time> alive_at,
                    store->LastSignOfLife());
+  ASSIGN_OR_RETURN(std::vector<OrgRecord> orgs, store->LoadOrgs());
+  ASSIGN_OR_RETURN(std::vector<BlindRecord> blind,
+                   store->ListBlindIntervals(kBlindRemembered));
   ASSIGN_OR_RETURN(std::vector<UserRecord> users, store->LoadUsers());
   ASSIGN_OR_RETURN(std::vector<AccessTokenRecord> access_tokens,
                    store->LoadAccessTokens());
+  for (OrgRecord& org : orgs) users_.Put(std::move(org));
   for (UserRecord& user : users) users_.Put(std::move(user));
   for (AccessTokenRecord& token : access_tokens) users_.Put(std::move(token));
   Log(kInfo, "store opened",
@@ -138,18 +133,23 @@ absl::Status Gateway::OpenStore() {
       },
       std::move(options));
   journal_ = std::make_unique<StoreJournal>(*store_);
+  audit_log_ = std::make_unique<AuditLog>(*store_);
   fleet_ = std::make_unique<Fleet>(*loop_, *journal_, config_.fleet);
   OnLoop([&](Fleet& fleet) {
     fleet.commands().AskBeforeSending(
         [this](const std::string& principal, const OrgId& org, absl::Time at) {
           return MayStillRun(principal, org, at);
         });
+    fleet.TellKeys([this](const AgentId& agent, std::string_view key_pin) {
+      keys_.Put(agent, key_pin);
+    });
     fleet.Restore(run, {.machines = std::move(machines),
                         .open_commands = std::move(commands),
                         .open_batches = std::move(batches),
                         .presence = std::move(presence),
                         .open_incidents = std::move(incidents),
-                        .alive_at = alive_at});
+                        .alive_at = alive_at,
+                        .blind = std::move(blind)});
   });
   return absl::OkStatus();
 }
@@ -167,6 +167,17 @@ absl::Status Gateway::OpenFleetPort() {
   options.acceptor.listen = config_.fleet_listen;
   options.link.hello_timeout = config_.hello_timeout;
   options.link.stream.close_grace = config_.close_grace;
+  options.link.messages_per_second_max = config_.agent_messages_max;
+  options.link.messages_burst = config_.agent_messages_max;
+  certificate_handlers_ = std::make_unique<CertificateHandlers>(
+      clock_, *fleet_, *store_, *authority_, addresses_);
+  options.link.renew = [this](const OrgId& org, const AgentId& agent,
+                              const std::string& key_pin, std::string csr_pem,
+                              auto issued) {
+    certificate_handlers_->RenewOnLink(org, agent, key_pin, std::move(csr_pem),
+                                       std::move(issued));
+  };
+  options.keys = &keys_;
   options.acceptor.connections_per_source_max =
       config_.connections_per_source_max;
   options.acceptor.connections_per_second_max =
@@ -175,43 +186,9 @@ absl::Status Gateway::OpenFleetPort() {
                  .certificate_pem = ca + "/fleet.pem",
                  .key_pem = ca + "/fleet.key"};
   auto server = FleetServer::Create(*loop_, *fleet_, std::move(options));
-  if (!server.ok()) return Named("fleet_listen", server.status());
+  if (!server.ok()) return AtSetting("fleet_listen", server.status());
   fleet_server_ = *std::move(server);
   return absl::OkStatus();
-}
-
-absl::StatusOr<Gateway::WebCredential> Gateway::CareForCertificates() {
-  MutexLock lock(certificates_mu_);
-  RETURN_IF_ERROR(authority_->FleetServer(clock_.Wall()).status());
-  if (!web_tls_) return WebCredential();
-  ASSIGN_OR_RETURN(WebCredential credential, WebTls());
-  credential.order = ++web_credentials_read_;
-  return credential;
-}
-
-absl::StatusOr<Gateway::WebCredential> Gateway::GivenWebTls() const {
-  const auto chain = ReadFile(config_.web_certificate, kPemBytesMax);
-  if (!chain.ok()) return Named("web_certificate", chain.status());
-  auto key = ReadFile(config_.web_key, kPemBytesMax);
-  if (!key.ok()) return Named("web_key", key.status());
-  auto tls = MakeTlsContext(*chain, Secret(*std::move(key)));
-  if (!tls.ok()) {
-    return Named(fmt::format("web_certificate: {}", config_.web_certificate),
-                 tls.status());
-  }
-  ASSIGN_OR_RETURN(std::string pin, PinOfCertificate(*chain));
-  return WebCredential{*std::move(tls), std::move(pin), 0};
-}
-
-absl::StatusOr<Gateway::WebCredential> Gateway::WebTls() {
-  if (!config_.web_certificate.empty()) return GivenWebTls();
-  ASSIGN_OR_RETURN(const ServerCredential credential,
-                   authority_->WebServer(
-                       WebNamesFor(config_.web_listen, config_.public_address),
-                       clock_.Wall()));
-  ASSIGN_OR_RETURN(TlsContext tls, MakeTlsContext(credential.certificate_pem,
-                                                  credential.key_pem));
-  return WebCredential{std::move(tls), credential.pin, 0};
 }
 
 HandlerTable Gateway::MakeHandlers() {
@@ -236,10 +213,17 @@ HandlerTable Gateway::MakeHandlers() {
   user_handlers_ = std::make_unique<UserHandlers>(
       clock_, users_, *store_,
       [this](const auto& whom) { api_->CutOff(whom); });
+  sign_in_handlers_ = std::make_unique<SignInHandlers>(
+      *loop_, users_, *store_,
+      [this](const auto& whom) { api_->CutOff(whom); });
+  audit_handlers_ = std::make_unique<AuditHandlers>(*store_);
   HandlerTable table;
+  audit_handlers_->AddTo(table);
+  sign_in_handlers_->AddTo(table);
   user_handlers_->AddTo(table);
   agent_handlers_->AddTo(table);
   batch_handlers_->AddTo(table);
+  certificate_handlers_->AddTo(table);
   command_handlers_->AddTo(table);
   enrollment_handlers_->AddTo(table);
   event_handlers_->AddTo(table);
@@ -262,13 +246,20 @@ absl::Status Gateway::OpenWebPort() {
                 .own_name = OwnHostname()};
   ASSIGN_OR_RETURN(api_, AdminApi::Create(
                              *loop_,
-                             [this](const Secret& bearer) {
-                               return AuthenticateBearer(bearer);
+                             [this](const CallContext& context) {
+                               return AuthenticateCall(context);
+                             },
+                             [this](AuditEntry entry, auto done) {
+                               audit_log_->Keep(std::move(entry),
+                                                std::move(done));
                              },
                              MakeHandlers()));
+  ApiHandler::Options web{.secure = web_tls_, .proxies = {}};
+  ASSIGN_OR_RETURN(web.proxies, TrustedProxies::Parse(config_.trusted_proxies));
   ASSIGN_OR_RETURN(web_handler_,
-                   ApiHandler::Create(*api_, OperatorServices(),
-                                      [this] { return CheckReadiness(); }));
+                   ApiHandler::Create(
+                       *api_, OperatorServices(),
+                       [this] { return CheckReadiness(); }, std::move(web)));
   HttpServer::Options options;
   options.listen = config_.web_listen;
   options.tls = std::move(credential.tls);
@@ -281,7 +272,7 @@ absl::Status Gateway::OpenWebPort() {
     http_ = *std::move(http);
     addresses_.web_port = http_->port();
   });
-  return status.ok() ? status : Named("web_listen", status);
+  return status.ok() ? status : AtSetting("web_listen", status);
 }
 
 void Gateway::Serve() {
@@ -305,19 +296,30 @@ std::string Gateway::web_url() const {
                      WithPort(config_.web_listen, http_->port()));
 }
 
-absl::StatusOr<Caller> Gateway::AuthenticateBearer(const Secret& bearer) const {
-  const auto hash = HashToken(TokenKind::kAccess, bearer.Reveal());
+absl::StatusOr<Caller> Gateway::AuthenticateCall(
+    const CallContext& context) const {
+  const auto hash = HashToken(TokenKind::kAccess, context.bearer.Reveal());
   if (!hash.ok() || !SameHash(*hash, admin_token_.hash)) {
-    return users_.Authenticate(
-        hash.ok() ? absl::HexStringToBytes(*hash) : std::string(),
-        clock_.Wall());
+    ASSIGN_OR_RETURN(
+        Caller caller,
+        users_.Authenticate(
+            hash.ok() ? absl::HexStringToBytes(*hash) : std::string(),
+            clock_.Wall()));
+    // Whether there is such an org is none of his business.
+    caller.sees_gateway = users_.Orgs().size() == 1;
+    if (context.org.empty() || context.org == caller.org.str()) return caller;
+    return absl::PermissionDeniedError(fmt::format(
+        "header Muster-Org: {} is of another org", caller.principal));
   }
   const Principal admin = AdminPrincipal();
+  const OrgId org = context.org.empty() ? admin.org : OrgId(context.org);
+  if (!users_.Knows(org)) return NotFound("org", context.org);
   return Caller{.principal = admin.name,
-                .org = admin.org,
+                .org = org,
                 .role = admin.role,
                 .peer_address = "",
-                .web_authority = ""};
+                .web_authority = "",
+                .sees_gateway = true};
 }
 
 bool Gateway::MayStillRun(const std::string& principal, const OrgId& org,
@@ -325,40 +327,7 @@ bool Gateway::MayStillRun(const std::string& principal, const OrgId& org,
   const v1::Role needed = RoleFor("SubmitCommand");
   const Principal admin = AdminPrincipal();
   if (principal != admin.name) return users_.May(org, principal, needed);
-  return org == admin.org && admin.role >= needed && at >= admin_token_.since;
-}
-
-PresenceHealth Gateway::KnownPresence() const {
-  if (!ready_) {
-    return {.trouble = PresenceHealth::Trouble{started_at_, {}},
-            .ready = false};
-  }
-  MutexLock lock(presence_mu_);
-  PresenceHealth presence = presence_;
-  // Nobody is heard while the loop stands still; it does not say so itself.
-  const absl::Duration still = clock_.Now() - watched_at_;
-  if (still > config_.fleet.presence.blind_gap) {
-    presence.trouble = {clock_.Wall() - still, BlindReason::kStoodStill};
-  }
-  return presence;
-}
-
-Readiness Gateway::CheckReadiness() const {
-  const PresenceHealth presence = KnownPresence();
-  const bool stores = store_->health().last_error.ok();
-  const bool ready = presence.ready && stores;
-  std::string why;
-  if (presence.trouble) {
-    why = fmt::format(
-        R"(,"since":"{}","why":"{}")",
-        absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", presence.trouble->since,
-                         absl::UTCTimeZone()),
-        Words(*presence.trouble));
-  }
-  return {ready,
-          fmt::format(R"({{"ready":{},"presence":"{}"{},"store":"{}"}})", ready,
-                      presence.confirmed() ? "confirmed" : "unconfirmed", why,
-                      stores ? "ok" : "failing")};
+  return admin.role >= needed && at >= admin_token_.since;
 }
 
 absl::Status Gateway::Reload() {
@@ -374,17 +343,11 @@ absl::Status Gateway::Reload() {
   return absl::OkStatus();
 }
 
-void Gateway::Present(WebCredential credential) {
-  // What was read before what is presented may come late: it is older.
-  if (credential.tls == nullptr || credential.order < presented_) return;
-  presented_ = credential.order;
-  http_->ReplaceTls(std::move(credential.tls));
-  addresses_.web_pin = std::move(credential.pin);
-}
-
 void Gateway::CareLater() {
   DeleteOldRows();
   RenewCertificates();
+  users_.DropEnded(clock_.Wall() - config_.retention.ended_tokens);
+  audit_log_->TellHeads(/*all=*/false);
   loop_->PostAt(clock_.Now() + kCareEvery, [this] { CareLater(); });
 }
 
@@ -424,18 +387,6 @@ void Gateway::DeleteOldRows() {
       });
 }
 
-void Gateway::RenewCertificates() {
-  store_->Offload([this] { return CareForCertificates(); },
-                  [this](absl::StatusOr<WebCredential> credential) {
-                    if (credential.ok()) {
-                      Present(*std::move(credential));
-                    } else {
-                      Log(kError, "certificates not renewed",
-                          {{"error", credential.status()}});
-                    }
-                  });
-}
-
 void Gateway::FeedWatchdog(absl::Duration interval) {
   if (interval == absl::InfiniteDuration()) return;
   NotifyService("WATCHDOG=1");
@@ -469,7 +420,10 @@ void Gateway::Stop() {
     http_->Stop(absl::Seconds(1));
   }
   if (fleet_server_) fleet_server_->Stop(config_.drain);
-  OnLoop([](Fleet& fleet) { fleet.FlushLastHeard(); });
+  OnLoop([this](Fleet& fleet) {
+    fleet.FlushLastHeard();
+    audit_log_->TellHeads(/*all=*/true);
+  });
   for (bool more = true; more;) {
     store_->Flush();
     OnLoop([&](Fleet& fleet) {
@@ -486,7 +440,8 @@ void Gateway::Stop() {
   web_handler_.reset();
   api_.reset();
   fleet_server_.reset();
-  event_handlers_.reset();  // Both listen to the fleet.
+  sign_in_handlers_.reset();  // Its thread posts to the loop.
+  event_handlers_.reset();    // Both listen to the fleet.
   history_handlers_.reset();
   fleet_.reset();
   loop_.reset();

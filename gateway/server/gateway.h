@@ -16,7 +16,10 @@
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/admin_api.h"
 #include "gateway/admin/agent_handlers.h"
+#include "gateway/admin/audit_handlers.h"
+#include "gateway/admin/audit_log.h"
 #include "gateway/admin/batch_handlers.h"
+#include "gateway/admin/certificate_handlers.h"
 #include "gateway/admin/command_handlers.h"
 #include "gateway/admin/enrollment_handlers.h"
 #include "gateway/admin/event_handlers.h"
@@ -25,12 +28,14 @@
 #include "gateway/admin/metrics_handlers.h"
 #include "gateway/admin/presence_health.h"
 #include "gateway/admin/session_handlers.h"
+#include "gateway/admin/sign_in_handlers.h"
 #include "gateway/admin/user_book.h"
 #include "gateway/admin/user_handlers.h"
 #include "gateway/fleet/fleet.h"
 #include "gateway/http/api_handler.h"
 #include "gateway/http/http_server.h"
 #include "gateway/identity/certificate_authority.h"
+#include "gateway/identity/key_ring.h"
 #include "gateway/identity/principals.h"
 #include "gateway/rpc/fleet_server.h"
 #include "gateway/server/gateway_config.h"
@@ -111,14 +116,14 @@ class Gateway {
   HandlerTable MakeHandlers();
   // For connections and join lines from now on. On the loop.
   void Present(WebCredential credential);
-  absl::StatusOr<Caller> AuthenticateBearer(const Secret& bearer) const;
+  absl::StatusOr<Caller> AuthenticateCall(const CallContext& context) const;
   // As CommandDesk::MayStill. On the loop.
   bool MayStillRun(const std::string& principal, const OrgId& org,
                    absl::Time at) const;
   Readiness CheckReadiness() const ABSL_LOCKS_EXCLUDED(presence_mu_);
   // What the loop said last; if it has not for too long, that it stands still.
   PresenceHealth KnownPresence() const ABSL_LOCKS_EXCLUDED(presence_mu_);
-  // Once an hour: certificates that are due, rows that are old.
+  // Once an hour: certificates that are due, rows that are old, audit heads.
   void CareLater();
   // Writes that it runs: the next life knows then how long nobody was heard.
   void GiveSignOfLife();
@@ -147,18 +152,23 @@ class Gateway {
   AdminToken first_admin_token_;  // Constant once serving.
   AdminToken admin_token_;        // Touched on the loop once serving.
   std::unique_ptr<CertificateAuthority> authority_;
+  KeyRing keys_;         // As the fleet tells; asked in handshakes.
   Addresses addresses_;  // Touched on the loop once serving.
   std::unique_ptr<ThreadEventLoop> loop_;
   std::unique_ptr<StoreClient> store_;
   std::unique_ptr<StoreJournal> journal_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<FleetServer> fleet_server_;
+  std::unique_ptr<AuditLog> audit_log_;
+  std::unique_ptr<AuditHandlers> audit_handlers_;
   UserBook users_;  // Touched on the loop once serving.
   std::unique_ptr<UserHandlers> user_handlers_;
+  std::unique_ptr<SignInHandlers> sign_in_handlers_;
   std::unique_ptr<AgentHandlers> agent_handlers_;
   std::unique_ptr<BatchHandlers> batch_handlers_;
   std::unique_ptr<InputHandlers> input_handlers_;
   std::unique_ptr<SessionHandlers> session_handlers_;
+  std::unique_ptr<CertificateHandlers> certificate_handlers_;
   std::unique_ptr<CommandHandlers> command_handlers_;
   std::unique_ptr<EnrollmentHandlers> enrollment_handlers_;
   std::unique_ptr<EventHandlers> event_handlers_;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fmt/format.h"
+#include "gateway/http/forwarded.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/host_port.h"
 #include "libprotocol/base/status_macros.h"
@@ -68,12 +69,21 @@ absl::Status GatewayConfig::Validate() const {
     RETURN_IF_ERROR(Within(name, kept, absl::Hours(1), absl::Hours(24 * 3650)));
   }
   RETURN_IF_ERROR(CheckPublicAddress(public_address));
+  if (const auto proxies = TrustedProxies::Parse(trusted_proxies);
+      !proxies.ok()) {
+    return AtSetting("trusted_proxies", proxies.status());
+  }
   if (data_dir.empty()) {
     return absl::InvalidArgumentError("data_dir must not be empty");
   }
   RETURN_IF_ERROR(
       CheckTogether("web_key", web_key, "web_certificate", web_certificate));
   return CheckTogether("web_certificate", web_certificate, "web_key", web_key);
+}
+
+absl::Status AtSetting(std::string_view setting, const absl::Status& status) {
+  return {status.code(),
+          fmt::format("{}: {}", setting, ToStd(status.message()))};
 }
 
 absl::Status AtOrigin(const absl::Status& status, const GatewayConfig& config) {
@@ -99,6 +109,9 @@ std::vector<wire::Setting> GatewaySettings(GatewayConfig& c) {
       TextSetting("public_address",
                   "host that machines dial; empty: where they registered",
                   c.public_address),
+      TextSetting("trusted_proxies",
+                  "addresses and networks whose X-Forwarded-For is believed",
+                  c.trusted_proxies),
       TextSetting("web_certificate", "PEM chain for the web port",
                   c.web_certificate),
       TextSetting("web_key", "PEM key for the web port", c.web_key),

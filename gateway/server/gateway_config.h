@@ -32,6 +32,9 @@ struct GatewayConfig {
   std::string fleet_listen = "0.0.0.0:7443";
   // Host that machines dial. Empty: the one they used to register.
   std::string public_address;
+  // Proxies before the web port, whose word on who asks is believed
+  // (http/forwarded.h).
+  std::string trusted_proxies;
   // PEM files for the web port instead of a certificate of the own CA.
   std::string web_certificate;
   std::string web_key;
@@ -59,11 +62,16 @@ struct GatewayConfig {
   // say hello, and a closing link to take what is being written.
   absl::Duration hello_timeout = absl::Seconds(10);
   absl::Duration close_grace = absl::Seconds(5);
+  // What one agent may say in a second, and at once (rpc/agent_link.h).
+  double agent_messages_max = 1000;
 
   // InvalidArgument that begins with the first field that is out of bounds, and
   // says why.
   absl::Status Validate() const;
 };
+
+// `status`, beginning with the setting that it is about.
+absl::Status AtSetting(std::string_view setting, const absl::Status& status);
 
 // An error about `config` that begins with a setting, with the place where that
 // was set before it.

@@ -25,6 +25,7 @@ const Values& Other() {
       {"web_listen", "[::1]:1"},
       {"fleet_listen", "127.0.0.1:2"},
       {"public_address", "gw.example"},
+      {"trusted_proxies", "10.0.0.5"},
       {"web_certificate", "/etc/web.pem"},
       {"web_key", "/etc/web.key"},
       {"connections_per_source_max", "7"},

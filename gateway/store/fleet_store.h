@@ -17,8 +17,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gateway/fleet/records.h"
+#include "gateway/fleet/token_records.h"
 #include "gateway/fleet/user_records.h"
 #include "gateway/store/history_range.h"
+#include "libprotocol/base/audit_record.h"
 
 namespace muster::gateway {
 
@@ -35,6 +37,7 @@ struct EnrollmentRequest {
 
 struct Enrollment {
   MachineRecord machine;
+  TokenId token;
   // The same token and key were here before: nothing was used up or changed.
   bool repeated = false;
 };
@@ -62,6 +65,19 @@ struct StoredNote : NoteRecord {
   int64_t arrival = 0;
 };
 
+// Which records of the audit log to list. Empty fields select everything.
+struct AuditFilter {
+  OrgId org;
+  // Oldest first, from the record after this one on; else newest first.
+  std::optional<uint64_t> after = {};
+  std::optional<uint64_t> before = {};  // Only records with a smaller sequence.
+  absl::Time since = absl::InfinitePast();
+  absl::Time until = absl::InfiniteFuture();  // Not included.
+  std::string principal = {};
+  std::string method = {};
+  std::string target = {};  // Or a part of it.
+};
+
 // How long each kind is kept; see DESIGN "Storage".
 struct Retention {
   // Notes, incidents and blind intervals too.
@@ -70,6 +86,9 @@ struct Retention {
   absl::Duration commands = absl::Hours(24 * 90);
   absl::Duration output = absl::Hours(24 * 30);
   absl::Duration idempotency_keys = absl::Hours(24);
+  // Access tokens that have expired, or were revoked.
+  absl::Duration ended_tokens = absl::Hours(24 * 90);
+  absl::Duration audit = absl::Hours(24 * 400);
 };
 
 // FleetStore is durable storage for one gateway.
@@ -131,11 +150,12 @@ class FleetStore {
   //                              now on
   //   otherwise                → a new machine with `candidate_id`, kStale with
   //                              cause kNeverConnected, one use counted
-  // A key is known within the token's org. AlreadyExists: its machine is a
-  // tombstone, which is not revived, `candidate_id` is taken, or the token is
-  // of one machine and the key another's. PermissionDenied: that key was taken
-  // from its machine, or with one of the texts "unknown token", "token
-  // revoked", "token expired", "token used up" otherwise.
+  // A new machine waits for approval, and is ephemeral, as the token says; what
+  // is known keeps what it has. A key is known within the token's org.
+  // AlreadyExists: its machine is a tombstone, which is not revived,
+  // `candidate_id` is taken, or the token is of one machine and the key
+  // another's. PermissionDenied: that key was taken from its machine, or
+  // TokenRefused() (fleet/errors.h); then nothing has changed.
   virtual absl::StatusOr<Enrollment> Enroll(const EnrollmentRequest&) = 0;
   // Takes the key from the machine that `token` is for, revokes all older
   // tokens for it, and adds `token`. NotFound for an unknown machine or a
@@ -248,12 +268,25 @@ class FleetStore {
   virtual absl::StatusOr<TokenRecord> RevokeToken(const OrgId&, const TokenId&,
                                                   absl::Time now) = 0;
 
-  // --- Users --------------------------------------------------------------
+  // Remembers that Enroll() refused this request, if its token exists; else
+  // NotFound. Of each org the newest kRefusalsMax are kept.
+  static constexpr size_t kRefusalsMax = 1000;
+  virtual absl::Status AddRefusal(const EnrollmentRequest&, RefusalReason) = 0;
+  // Newest first.
+  virtual absl::StatusOr<std::vector<RefusalRecord>> ListRefusals(
+      const OrgId&, size_t limit) = 0;
+
+  // --- Orgs and users -----------------------------------------------------
+  // All but the default one, by id.
+  virtual absl::StatusOr<std::vector<OrgRecord>> LoadOrgs() = 0;
+  // AlreadyExists if there is, or was, one of this id.
+  virtual absl::Status AddOrg(const OrgRecord&) = 0;
   // Of all orgs, by org and name.
   virtual absl::StatusOr<std::vector<UserRecord>> LoadUsers() = 0;
   // AlreadyExists if the org has, or had, one of this name.
   virtual absl::Status AddUser(const UserRecord&) = 0;
   // The user as it is now. NotFound. It stays disabled since it first was.
+  // Another password revokes the tokens of those who signed in.
   virtual absl::StatusOr<UserRecord> EditUser(const OrgId&,
                                               const std::string& name,
                                               const UserEdit&) = 0;
@@ -267,13 +300,23 @@ class FleetStore {
       const OrgId&, const std::string& user, const TokenId&,
       absl::Time now) = 0;
 
+  // --- Audit --------------------------------------------------------------
+  // Appends to the chain of its org: numbered, and linked to the record before.
+  virtual absl::StatusOr<AuditRecord> AddAudit(const AuditEntry&) = 0;
+  // At most `limit`.
+  virtual absl::StatusOr<std::vector<AuditRecord>> ListAudit(const AuditFilter&,
+                                                             size_t limit) = 0;
+  // Of all orgs that have a chain, by org.
+  virtual absl::StatusOr<std::vector<AuditHead>> AuditHeads() = 0;
+
   // --- Care ---------------------------------------------------------------
   // Deletes at most `rows_max` rows that are older than their retention and
   // gives space back; returns how many. Call again until it returns 0. The age
   // of a command, its output and its key counts from created_at; of a batch
   // from finished_at; of a link and an incident from closed_at. What is open
   // stays, and so do the commands of a batch that is there: they tell who had a
-  // turn.
+  // turn. Of a chain of the audit log what is before its oldest record that is
+  // young enough goes, but never the newest.
   virtual absl::StatusOr<size_t> DeleteExpired(const Retention&, absl::Time now,
                                                size_t rows_max) = 0;
   // Bytes per kind: "machines", "transitions", "links", "commands", "output",

@@ -773,7 +773,7 @@ TEST_P(FleetStoreContract, StoredBytesGrowWithWhatIsStored) {
   ASSERT_TRUE(before.ok()) << before.status();
   for (const char* kind :
        {"machines", "transitions", "links", "notes", "incidents",
-        "blind_intervals", "commands", "output", "tokens", "file"}) {
+        "blind_intervals", "commands", "output", "tokens", "audit", "file"}) {
     EXPECT_TRUE(before->contains(kind)) << kind;
   }
   Append("c1", Stream::kStdout, 0, std::string(100'000, 'x'));

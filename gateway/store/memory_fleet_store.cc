@@ -1,7 +1,6 @@
 #include "gateway/store/memory_fleet_store.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "fmt/format.h"
 #include "gateway/fleet/batch_rules.h"
@@ -92,78 +91,6 @@ MemoryFleetStore::LoadOpenCommands() {
 absl::Status MemoryFleetStore::CheckMachine(const AgentId& id) const {
   if (machines_.contains(id)) return absl::OkStatus();
   return UnknownMachine(id);
-}
-
-absl::StatusOr<Enrollment> MemoryFleetStore::Enroll(
-    const EnrollmentRequest& request) {
-  RETURN_IF_ERROR(error());
-  const auto found =
-      std::find_if(tokens_.begin(), tokens_.end(), [&](const auto& entry) {
-        return entry.second.secret_sha256 == request.token_sha256;
-      });
-  if (found == tokens_.end()) return UnknownToken();
-  TokenRecord token = found->second;
-  const std::pair enrollment(token.id, request.key_pin);
-  const auto before = enrollments_.find(enrollment);
-  const bool repeated = before != enrollments_.end();
-  RETURN_IF_ERROR(CheckToken(token, repeated, request.now));
-
-  std::optional<MachineRecord> machine;
-  if (repeated) {
-    machine = machines_.at(before->second);
-    RETURN_IF_ERROR(CheckNotDeleted(*machine));
-    RETURN_IF_ERROR(CheckKeyHeld(*machine, request.key_pin));
-  }
-  for (const auto& [id, known] : machines_) {
-    if (repeated) break;
-    if (known.key_pin == request.key_pin && known.org == token.org) {
-      machine = known;
-    }
-  }
-  if (!repeated && token.agent) {
-    if (machine) return KeyOfAnother(*machine);
-    machine = machines_.at(*token.agent);
-    machine->key_pin = request.key_pin;
-  }
-  if (!machine.has_value()) {
-    if (machines_.contains(request.candidate_id)) {
-      return MachineIdTaken(request.candidate_id);
-    }
-    machine = NewMachine(request, token);
-  }
-  RETURN_IF_ERROR(CheckNotDeleted(*machine));
-  const auto heard = last_heard_.find(machine->id);
-  if (heard != last_heard_.end()) machine->last_heard = heard->second;
-  if (!repeated) {
-    MachineRecord stored = *machine;
-    stored.last_heard.reset();
-    Put(machines_, machine->id, std::move(stored));
-    ++token.uses;
-    Put(tokens_, token.id, token);
-    Put(enrollments_, enrollment, machine->id);
-  }
-  return Enrollment{*machine, repeated};
-}
-
-absl::Status MemoryFleetStore::Reissue(const TokenRecord& token) {
-  RETURN_IF_ERROR(error());
-  const auto known = machines_.find(*token.agent);
-  if (known == machines_.end() || known->second.deleted_at) {
-    return UnknownMachine(*token.agent);
-  }
-  RETURN_IF_ERROR(AddToken(token));
-  for (const auto& [id, older] : std::map(tokens_)) {
-    if (id == token.id || older.agent != token.agent || older.revoked_at) {
-      continue;
-    }
-    TokenRecord revoked = older;
-    revoked.revoked_at = token.created_at;
-    Put(tokens_, id, revoked);
-  }
-  MachineRecord machine = known->second;
-  machine.key_pin.clear();
-  Put(machines_, *token.agent, std::move(machine));
-  return absl::OkStatus();
 }
 
 absl::Status MemoryFleetStore::PutMachine(const MachineRecord& machine) {
@@ -348,46 +275,6 @@ absl::StatusOr<std::vector<OutputRecord>> MemoryFleetStore::ReadOutput(
   return found;
 }
 
-// --- Tokens -----------------------------------------------------------------
-
-absl::Status MemoryFleetStore::AddToken(const TokenRecord& token) {
-  RETURN_IF_ERROR(error());
-  for (const auto& [id, known] : tokens_) {
-    if (id == token.id || known.secret_sha256 == token.secret_sha256) {
-      return Exists("this token");
-    }
-  }
-  Put(tokens_, token.id, token);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<TokenRecord>> MemoryFleetStore::ListTokens(
-    const OrgId& org) {
-  RETURN_IF_ERROR(error());
-  std::vector<TokenRecord> found;
-  for (const auto& [id, token] : tokens_) {
-    if (token.org == org) found.push_back(token);
-  }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.created_at, a.id) > std::tie(b.created_at, b.id);
-  });
-  return found;
-}
-
-absl::StatusOr<TokenRecord> MemoryFleetStore::RevokeToken(const OrgId& org,
-                                                          const TokenId& id,
-                                                          absl::Time now) {
-  RETURN_IF_ERROR(error());
-  const auto it = tokens_.find(id);
-  if (it == tokens_.end() || it->second.org != org) return UnknownToken(id);
-  if (!it->second.revoked_at.has_value()) {
-    TokenRecord revoked = it->second;
-    revoked.revoked_at = now;
-    Put(tokens_, id, std::move(revoked));
-  }
-  return tokens_.at(id);
-}
-
 // --- Care -------------------------------------------------------------------
 
 absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
@@ -445,6 +332,7 @@ absl::StatusOr<size_t> MemoryFleetStore::DeleteExpired(
                                      !batches_.contains(commands_.at(id).batch);
                             });
   }
+  deleted += DeleteAudit(now - retention.audit, rows_max - deleted);
   return deleted;
 }
 
@@ -463,6 +351,7 @@ MemoryFleetStore::StoredBytes() {
       {"commands", commands_.size() * sizeof(CommandRecord)},
       {"batches", batches_.size() * sizeof(BatchRecord)},
       {"output", output},
+      {"audit", audit_.size() * sizeof(AuditRecord)},
       {"tokens", tokens_.size() * sizeof(TokenRecord)}};
   uint64_t file = 0;
   for (const auto& [kind, size] : bytes) file += size;

@@ -98,6 +98,13 @@ class MemoryFleetStore final : public FleetStore {
   absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
                                           absl::Time now) override;
 
+  absl::Status AddRefusal(const EnrollmentRequest& request,
+                          RefusalReason reason) override;
+  absl::StatusOr<std::vector<RefusalRecord>> ListRefusals(
+      const OrgId& org, size_t limit) override;
+
+  absl::StatusOr<std::vector<OrgRecord>> LoadOrgs() override;
+  absl::Status AddOrg(const OrgRecord& org) override;
   absl::StatusOr<std::vector<UserRecord>> LoadUsers() override;
   absl::Status AddUser(const UserRecord& user) override;
   absl::StatusOr<UserRecord> EditUser(const OrgId& org, const std::string& name,
@@ -108,6 +115,11 @@ class MemoryFleetStore final : public FleetStore {
                                                       const std::string& user,
                                                       const TokenId& id,
                                                       absl::Time now) override;
+
+  absl::StatusOr<AuditRecord> AddAudit(const AuditEntry& entry) override;
+  absl::StatusOr<std::vector<AuditRecord>> ListAudit(const AuditFilter& filter,
+                                                     size_t limit) override;
+  absl::StatusOr<std::vector<AuditHead>> AuditHeads() override;
 
   absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
                                        absl::Time now,
@@ -140,6 +152,8 @@ class MemoryFleetStore final : public FleetStore {
   template <typename Map, typename Expired>
   size_t EraseExpired(Map& map, size_t rows_max, Expired expired);
 
+  size_t DeleteAudit(absl::Time before, size_t rows_max);
+
   mutable Mutex mu_;
   absl::Status error_ ABSL_GUARDED_BY(mu_);
 
@@ -170,8 +184,12 @@ class MemoryFleetStore final : public FleetStore {
   uint64_t last_arrival_ = 0;
   std::map<TokenId, TokenRecord> tokens_;
   std::map<std::pair<TokenId, std::string>, AgentId> enrollments_;
+  std::map<uint64_t, RefusalRecord> refusals_;  // By arrival.
+  std::map<OrgId, OrgRecord> orgs_;
   std::map<std::pair<OrgId, std::string>, UserRecord> users_;
   std::map<TokenId, AccessTokenRecord> access_tokens_;
+  std::map<std::pair<OrgId, uint64_t>, AuditRecord> audit_;
+  std::map<OrgId, AuditHead> audit_heads_;
 };
 
 // --- Templates --------------------------------------------------------------

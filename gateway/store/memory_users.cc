@@ -1,4 +1,4 @@
-// MemoryFleetStore: users and what speaks for them.
+// MemoryFleetStore: orgs, users and what speaks for them.
 
 #include <algorithm>
 #include <tuple>
@@ -10,6 +10,20 @@
 #include "libprotocol/base/status_macros.h"
 
 namespace muster::gateway {
+
+absl::StatusOr<std::vector<OrgRecord>> MemoryFleetStore::LoadOrgs() {
+  RETURN_IF_ERROR(error());
+  std::vector<OrgRecord> found;
+  for (const auto& [id, org] : orgs_) found.push_back(org);
+  return found;
+}
+
+absl::Status MemoryFleetStore::AddOrg(const OrgRecord& org) {
+  RETURN_IF_ERROR(error());
+  if (orgs_.contains(org.id)) return OrgExists(org.id);
+  Put(orgs_, org.id, org);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::vector<UserRecord>> MemoryFleetStore::LoadUsers() {
   RETURN_IF_ERROR(error());
@@ -33,6 +47,14 @@ absl::StatusOr<UserRecord> MemoryFleetStore::EditUser(const OrgId& org,
   if (it == users_.end()) return UnknownUser(name);
   UserRecord edited = Edited(it->second, edit);
   Put(users_, {org, name}, edited);
+  if (!edit.password_hash) return edited;
+  for (const auto& [id, token] : access_tokens_) {
+    if (token.org != org || token.user != name) continue;
+    if (!token.signed_in || token.revoked_at) continue;
+    AccessTokenRecord revoked = token;
+    revoked.revoked_at = edit.at;
+    Put(access_tokens_, id, revoked);
+  }
   return edited;
 }
 

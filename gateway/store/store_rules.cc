@@ -5,14 +5,17 @@
 #include "fmt/format.h"
 #include "gateway/fleet/batch_rules.h"
 #include "gateway/fleet/command_rules.h"
+#include "gateway/fleet/errors.h"
+#include "gateway/fleet/machines.h"
+#include "libprotocol/base/address_range.h"
 
 namespace muster::gateway {
 
-absl::Status UnknownToken() {
-  return absl::PermissionDeniedError("unknown token");
-}
 absl::Status UnknownToken(const TokenId& id) {
   return absl::NotFoundError(fmt::format("token {} is not known", id.str()));
+}
+absl::Status NoTokenToRefuse() {
+  return absl::NotFoundError("there is no such token to refuse");
 }
 absl::Status UnknownKey(std::string_view key) {
   return absl::NotFoundError(fmt::format("nothing has the key {}", key));
@@ -27,12 +30,17 @@ absl::Status UnknownBatch(const BatchId& id) {
 absl::Status UnknownUser(std::string_view name) {
   return absl::NotFoundError(fmt::format("user {} is not known", name));
 }
+absl::Status OrgExists(const OrgId& id) {
+  return absl::AlreadyExistsError(
+      fmt::format("org {} exists already", id.str()));
+}
 absl::Status UserExists(std::string_view name) {
   return absl::AlreadyExistsError(
       fmt::format("user {} exists already, or did once", name));
 }
 UserRecord Edited(UserRecord user, const UserEdit& edit) {
   user.role = edit.role.value_or(user.role);
+  user.password_hash = edit.password_hash.value_or(user.password_hash);
   if (edit.disabled) {
     const absl::Time since = user.disabled_at.value_or(edit.at);
     user.disabled_at =
@@ -53,17 +61,35 @@ absl::Status MachineIdTaken(const AgentId& id) {
       fmt::format("machine {} exists already", id.str()));
 }
 
+namespace {
+
+bool IsAllowedFrom(const TokenRecord& token, const std::string& address) {
+  return token.allowed_from.empty() ||
+         std::any_of(token.allowed_from.begin(), token.allowed_from.end(),
+                     [&](const std::string& text) {
+                       const auto range = AddressRange::Parse(text);
+                       return range.ok() && range->Contains(address);
+                     });
+}
+
+}  // namespace
+
 absl::Status CheckToken(const TokenRecord& token, bool repeated,
-                        absl::Time now) {
-  if (token.revoked_at.has_value()) {
-    return absl::PermissionDeniedError("token revoked");
+                        const EnrollmentRequest& request) {
+  if (token.revoked_at) return TokenRefused(RefusalReason::kRevoked);
+  if (!repeated && request.now >= token.expires_at) {
+    return TokenRefused(RefusalReason::kExpired);
   }
-  if (repeated) return absl::OkStatus();
-  if (now >= token.expires_at) {
-    return absl::PermissionDeniedError("token expired");
+  // Before its uses: who may not come in learns nothing of those who did.
+  if (!IsAllowedFrom(token, request.address)) {
+    return TokenRefused(RefusalReason::kAddress);
   }
-  if (token.uses >= token.uses_max) {
-    return absl::PermissionDeniedError("token used up");
+  if (!token.hostname_glob.empty() &&
+      !MatchesGlob(token.hostname_glob, request.facts.hostname)) {
+    return TokenRefused(RefusalReason::kHostname);
+  }
+  if (!repeated && token.uses >= token.uses_max) {
+    return TokenRefused(RefusalReason::kUsedUp);
   }
   return absl::OkStatus();
 }
@@ -102,8 +128,11 @@ MachineRecord NewMachine(const EnrollmentRequest& request,
   machine.registered_at = request.now;
   machine.status = Status::kStale;
   machine.status_since = request.now;
-  machine.verdict = Verdict{Domain::kUnknown, Cause::kNeverConnected,
-                            Confidence::kProven, "never connected"};
+  machine.pending = token.approval;
+  machine.ephemeral_for = token.ephemeral_for;
+  machine.verdict =
+      Verdict{Domain::kUnknown, Cause::kNeverConnected, Confidence::kProven,
+              token.approval ? "waits for approval" : "never connected"};
   machine.address = request.address;
   return machine;
 }

@@ -12,13 +12,15 @@
 
 namespace muster::gateway {
 
-absl::Status UnknownToken();
 absl::Status UnknownToken(const TokenId& id);
+// NotFound: a refusal is remembered of a token that exists only.
+absl::Status NoTokenToRefuse();
 absl::Status UnknownCommand(const CommandId& id);
 absl::Status UnknownKey(std::string_view key);
 absl::Status UnknownBatch(const BatchId& id);
 absl::Status UnknownMachine(const AgentId& id);
 absl::Status UnknownUser(std::string_view name);
+absl::Status OrgExists(const OrgId& id);
 absl::Status UserExists(std::string_view name);
 // The user after `edit`.
 UserRecord Edited(UserRecord user, const UserEdit& edit);
@@ -26,10 +28,11 @@ absl::Status MachineIdTaken(const AgentId& id);
 // Aborted: what was judged of an older epoch does not count any more.
 absl::Status NewerEpoch(const MachineRecord& refused);
 
-// Whether `token` still opens the door at `now`. `repeated`: its holder has
-// already passed with the same key; then only a revocation shuts it.
+// Whether `token` opens the door to this `request`; else TokenRefused().
+// `repeated`: its holder has already passed with the same key; then its end and
+// its uses do not shut it any more.
 absl::Status CheckToken(const TokenRecord& token, bool repeated,
-                        absl::Time now);
+                        const EnrollmentRequest& request);
 
 // AlreadyExists for a tombstone: deletion is not undone by registering again.
 // Whether `key_pin`, with which it was registered, still speaks for it.
@@ -38,7 +41,7 @@ absl::Status CheckKeyHeld(const MachineRecord& machine,
 absl::Status KeyOfAnother(const MachineRecord& other);
 absl::Status CheckNotDeleted(const MachineRecord& machine);
 
-// The machine as it is born: stale, never connected.
+// The machine as it is born: stale, never connected, and what its token says.
 MachineRecord NewMachine(const EnrollmentRequest& request,
                          const TokenRecord& token);
 

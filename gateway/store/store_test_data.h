@@ -36,6 +36,8 @@ inline MachineRecord Machine(const std::string& id) {
   m.address = "192.0.2.7:4711";
   m.incident = "00000003-000001";
   m.replaced_by = AgentId("other");
+  m.pending = true;
+  m.ephemeral_for = absl::Hours(24);
   m.deleted_at = absl::InfiniteFuture();
   return m;
 }

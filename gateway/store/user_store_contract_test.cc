@@ -54,6 +54,16 @@ TEST_P(UserStoreContract, UsersAndTokensComeBackExactly) {
               ElementsAre(Token("t1", "alice"), Token("t2", "bob")));
 }
 
+TEST_P(UserStoreContract, OrgsComeBackExactlyAndAreMadeOnce) {
+  const OrgRecord zeta{OrgId("zeta"), "admin-token", At(2)};
+  const OrgRecord acme{OrgId("acme"), "admin-token", At(3)};
+  ASSERT_TRUE(store_->AddOrg(zeta).ok());
+  ASSERT_TRUE(store_->AddOrg(acme).ok());
+  EXPECT_EQ(CodeOf(store_->AddOrg(zeta)), absl::StatusCode::kAlreadyExists);
+  Reopen();
+  EXPECT_THAT(*store_->LoadOrgs(), ElementsAre(acme, zeta));
+}
+
 TEST_P(UserStoreContract, ANameIsUsedOnce) {
   ASSERT_TRUE(store_->AddUser(User("bob")).ok());
   EXPECT_EQ(CodeOf(store_->AddUser(User("bob"))),

@@ -32,6 +32,12 @@ class TokenBucket {
     return absl::Seconds(std::max(0.0, (1 - tokens_) / per_second_));
   }
 
+  // Whether all tokens are there at `now`.
+  bool Full(Instant now) {
+    Fill(now);
+    return tokens_ >= burst_;
+  }
+
  private:
   void Fill(Instant now) {
     if (now <= filled_at_) return;

@@ -33,6 +33,9 @@ inline constexpr size_t kFactBytesMax = 255;
 // A PKCS #10 request for a P-256 key is below 1 KiB.
 inline constexpr size_t kCsrBytesMax = 8 << 10;
 
+// The certificates that we sign are below 2 KiB.
+inline constexpr size_t kCertificateBytesMax = 8 << 10;
+
 // A registration token is below 100 bytes; longer ones are not even looked up.
 inline constexpr size_t kTokenBytesMax = 256;
 
@@ -88,10 +91,20 @@ inline constexpr size_t kTokenDescriptionBytesMax = 200;
 inline constexpr absl::Duration kTokenTtlMin = absl::Minutes(1);
 inline constexpr absl::Duration kTokenTtlMax = absl::Hours(90 * 24);
 inline constexpr unsigned kTokenUsesMax = 10'000;
+// Each is read at every registration, on the store thread: below 0.1 ms.
+inline constexpr size_t kTokenRangesMax = 16;
+// How long a machine that leaves by itself is offline before. Less would take
+// away who only restarts.
+inline constexpr absl::Duration kEphemeralMin = absl::Hours(1);
+inline constexpr absl::Duration kEphemeralMax = absl::Hours(90 * 24);
 
 // Users ----------------------------------------------------------------------
 
+inline constexpr size_t kOrgNameBytesMax = 63;  // Stands in certificates.
 inline constexpr size_t kUserNameBytesMax = 63;
+// NIST SP 800-63B: length is what counts.
+inline constexpr size_t kPasswordBytesMin = 12;
+inline constexpr size_t kPasswordBytesMax = 256;
 inline constexpr absl::Duration kAccessTokenTtlMin = absl::Minutes(1);
 inline constexpr absl::Duration kAccessTokenTtlMax = absl::Hours(366 * 24);
 

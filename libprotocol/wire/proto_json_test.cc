@@ -40,12 +40,14 @@ TEST(ProtoJsonWriteTest, AMachineReadsLikeTheContractSays) {
   (*agent.mutable_labels())["a"] = "2";
   agent.set_epoch(18'446'744'073'709'551'615u);
   *agent.mutable_round_trip() = ToProto(absl::Milliseconds(1500));
-  EXPECT_EQ(ProtoToJson(agent),
-            R"({"agent_id":"a1","hostname":"web \"7\"\n","status":"online",)"
-            R"("status_since":"2023-11-14T22:13:20.250Z","confirmed":false,)"
-            R"("cause":"network_one_way","summary":"","health":{},)"
-            R"("labels":{"a":"2","z":"1"},"address":"","round_trip":"1.5s",)"
-            R"("epoch":18446744073709551615,"name":"","gateway":"","replaces":[]})");
+  EXPECT_EQ(
+      ProtoToJson(agent),
+      R"({"agent_id":"a1","hostname":"web \"7\"\n","status":"online",)"
+      R"("status_since":"2023-11-14T22:13:20.250Z","confirmed":false,)"
+      R"("cause":"network_one_way","summary":"","health":{},)"
+      R"("labels":{"a":"2","z":"1"},"address":"","round_trip":"1.5s",)"
+      R"("epoch":18446744073709551615,"name":"","gateway":"","replaces":[],)"
+      R"("pending":false})");
 }
 
 TEST(ProtoJsonWriteTest, BytesAreBase64AndListsAreAlwaysThere) {

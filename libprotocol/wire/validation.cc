@@ -149,6 +149,14 @@ absl::Status ValidateSurroundings(const v1::Surroundings& surroundings) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateCsr(std::string_view csr_pem) {
+  if (!csr_pem.empty() && csr_pem.size() <= kCsrBytesMax) {
+    return absl::OkStatus();
+  }
+  return Invalid("csr_pem: must be 1 to {} bytes, got {}", kCsrBytesMax,
+                 csr_pem.size());
+}
+
 }  // namespace
 
 bool IsHostnameCharacter(char c) {
@@ -228,15 +236,25 @@ absl::Status ValidateFacts(const v1::AgentFacts& facts) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateRenew(const v1::RenewRequest& request) {
+  const size_t bytes = request.certificate_pem().size();
+  if (bytes == 0 || bytes > kCertificateBytesMax) {
+    return Invalid("certificate_pem: must be 1 to {} bytes, got {}",
+                   kCertificateBytesMax, bytes);
+  }
+  return ValidateCsr(request.csr_pem());
+}
+
+absl::Status ValidateCertificateRequest(const v1::CertificateRequest& request) {
+  return ValidateCsr(request.csr_pem());
+}
+
 absl::Status ValidateRegister(const v1::RegisterRequest& request) {
   if (request.token().empty() || request.token().size() > kTokenBytesMax) {
     return Invalid("token: must be 1 to {} bytes, got {}", kTokenBytesMax,
                    request.token().size());
   }
-  if (request.csr_pem().empty() || request.csr_pem().size() > kCsrBytesMax) {
-    return Invalid("csr_pem: must be 1 to {} bytes, got {}", kCsrBytesMax,
-                   request.csr_pem().size());
-  }
+  RETURN_IF_ERROR(ValidateCsr(request.csr_pem()));
   RETURN_IF_ERROR(ValidateFacts(request.facts()));
   RETURN_IF_ERROR(ValidateLabels("labels", request.labels()));
   return ValidateId("replaces_agent_id", request.replaces_agent_id());
@@ -430,21 +448,6 @@ absl::Status ValidateOpenSession(const v1::OpenSessionRequest& request) {
   RETURN_IF_ERROR(ValidateText("purpose", request.purpose(), kPurposeBytesMax));
   return ValidateText("idempotency_key", request.idempotency_key(),
                       kIdempotencyKeyBytesMax);
-}
-
-absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request) {
-  RETURN_IF_ERROR(ValidateText("description", request.description(),
-                               kTokenDescriptionBytesMax));
-  if (request.has_ttl()) {
-    RETURN_IF_ERROR(
-        ValidateDuration("ttl", request.ttl(), kTokenTtlMin, kTokenTtlMax));
-  }
-  if (request.has_uses_max() &&
-      (request.uses_max() == 0 || request.uses_max() > kTokenUsesMax)) {
-    return Invalid("uses_max: must be 1 to {}, got {}", kTokenUsesMax,
-                   request.uses_max());
-  }
-  return ValidateLabels("labels", request.labels());
 }
 
 absl::Status ValidatePageSize(uint32_t limit) {

@@ -42,6 +42,8 @@ bool IsHostnameCharacter(char c);
 
 absl::Status ValidateFacts(const v1::AgentFacts& facts);
 absl::Status ValidateRegister(const v1::RegisterRequest& request);
+absl::Status ValidateRenew(const v1::RenewRequest& request);
+absl::Status ValidateCertificateRequest(const v1::CertificateRequest& request);
 absl::Status ValidateSetLabels(const v1::SetLabelsRequest& request);
 // At least one setting is set or reset, none is both.
 absl::Status ValidatePresenceEdit(
@@ -58,6 +60,10 @@ absl::Status ValidateInputData(std::string_view data);
 
 absl::Status ValidateCreateToken(const v1::CreateTokenRequest& request);
 
+absl::Status ValidateSignIn(const v1::SignInRequest& request);
+absl::Status ValidateSetPassword(const v1::SetPasswordRequest& request);
+absl::Status ValidateChangePassword(const v1::ChangePasswordRequest& request);
+absl::Status ValidateCreateOrg(const v1::CreateOrgRequest& request);
 absl::Status ValidateCreateUser(const v1::CreateUserRequest& request);
 absl::Status ValidateUpdateUser(const v1::UpdateUserRequest& request);
 // Scopes are checked where the methods are known.

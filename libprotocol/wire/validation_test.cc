@@ -289,6 +289,20 @@ TEST(ValidateFactsTest, AHostnameIsOneAndNothingElse) {
   }
 }
 
+TEST(ValidateRenewTest, BothPartsAreThereAndBounded) {
+  v1::RenewRequest request;
+  EXPECT_EQ(Text(ValidateRenew(request)),
+            "certificate_pem: must be 1 to 8192 bytes, got 0");
+  request.set_certificate_pem(std::string(8193, 'c'));
+  EXPECT_EQ(Text(ValidateRenew(request)),
+            "certificate_pem: must be 1 to 8192 bytes, got 8193");
+  request.set_certificate_pem("c");
+  EXPECT_EQ(Text(ValidateRenew(request)),
+            "csr_pem: must be 1 to 8192 bytes, got 0");
+  request.set_csr_pem("c");
+  EXPECT_EQ(Text(ValidateRenew(request)), "");
+}
+
 TEST(ValidateRegisterTest, TheTokenIsNeverQuoted) {
   v1::RegisterRequest request;
   EXPECT_EQ(Text(ValidateRegister(request)),
@@ -323,6 +337,62 @@ TEST(ValidateCreateTokenTest, TtlUsesAndDescriptionAreBounded) {
   request.set_description(std::string(201, 'd'));
   EXPECT_EQ(Text(ValidateCreateToken(request)),
             "description: must be at most 200 bytes, got 201");
+}
+
+TEST(ValidateCreateTokenTest, WhereItsHolderMayComeFromIsBounded) {
+  v1::CreateTokenRequest request;
+  request.add_allowed_from("10.0.0.0/8");
+  request.add_allowed_from("2001:db8::/32");
+  request.add_allowed_from("192.0.2.7");
+  EXPECT_EQ(Text(ValidateCreateToken(request)), "");
+  request.set_allowed_from(1, "10.1.2.3/8");
+  EXPECT_EQ(Text(ValidateCreateToken(request)),
+            "allowed_from[1]: must have no bits behind its prefix; its network "
+            "is 10.0.0.0/8, got \"10.1.2.3/8\"");
+  request.set_allowed_from(1, "web-1");
+  EXPECT_EQ(Text(ValidateCreateToken(request)),
+            "allowed_from[1]: must be an address or a network such as "
+            "10.0.0.0/8, got \"web-1\"");
+  request.clear_allowed_from();
+  for (int i = 0; i < 16; ++i) request.add_allowed_from("::1");
+  EXPECT_EQ(Text(ValidateCreateToken(request)), "");
+  request.add_allowed_from("::1");
+  EXPECT_EQ(Text(ValidateCreateToken(request)),
+            "allowed_from: at most 16 addresses and networks, got 17");
+}
+
+TEST(ValidateCreateTokenTest, TheHostnamePatternIsOne) {
+  v1::CreateTokenRequest request;
+  for (const char* good : {"web-*", "*", "db-??.example", "Web_1"}) {
+    request.set_hostname(good);
+    EXPECT_EQ(Text(ValidateCreateToken(request)), "") << good;
+  }
+  for (const char* bad : {"web-[12]", "web 1", "web\n", "größe"}) {
+    request.set_hostname(bad);
+    EXPECT_THAT(Text(ValidateCreateToken(request)),
+                StartsWith("hostname: must be at most 64 letters"))
+        << bad;
+  }
+  request.set_hostname(std::string(64, '*'));
+  EXPECT_EQ(Text(ValidateCreateToken(request)), "");
+  request.set_hostname(std::string(65, '*'));
+  EXPECT_NE(Text(ValidateCreateToken(request)), "");
+}
+
+TEST(ValidateCreateTokenTest, ExpireIsBoundedAndOfEphemeralMachinesOnly) {
+  v1::CreateTokenRequest request;
+  *request.mutable_expire() = ToProto(absl::Hours(1));
+  EXPECT_EQ(Text(ValidateCreateToken(request)),
+            "expire: only of ephemeral machines, and ephemeral is false");
+  request.set_ephemeral(true);
+  EXPECT_EQ(Text(ValidateCreateToken(request)), "");
+  *request.mutable_expire() = ToProto(absl::Minutes(59));
+  EXPECT_EQ(Text(ValidateCreateToken(request)),
+            "expire: must be 1h to 2160h, got 59m");
+  *request.mutable_expire() = ToProto(absl::Hours(90 * 24));
+  EXPECT_EQ(Text(ValidateCreateToken(request)), "");
+  *request.mutable_expire() = ToProto(absl::Hours(90 * 24 + 1));
+  EXPECT_NE(Text(ValidateCreateToken(request)), "");
 }
 
 TEST(ValidatePageSizeTest, ZeroMeansTheDefault) {

@@ -41,6 +41,14 @@ std::shared_ptr<grpc::ServerCredentials> MutualTls(const std::string& folder) {
 
 // The gateway's own streams and rules. Without certificates an agent says in
 // its metadata who it is; whoever comes is admitted.
+// As many heartbeats as a link takes.
+gateway::AgentLinkOptions LinkOptions() {
+  gateway::AgentLinkOptions options;
+  options.messages_per_second_max = 1e9;
+  options.messages_burst = 1e9;
+  return options;
+}
+
 class RulesService final : public v1::AgentLink::CallbackService {
  public:
   RulesService() {
@@ -60,8 +68,10 @@ class RulesService final : public v1::AgentLink::CallbackService {
     machine.org = DefaultOrg();
     loop_.Post([this, machine] { fleet_.Admit(machine); });
     return gateway::AgentLink::Start(std::make_shared<gateway::AgentLink>(
-        loop_, fleet_, gateway::AgentLinkOptions(),
-        gateway::LinkPeer{machine.id, machine.key_pin, "127.0.0.1"}, *context));
+        loop_, fleet_, LinkOptions(),
+        gateway::LinkPeer{machine.org, machine.id, machine.key_pin, "127.0.0.1",
+                          absl::InfiniteFuture()},
+        *context));
   }
 
   const SystemClock clock_;

@@ -174,6 +174,7 @@ void MiniFleet::StartAgent(int i) {
       saved.ok() ? *std::move(saved) : Join(*node.state, node.hostname);
   node.id = options.identity.agent_id;
   options.identity.endpoint = fmt::format("127.0.0.1:{}", node.relay->port());
+  options.identity.server = rest_->url();
   options.key = OrDie(node.state->LoadKey(), "the agent's key");
   options.facts = FactsOf(node.hostname);
   options.instance.set_boot_id(OrDie(agent::ReadBootId(""), "the boot id"));
@@ -219,6 +220,21 @@ void MiniFleet::WipeAgent(int i) {
   StopAgent(i);
   const absl::Status wiped = At(i).state->Wipe();
   EXPECT_TRUE(wiped.ok()) << wiped;
+}
+
+void MiniFleet::AgeCertificate(int i, absl::Duration age) {
+  const agent::AgentState& state = *At(i).state;
+  agent::Identity identity = OrDie(state.LoadIdentity(), "the identity");
+  const auto authority = OrDie(gateway::CertificateAuthority::OpenOrCreate(
+                                   gateway_folder() + "/ca", clock_.Wall()),
+                               "opening the CA");
+  identity.certificate_pem = OrDie(
+      authority->IssueAgent(
+          OrDie(MakeCsr(OrDie(state.LoadKey(), "the key"), "x"), "a request"),
+          DefaultOrg(), AgentId(identity.agent_id), clock_.Wall() - age),
+      "issuing a certificate");
+  const absl::Status saved = state.SaveRenewed(identity);
+  EXPECT_TRUE(saved.ok()) << saved;
 }
 
 std::optional<agent::Agent::End> MiniFleet::WaitForEnd(int i) {

@@ -104,6 +104,10 @@ class MiniFleet {
   void CrashAgent(int i);
   // Stops it and removes its state, as reinstalling the machine would.
   void WipeAgent(int i);
+  // Gives a stopped agent the certificate that it would have, had the gateway
+  // issued it so long ago.
+  void AgeCertificate(int i, absl::Duration age);
+  const agent::AgentState& state(int i) const { return *At(i).state; }
   // Why it ended by itself, waiting for that.
   std::optional<agent::Agent::End> WaitForEnd(int i);
   // All of its connections go through this.

@@ -217,6 +217,14 @@ std::string AgentDetails(const v1::Agent& agent, absl::Time now,
                        ? "these hold from its next heartbeat on"
                        : ""},
       {"Registered", When(agent.registered_at(), now, zone)},
+      {"Approval", agent.pending()
+                       ? "pending: musterctl agents approve " + Name(agent)
+                       : ""},
+      {"Ephemeral",
+       agent.has_ephemeral_for()
+           ? "leaves the list when offline for " +
+                 ShortDuration(wire::FromProto(agent.ephemeral_for()))
+           : ""},
       {"Replaced by", agent.replaced_by()},
       {"Replaces", absl::StrJoin(agent.replaces(), ", ")},
       {"Silenced",

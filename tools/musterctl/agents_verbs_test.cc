@@ -351,6 +351,59 @@ TEST(TokensTest, CreatingPrintsExactlyTheJoinScript) {
             R"({"ttl":"3600s","uses_max":2,"labels":{"env":"prod"}})");
 }
 
+TEST(TokensTest, WhoMayUseATokenIsAskedForAndListed) {
+  FakeWorld world;
+  v1::CreateTokenResponse response;
+  v1::Token& token = *response.mutable_token();
+  token.set_token_id("t1");
+  token.set_uses_max(1);
+  token.add_allowed_from("10.0.0.0/8");
+  token.add_allowed_from("::1");
+  token.set_hostname("web-*");
+  token.set_approval(true);
+  token.set_ephemeral(true);
+  *token.mutable_expire() = wire::ToProto(absl::Hours(36));
+  world.gateway.On("POST /api/tokens", Ok(response));
+  EXPECT_EQ(world.Run({"tokens", "create", "--from", "10.0.0.0/8", "--from",
+                       "::1", "--hostname", "web-*", "--approval",
+                       "--ephemeral", "--expire", "36h"}),
+            0)
+      << world.console.err;
+  EXPECT_EQ(world.gateway.requests.back().body,
+            R"({"allowed_from":["10.0.0.0/8","::1"],"hostname":"web-*",)"
+            R"("approval":true,"ephemeral":true,"expire":"129600s"})");
+  EXPECT_THAT(world.console.err, HasSubstr("musterctl agents approve NAME"));
+  EXPECT_THAT(world.console.err, HasSubstr("once offline for 1d12h"));
+  v1::ListTokensResponse list;
+  *list.add_tokens() = token;
+  list.add_tokens()->set_token_id("t2");
+  world.gateway.On("GET /api/tokens", Ok(list));
+  EXPECT_EQ(world.Run({"tokens", "ls"}), 0);
+  EXPECT_THAT(world.console.out,
+              HasSubstr("from 10.0.0.0/8 ::1, host web-*, approval, "
+                        "ephemeral 1d12h"));
+}
+
+TEST(TokensTest, RefusalsAreATableAndWhatIsOnlyCountedIsSaidBelow) {
+  FakeWorld world;
+  v1::ListRefusalsResponse response;
+  v1::Refusal& refusal = *response.add_refusals();
+  *refusal.mutable_at() = wire::ToProto(world.time.wall - absl::Minutes(4));
+  refusal.set_reason(v1::REFUSAL_REASON_USED_UP);
+  refusal.set_token_id("t1");
+  refusal.set_address("10.2.3.12");
+  refusal.set_hostname("web-12");
+  response.set_unknown_tokens(7);
+  world.gateway.On("GET /api/refusals", Ok(response));
+  EXPECT_EQ(world.Run({"tokens", "refusals", "--limit", "5"}), 0);
+  EXPECT_EQ(world.console.out,
+            "AGE  REASON   ADDRESS    HOSTNAME  TOKEN\n"
+            "4m   used_up  10.2.3.12  web-12    t1\n");
+  EXPECT_EQ(world.console.err,
+            "Since the gateway started:\n"
+            "7 more with a token that does not exist.\n");
+}
+
 TEST(CommandsTest, OutputIsReadToWhatIsThereAndKeepsTheStreamsApart) {
   FakeWorld world;
   v1::GetOutputResponse some, nothing;

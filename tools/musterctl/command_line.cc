@@ -47,6 +47,9 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option("--context", flags.context,
                  "context to use, or to log in to [MUSTER_CONTEXT]")
       ->type_name("NAME");
+  app.add_option("--org", flags.org,
+                 "org that is meant, for a platform admin [MUSTER_ORG]")
+      ->type_name("NAME");
   app.add_option("--config", flags.config, "context file [MUSTER_CONFIG]")
       ->type_name("FILE");
   app.add_option("--pin", flags.pin,
@@ -75,18 +78,6 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
       ->type_name("auto|always|never");
   AddDurationTo(&app, "--timeout", flags.timeout,
                 "how long one call may take [30s]");
-}
-
-void AddLogin(CLI::App& app, Parse& parse) {
-  CLI::App* login = AddVerb(&app, "login", kLoginHelp, kLoginExample);
-  auto file = std::make_shared<std::string>();
-  login->add_option("--token-file", *file, "file with the token; - is stdin")
-      ->type_name("FILE");
-  login->callback([&parse, file] {
-    parse.verb = LocalVerb([file](World& world, const GlobalFlags& flags) {
-      return Login(world, flags, *file);
-    });
-  });
 }
 
 void AddAgentsLs(CLI::App* agents, Parse& parse) {
@@ -456,6 +447,8 @@ std::variant<Invocation, Message> ParseCommandLine(
   AddIncidents(app, parse);
   AddTokens(app, parse);
   AddUsers(app, parse);
+  AddOrgs(app, parse);
+  AddAudit(app, parse);
   AddPresence(app, parse);
   AddStatusAndVersion(app, parse);
   AddContext(app, parse);

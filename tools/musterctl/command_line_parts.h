@@ -105,14 +105,17 @@ CLI::Option* AddEnums(CLI::App* app, const std::string& flag,
 }
 
 // Nouns and verbs that stand elsewhere.
+void AddAudit(CLI::App& app, Parse& parse);       // audit_command_line.cc
 void AddBatches(CLI::App& app, Parse& parse);     // batches_command_line.cc
 void AddEndings(CLI::App* agents, Parse& parse);  // endings_command_line.cc
 void AddEvents(CLI::App& app, Parse& parse);      // events_command_line.cc
+void AddLogin(CLI::App& app, Parse& parse);       // login_command_line.cc
 void AddPresence(CLI::App& app, Parse& parse);    // presence_command_line.cc
 void AddRun(CLI::App& app, Parse& parse);         // run_command_line.cc
 void AddExec(CLI::App& app, Parse& parse);        // sessions_command_line.cc
 void AddSessions(CLI::App& app, Parse& parse);    // sessions_command_line.cc
 void AddTokens(CLI::App& app, Parse& parse);      // tokens_command_line.cc
+void AddOrgs(CLI::App& app, Parse& parse);        // users_command_line.cc
 void AddUsers(CLI::App& app, Parse& parse);       // users_command_line.cc
 
 }  // namespace muster::ctl

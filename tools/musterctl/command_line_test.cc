@@ -34,6 +34,8 @@ TEST(CommandLineTest, EveryVerbHasHelpWithAnExample) {
                                                        {"presence", "set"},
                                                        {"tokens", "create"},
                                                        {"tokens", "ls"},
+                                                       {"tokens", "refusals"},
+                                                       {"agents", "approve"},
                                                        {"tokens", "revoke"},
                                                        {"status"},
                                                        {"version"},

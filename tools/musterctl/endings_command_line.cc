@@ -1,4 +1,5 @@
-// musterctl agents silence | unsilence | reissue, as it is typed.
+// musterctl agents approve | suspend | silence | unsilence | reissue, as it is
+// typed.
 
 #include "tools/musterctl/command_line_parts.h"
 #include "tools/musterctl/endings_verbs.h"
@@ -7,14 +8,23 @@ namespace muster::ctl {
 
 void AddEndings(CLI::App* agents, Parse& parse) {
   auto name = std::make_shared<std::string>();
-  CLI::App* silence = AddVerb(
-      agents, "silence", "out of lists and counts until it is heard again",
-      "musterctl agents silence web-1~c07e55");
+  CLI::App* approve =
+      AddVerb(agents, "approve", "let a machine in that waits for it",
+              "musterctl agents approve web-1");
+  AddRequired(approve, "AGENT", *name);
+  Bind(approve, parse, name, AgentsApprove);
+  CLI::App* suspend =
+      AddVerb(agents, "suspend", "cut a machine off until it is approved",
+              "musterctl agents suspend web-1");
+  AddRequired(suspend, "AGENT", *name);
+  Bind(suspend, parse, name, AgentsSuspend);
+  CLI::App* silence = AddVerb(agents, "silence",
+                              "out of lists and counts until it is heard again",
+                              "musterctl agents silence web-1~c07e55");
   AddRequired(silence, "AGENT", *name);
   Bind(silence, parse, name, AgentsSilence);
-  CLI::App* unsilence =
-      AddVerb(agents, "unsilence", "back in lists and counts",
-              "musterctl agents unsilence web-1~c07e55");
+  CLI::App* unsilence = AddVerb(agents, "unsilence", "back in lists and counts",
+                                "musterctl agents unsilence web-1~c07e55");
   AddRequired(unsilence, "AGENT", *name);
   Bind(unsilence, parse, name, AgentsUnsilence);
 

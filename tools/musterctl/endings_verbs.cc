@@ -31,6 +31,18 @@ absl::StatusOr<int> Change(Tool& tool, const std::string& agent,
 
 }  // namespace
 
+absl::StatusOr<int> AgentsApprove(Tool& tool, const std::string& agent) {
+  return Change<v1::ApproveAgentRequest>(
+      tool, agent, "ApproveAgent",
+      "is approved: an agent that waits for it tries within a minute.");
+}
+
+absl::StatusOr<int> AgentsSuspend(Tool& tool, const std::string& agent) {
+  return Change<v1::SuspendAgentRequest>(
+      tool, agent, "SuspendAgent",
+      "is cut off until it is approved: musterctl agents approve");
+}
+
 absl::StatusOr<int> AgentsSilence(Tool& tool, const std::string& agent) {
   return Change<v1::SilenceAgentRequest>(
       tool, agent, "SilenceAgent",

@@ -1,5 +1,5 @@
-// musterctl agents silence | unsilence | reissue: whom nobody waits for, and
-// whose key nobody believes any more.
+// musterctl agents approve | silence | unsilence | reissue: who is let in, whom
+// nobody waits for, and whose key nobody believes any more.
 
 #ifndef MUSTER_TOOLS_MUSTERCTL_ENDINGS_VERBS_H_
 #define MUSTER_TOOLS_MUSTERCTL_ENDINGS_VERBS_H_
@@ -13,6 +13,9 @@
 
 namespace muster::ctl {
 
+// It may connect from now on, and will with its next attempt.
+absl::StatusOr<int> AgentsApprove(Tool& tool, const std::string& agent);
+absl::StatusOr<int> AgentsSuspend(Tool& tool, const std::string& agent);
 absl::StatusOr<int> AgentsSilence(Tool& tool, const std::string& agent);
 absl::StatusOr<int> AgentsUnsilence(Tool& tool, const std::string& agent);
 

@@ -36,6 +36,12 @@ class EndingsTest : public testing::Test {
   v1::Agent agent_;
 };
 
+TEST_F(EndingsTest, AMachineThatWaitsIsApproved) {
+  gateway_.On(Route("POST", "approve"), Ok(agent_));
+  EXPECT_EQ(world_.Run({"agents", "approve", "web-1"}), 0) << console_.err;
+  EXPECT_THAT(console_.err, HasSubstr("web-1~6789ab is approved: an agent"));
+}
+
 TEST_F(EndingsTest, AMachineIsSilencedAndShownAgain) {
   gateway_.On(Route("POST", "silence"), Ok(agent_));
   gateway_.On(Route("DELETE", "silence"), Ok(agent_));

@@ -163,6 +163,7 @@ absl::StatusOr<HttpResponse> GatewayApi::Exchange(std::string_view method_name,
   if (!token_.empty()) {
     http.headers.push_back({"Authorization", "Bearer " + token_.Reveal()});
   }
+  if (!org_.empty()) http.headers.push_back({"Muster-Org", org_});
   http.timeout = options.timeout.value_or(timeout_) + options.wait;
 
   ASSIGN_OR_RETURN(HttpResponse answer, transport_.Fetch(http));

@@ -40,8 +40,13 @@ struct CallOptions {
 // Abort(); blocks. The transport must outlive it.
 class GatewayApi {
  public:
-  GatewayApi(Transport& transport, Secret token, absl::Duration timeout)
-      : transport_(transport), token_(std::move(token)), timeout_(timeout) {}
+  // `org`: which one is meant; empty: that of the token.
+  GatewayApi(Transport& transport, Secret token, absl::Duration timeout,
+             std::string org = "")
+      : transport_(transport),
+        token_(std::move(token)),
+        timeout_(timeout),
+        org_(std::move(org)) {}
 
   // Calls FleetAdmin.`method`, whose response type is `Response`. Errors: those
   // of Transport::Fetch, and a problem (problem.h) for every HTTP status that
@@ -81,6 +86,7 @@ class GatewayApi {
   // Constant after construction.
   const Secret token_;
   const absl::Duration timeout_;
+  const std::string org_;
 };
 
 }  // namespace muster::ctl

@@ -14,6 +14,7 @@
 #include "tools/musterctl/context_file.h"
 #include "tools/musterctl/exit_code.h"
 #include "tools/musterctl/gateway_api.h"
+#include "tools/musterctl/problem.h"
 #include "tools/musterctl/table.h"
 
 namespace muster::ctl {
@@ -81,41 +82,121 @@ absl::StatusOr<Endpoint> LoginEndpoint(const World& world,
 
 }  // namespace
 
-absl::StatusOr<int> Login(World& world, const GlobalFlags& flags,
-                          const std::string& token_file) {
-  ASSIGN_OR_RETURN(const std::string path,
-                   ConfigPath(flags, world.environment));
-  ASSIGN_OR_RETURN(Contexts contexts, LoadContexts(path));
-  const std::string name = flags.context.value_or(
+namespace {
+
+// Where to, and what is known so far.
+struct Attempt {
+  std::string path;
+  Contexts contexts;
+  std::string name;  // Of the context.
+  Endpoint endpoint;
+};
+
+absl::StatusOr<Attempt> Begin(World& world, const GlobalFlags& flags) {
+  Attempt attempt;
+  ASSIGN_OR_RETURN(attempt.path, ConfigPath(flags, world.environment));
+  ASSIGN_OR_RETURN(attempt.contexts, LoadContexts(attempt.path));
+  attempt.name = flags.context.value_or(
       world.environment("MUSTER_CONTEXT").value_or("default"));
-  ASSIGN_OR_RETURN(Endpoint endpoint,
-                   LoginEndpoint(world, flags, contexts, name));
-  ASSIGN_OR_RETURN(Secret token, ObtainToken(world, token_file));
-  if (token.empty()) {
-    return WithHint(absl::InvalidArgumentError("the token is empty"),
-                    "--token-file FILE, or the token on standard input");
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
-                   world.connect(endpoint));
-  GatewayApi api(*transport, token, flags.timeout);
+  ASSIGN_OR_RETURN(attempt.endpoint,
+                   LoginEndpoint(world, flags, attempt.contexts, attempt.name));
+  return attempt;
+}
+
+// Asks who the token speaks for, and keeps it.
+absl::StatusOr<int> Finish(World& world, const GlobalFlags& flags,
+                           Attempt attempt, Transport& transport,
+                           Secret token) {
+  GatewayApi api(transport, token, flags.timeout);
   const auto who = api.Call<v1::WhoAmIResponse>("WhoAmI", v1::WhoAmIRequest());
   if (!who.ok()) {
     return TokenRefused(who.status())
                ? WithHint(who.status(), "this gateway does not know that token")
                : who.status();
   }
-  contexts.current = name;
-  contexts.by_name[name] = {.server = endpoint.server,
-                            .token = std::move(token),
-                            .ca_file = endpoint.ca_file,
-                            .pin = endpoint.pin};
-  RETURN_IF_ERROR(SaveContexts(path, contexts));
+  Contexts& contexts = attempt.contexts;
+  contexts.current = attempt.name;
+  contexts.by_name[attempt.name] = {.server = attempt.endpoint.server,
+                                    .token = std::move(token),
+                                    .ca_file = attempt.endpoint.ca_file,
+                                    .pin = attempt.endpoint.pin};
+  RETURN_IF_ERROR(SaveContexts(attempt.path, contexts));
   const auto* role =
       v1::Role_descriptor()->FindValueByNumber(who->message.role());
+  world.console.Err(
+      fmt::format("Logged in to {} as {} ({}). Context \"{}\" in {}.\n",
+                  attempt.endpoint.server, Printable(who->message.principal()),
+                  role == nullptr ? "unknown role" : wire::EnumText(*role),
+                  attempt.name, attempt.path));
+  return kExitOk;
+}
+
+}  // namespace
+
+absl::StatusOr<Secret> AskPassword(Console& console, std::string_view prompt) {
+  if (console.InIsTerminal()) return console.AskSecret(prompt);
+  ASSIGN_OR_RETURN(const std::string input,
+                   console.ReadInput(2 * wire::kPasswordBytesMax));
+  return Secret(input.substr(0, input.find('\n')));
+}
+
+absl::StatusOr<int> Login(World& world, const GlobalFlags& flags,
+                          const std::string& token_file) {
+  ASSIGN_OR_RETURN(Attempt attempt, Begin(world, flags));
+  ASSIGN_OR_RETURN(Secret token, ObtainToken(world, token_file));
+  if (token.empty()) {
+    return WithHint(absl::InvalidArgumentError("the token is empty"),
+                    "--token-file FILE, or the token on standard input");
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
+                   world.connect(attempt.endpoint));
+  return Finish(world, flags, std::move(attempt), *transport, std::move(token));
+}
+
+absl::StatusOr<int> LoginAs(World& world, const GlobalFlags& flags,
+                            const std::string& user) {
+  ASSIGN_OR_RETURN(Attempt attempt, Begin(world, flags));
+  ASSIGN_OR_RETURN(const Secret password,
+                   AskPassword(world.console, "Password: "));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
+                   world.connect(attempt.endpoint));
+  v1::SignInRequest request;
+  request.set_org(
+      flags.org.value_or(world.environment("MUSTER_ORG").value_or("")));
+  request.set_name(user);
+  request.set_password(password.Reveal());
+  GatewayApi api(*transport, Secret(), flags.timeout);
+  ASSIGN_OR_RETURN(const auto signed_in,
+                   api.Call<v1::SignInResponse>("SignIn", request));
+  return Finish(world, flags, std::move(attempt), *transport,
+                Secret(signed_in.message.secret()));
+}
+
+absl::StatusOr<int> Logout(World& world, const GlobalFlags& flags) {
+  ASSIGN_OR_RETURN(const Settings settings,
+                   ResolveSettings(flags, world.environment));
+  ASSIGN_OR_RETURN(Contexts contexts, LoadContexts(settings.config_path));
+  const auto context = contexts.by_name.find(settings.context);
+  if (context == contexts.by_name.end() || context->second.token.empty()) {
+    return WithHint(absl::NotFoundError("nobody is logged in here"),
+                    "musterctl context ls");
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
+                   world.connect(settings.endpoint));
+  GatewayApi api(*transport, context->second.token, settings.timeout);
+  const auto out =
+      api.Call<v1::SignOutResponse>("SignOut", v1::SignOutRequest());
+  const auto problem = ProblemOf(out.status());
+  const bool stays = problem && problem->code == "not_signed_in";
+  if (!out.ok() && !stays && !TokenRefused(out.status())) return out.status();
+  context->second.token = Secret();
+  RETURN_IF_ERROR(SaveContexts(settings.config_path, contexts));
   world.console.Err(fmt::format(
-      "Logged in to {} as {} ({}). Context \"{}\" in {}.\n", endpoint.server,
-      Printable(who->message.principal()),
-      role == nullptr ? "unknown role" : wire::EnumText(*role), name, path));
+      "Logged out of {}.{}\n", context->second.server,
+      stays
+          ? " The token is forgotten here, and stays good: it was not made by "
+            "signing in."
+          : ""));
   return kExitOk;
 }
 

@@ -4,8 +4,11 @@
 #define MUSTER_TOOLS_MUSTERCTL_LOGIN_VERBS_H_
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "libprotocol/base/secret.h"
+#include "tools/musterctl/console.h"
 #include "tools/musterctl/program.h"
 
 namespace muster::ctl {
@@ -16,6 +19,18 @@ namespace muster::ctl {
 // After an error nothing is changed.
 absl::StatusOr<int> Login(World& world, const GlobalFlags& flags,
                           const std::string& token_file);
+
+// From the terminal, without showing it, or the first line of standard input.
+absl::StatusOr<Secret> AskPassword(Console& console, std::string_view prompt);
+
+// Signs in with a password, from a prompt or standard input, and keeps the
+// token that the gateway gives for it, as Login() does.
+absl::StatusOr<int> LoginAs(World& world, const GlobalFlags& flags,
+                            const std::string& user);
+
+// The token of the context in use speaks for nobody any more, and is forgotten.
+// One that the gateway does not know is forgotten all the same.
+absl::StatusOr<int> Logout(World& world, const GlobalFlags& flags);
 
 absl::StatusOr<int> ContextLs(World& world, const GlobalFlags& flags);
 // NotFound if there is none of that name.

@@ -29,7 +29,7 @@ absl::StatusOr<int> RunApiVerb(const ApiVerb& verb, const GlobalFlags& flags,
                    ResolveSettings(flags, world.environment));
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    world.connect(settings.endpoint));
-  GatewayApi api(*transport, settings.token, settings.timeout);
+  GatewayApi api(*transport, settings.token, settings.timeout, settings.org);
   Tool tool{.api = api,
             .console = world.console,
             .patience = world.patience,
@@ -38,8 +38,8 @@ absl::StatusOr<int> RunApiVerb(const ApiVerb& verb, const GlobalFlags& flags,
             .color = UseColor(settings, world),
             .another_line = [&]() -> absl::StatusOr<Line> {
               ASSIGN_OR_RETURN(auto own, world.connect(settings.endpoint));
-              auto own_api = std::make_unique<GatewayApi>(*own, settings.token,
-                                                          settings.timeout);
+              auto own_api = std::make_unique<GatewayApi>(
+                  *own, settings.token, settings.timeout, settings.org);
               return Line{std::move(own), std::move(own_api)};
             },
             .open_input = world.open_input};

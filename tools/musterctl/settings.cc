@@ -110,6 +110,7 @@ absl::StatusOr<Settings> ResolveSettings(const GlobalFlags& flags,
   if (const auto pin = pick(flags.pin, "MUSTER_PIN")) {
     settings.endpoint.pin = *pin;
   }
+  settings.org = pick(flags.org, "MUSTER_ORG").value_or("");
   if (auto token = environment("MUSTER_TOKEN")) {
     settings.token = Secret(*std::move(token));
   }

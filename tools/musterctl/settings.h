@@ -26,7 +26,7 @@ std::optional<ColorMode> ParseColorMode(std::string_view word);
 
 // The flags that every verb has, as they were given.
 struct GlobalFlags {
-  std::optional<std::string> server, context, ca_file, pin, config;
+  std::optional<std::string> server, context, ca_file, pin, config, org;
   std::optional<OutputFormat> output;
   ColorMode color = ColorMode::kAuto;
   // Of one call. The global `--timeout`.
@@ -39,6 +39,7 @@ using Environment = std::function<std::optional<std::string>(std::string_view)>;
 struct Settings {
   Endpoint endpoint;
   Secret token;             // Empty: none is configured.
+  std::string org;          // Empty: that of the token.
   std::string context;      // In use; empty: none.
   std::string config_path;  // Of the context file, which need not exist.
   OutputFormat output = OutputFormat::kTable;

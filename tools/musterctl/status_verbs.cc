@@ -65,9 +65,12 @@ absl::StatusOr<int> ShowStatus(Tool& tool) {
                    AgeText(now - wire::FromProto(status.started_at())))},
       {"Machines", AgentsFooter(counts, 0, 0)},
       {"Presence", PresenceText(status, now)},
-      {"Links", Grouped(status.links())},
-      {"Commands", fmt::format("{} open", Grouped(status.commands_open()))},
       {"Fleet port", status.fleet_endpoint()}};
+  if (status.has_links()) {
+    lines.emplace_back("Links", Grouped(status.links()));
+    lines.emplace_back("Commands",
+                       fmt::format("{} open", Grouped(status.commands_open())));
+  }
   const std::map<std::string, uint64_t> stored(status.stored_bytes().begin(),
                                                status.stored_bytes().end());
   for (const auto& [kind, bytes] : stored) {

@@ -18,6 +18,16 @@ void AddTokens(CLI::App& app, Parse& parse) {
            "good for so many machines [1]");
   AddTexts(create, "-l,--label", options->labels,
            "given to every machine that joins; repeatable", "K=V");
+  AddTexts(create, "--from", options->from,
+           "only from this address or network; repeatable", "CIDR");
+  AddText(create, "--hostname", options->hostname,
+          "only for hostnames of this pattern: * and ?");
+  AddSwitch(create, "--approval", options->approval,
+            "they wait for `musterctl agents approve` before they connect");
+  AddSwitch(create, "--ephemeral", options->ephemeral,
+            "they leave the list by themselves once offline for --expire");
+  AddDuration(create, "--expire", options->expire,
+              "of ephemeral machines, 1h to 90d [24h]");
   Bind(create, parse, options, TokensCreate);
 
   auto header = std::make_shared<bool>(true);
@@ -26,6 +36,14 @@ void AddTokens(CLI::App& app, Parse& parse) {
   AddAlias(ls, "list");
   AddNoHeaders(ls, *header);
   Bind(ls, parse, header, TokensLs);
+
+  auto refused = std::make_shared<TokensRefusalsOptions>();
+  CLI::App* refusals =
+      AddVerb(tokens, "refusals", "who tried to join and was not let in",
+              "musterctl tokens refusals --limit 20");
+  AddCount(refusals, "--limit", refused->limit, 1'000, "the newest [100]");
+  AddNoHeaders(refusals, refused->header);
+  Bind(refusals, parse, refused, TokensRefusals);
 
   auto id = std::make_shared<std::string>();
   CLI::App* revoke = AddVerb(tokens, "revoke", "nobody joins with it any more",

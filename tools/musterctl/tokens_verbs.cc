@@ -1,5 +1,6 @@
 #include "tools/musterctl/tokens_verbs.h"
 
+#include "absl/strings/str_join.h"
 #include "fmt/format.h"
 #include "libprotocol/base/status_macros.h"
 #include "libprotocol/wire/proto_json.h"
@@ -7,6 +8,7 @@
 #include "muster/v1/fleet_admin.pb.h"
 #include "tools/musterctl/age.h"
 #include "tools/musterctl/agents_table.h"
+#include "tools/musterctl/enum_words.h"
 #include "tools/musterctl/exit_code.h"
 
 namespace muster::ctl {
@@ -29,6 +31,47 @@ std::string ExpiryText(const v1::Token& token, absl::Time now) {
   return "in " + AgeText(wire::FromProto(token.expires_at()) - now);
 }
 
+// "from 10.0.0.0/8, host web-*, approval, ephemeral 24h".
+std::string LimitsText(const v1::Token& token) {
+  std::vector<std::string> limits;
+  if (!token.allowed_from().empty()) {
+    limits.push_back("from " + absl::StrJoin(token.allowed_from(), " "));
+  }
+  if (!token.hostname().empty()) limits.push_back("host " + token.hostname());
+  if (token.approval()) limits.emplace_back("approval");
+  if (token.ephemeral()) {
+    limits.push_back("ephemeral " + AgeText(wire::FromProto(token.expire())));
+  }
+  return limits.empty() ? "-" : absl::StrJoin(limits, ", ");
+}
+
+// What else a person should know of the machines that join with it.
+std::string RemarkOf(const v1::Token& token) {
+  std::string remark;
+  if (token.approval()) {
+    remark +=
+        "# Each waits until you let it in: musterctl agents approve NAME\n";
+  }
+  if (token.ephemeral()) {
+    remark += fmt::format("# Each leaves the list once offline for {}.\n",
+                          AgeText(wire::FromProto(token.expire())));
+  }
+  return remark;
+}
+
+std::string CountedText(const v1::ListRefusalsResponse& answer) {
+  std::string text;
+  if (answer.unknown_tokens() > 0) {
+    text += fmt::format("{} more with a token that does not exist.\n",
+                        answer.unknown_tokens());
+  }
+  if (answer.not_recorded() > 0) {
+    text += fmt::format("{} more, too many at once to be recorded.\n",
+                        answer.not_recorded());
+  }
+  return text.empty() ? text : "Since the gateway started:\n" + text;
+}
+
 }  // namespace
 
 absl::StatusOr<int> ShowJoinLines(
@@ -44,6 +87,7 @@ absl::StatusOr<int> ShowJoinLines(
         created.token().uses_max(), created.token().uses_max() == 1 ? "" : "s",
         ClockText(wire::FromProto(created.token().expires_at()), now,
                   absl::LocalTimeZone())));
+    tool.console.Err(RemarkOf(created.token()));
     tool.console.Out(created.join_script());
     if (!created.join_script().ends_with('\n')) tool.console.Out("\n");
   }
@@ -66,6 +110,13 @@ absl::StatusOr<int> TokensCreate(Tool& tool,
     (*request.mutable_labels())[label.substr(0, equals)] =
         label.substr(equals + 1);
   }
+  request.mutable_allowed_from()->Add(options.from.begin(), options.from.end());
+  request.set_hostname(options.hostname);
+  request.set_approval(options.approval);
+  request.set_ephemeral(options.ephemeral);
+  if (options.expire) {
+    *request.mutable_expire() = wire::ToProto(*options.expire);
+  }
   ASSIGN_OR_RETURN(const auto answer, tool.api.Call<v1::CreateTokenResponse>(
                                           "CreateToken", request));
   return ShowJoinLines(tool, answer);
@@ -78,8 +129,8 @@ absl::StatusOr<int> TokensLs(Tool& tool, bool header) {
   ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
   if (shown) return kExitOk;
   const absl::Time now = tool.Now(answer.served_at);
-  Table table({"TOKEN", "STATE", "USES", "EXPIRES", "AGE", "BY", "LABELS",
-               "DESCRIPTION"},
+  Table table({"TOKEN", "STATE", "USES", "EXPIRES", "AGE", "BY", "LIMITS",
+               "LABELS", "DESCRIPTION"},
               "DESCRIPTION");
   for (const v1::Token& token : answer.message.tokens()) {
     if (tool.format == OutputFormat::kName) {
@@ -92,6 +143,7 @@ absl::StatusOr<int> TokensLs(Tool& tool, bool header) {
                   {ExpiryText(token, now)},
                   {AgeText(now - wire::FromProto(token.created_at()))},
                   {token.created_by()},
+                  {LimitsText(token)},
                   {LabelsText(token.labels())},
                   {token.description()}});
   }
@@ -101,6 +153,37 @@ absl::StatusOr<int> TokensLs(Tool& tool, bool header) {
   } else {
     tool.console.Out(table.Render(tool.Style(header)));
   }
+  return kExitOk;
+}
+
+absl::StatusOr<int> TokensRefusals(Tool& tool,
+                                   const TokensRefusalsOptions& options) {
+  v1::ListRefusalsRequest request;
+  request.set_limit(options.limit.value_or(0));
+  ASSIGN_OR_RETURN(const auto answer, tool.api.Call<v1::ListRefusalsResponse>(
+                                          "ListRefusals", request));
+  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
+  if (shown) return kExitOk;
+  const absl::Time now = tool.Now(answer.served_at);
+  Table table({"AGE", "REASON", "ADDRESS", "HOSTNAME", "TOKEN"}, "HOSTNAME");
+  for (const v1::Refusal& refusal : answer.message.refusals()) {
+    if (tool.format == OutputFormat::kName) {
+      tool.console.Out(refusal.token_id() + "\n");
+      continue;
+    }
+    table.AddRow({{AgeText(now - wire::FromProto(refusal.at()))},
+                  {EnumWord(v1::RefusalReason_descriptor(), refusal.reason())},
+                  {refusal.address()},
+                  {refusal.hostname()},
+                  {refusal.token_id()}});
+  }
+  if (tool.format == OutputFormat::kName) return kExitOk;
+  if (answer.message.refusals().empty()) {
+    tool.console.Err("No refusals.\n");
+  } else {
+    tool.console.Out(table.Render(tool.Style(options.header)));
+  }
+  tool.console.Err(CountedText(answer.message));
   return kExitOk;
 }
 

@@ -21,6 +21,11 @@ struct TokensCreateOptions {
   std::optional<absl::Duration> ttl;
   std::optional<uint32_t> uses;
   std::vector<std::string> labels;  // "k=v"
+  std::vector<std::string> from;    // Addresses and networks.
+  std::string hostname;             // Glob.
+  bool approval = false;
+  bool ephemeral = false;
+  std::optional<absl::Duration> expire;
 };
 // Prints exactly the lines to paste on the machine; remarks go to stderr.
 absl::StatusOr<int> ShowJoinLines(
@@ -29,6 +34,14 @@ absl::StatusOr<int> TokensCreate(Tool& tool,
                                  const TokensCreateOptions& options);
 
 absl::StatusOr<int> TokensLs(Tool& tool, bool header);
+
+struct TokensRefusalsOptions {
+  std::optional<uint32_t> limit;
+  bool header = true;
+};
+// Who tried to join with a token and was not let in, newest first.
+absl::StatusOr<int> TokensRefusals(Tool& tool,
+                                   const TokensRefusalsOptions& options);
 
 absl::StatusOr<int> TokensRevoke(Tool& tool, const std::string& token_id);
 

@@ -1,4 +1,4 @@
-// musterctl users …, as it is typed.
+// musterctl users … and orgs …, as they are typed.
 
 #include "tools/musterctl/command_line_parts.h"
 #include "tools/musterctl/users_verbs.h"
@@ -49,6 +49,21 @@ void AddUpdate(CLI::App* users, Parse& parse, const std::string& name,
 
 }  // namespace
 
+void AddOrgs(CLI::App& app, Parse& parse) {
+  CLI::App* orgs = AddNoun(app, "orgs", "org", "tenants of this gateway");
+  auto name = std::make_shared<std::string>();
+  CLI::App* create = AddVerb(orgs, "create", "one more, for a platform admin",
+                             "musterctl orgs create acme");
+  AddRequired(create, "NAME", *name);
+  Bind(create, parse, name, OrgsCreate);
+
+  auto header = std::make_shared<bool>(true);
+  CLI::App* ls = AddVerb(orgs, "ls", "every org", "musterctl orgs ls");
+  AddAlias(ls, "list");
+  AddNoHeaders(ls, *header);
+  Bind(ls, parse, header, OrgsLs);
+}
+
 void AddUsers(CLI::App& app, Parse& parse) {
   CLI::App* users = AddNoun(app, "users", "user", "who may use the gateway");
   auto create_options = std::make_shared<UsersCreateOptions>();
@@ -85,6 +100,12 @@ void AddUsers(CLI::App& app, Parse& parse) {
   AddUpdate(users, parse, "disable",
             "it may do nothing, and what it waits for ends", true);
   AddUpdate(users, parse, "enable", "it may what its role may", false);
+  auto password_options = std::make_shared<UsersPasswordOptions>();
+  CLI::App* password = AddVerb(users, "password", "set it, for a person",
+                               "musterctl users password alice");
+  AddRequired(password, "NAME", password_options->name);
+  AddSwitch(password, "--remove", password_options->remove, "have none");
+  Bind(password, parse, password_options, UsersPassword);
   AddUserTokens(users, parse);
 }
 

@@ -7,6 +7,7 @@
 #include "libprotocol/wire/proto_time.h"
 #include "tools/musterctl/age.h"
 #include "tools/musterctl/exit_code.h"
+#include "tools/musterctl/login_verbs.h"
 
 namespace muster::ctl {
 namespace {
@@ -18,6 +19,17 @@ std::string Word(const Descriptor* type, int number) {
   return known == nullptr ? "unknown" : wire::EnumText(*known);
 }
 
+// Typed twice, if it is typed.
+absl::StatusOr<Secret> NewPassword(Console& console) {
+  ASSIGN_OR_RETURN(Secret password, AskPassword(console, "New password: "));
+  if (!console.InIsTerminal()) return password;
+  ASSIGN_OR_RETURN(const Secret again, AskPassword(console, "Once more: "));
+  if (again.Reveal() != password.Reveal()) {
+    return absl::InvalidArgumentError("the two are not the same");
+  }
+  return password;
+}
+
 std::string StateText(const v1::User& user, absl::Time now) {
   if (!user.has_disabled_at()) return "active";
   return fmt::format("disabled {} ago",
@@ -25,6 +37,45 @@ std::string StateText(const v1::User& user, absl::Time now) {
 }
 
 }  // namespace
+
+absl::StatusOr<int> OrgsCreate(Tool& tool, const std::string& name) {
+  v1::CreateOrgRequest request;
+  request.set_name(name);
+  ASSIGN_OR_RETURN(const auto answer,
+                   tool.api.Call<v1::Org>("CreateOrg", request));
+  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
+  if (!shown) {
+    tool.console.Err(fmt::format(
+        "Org {0} is created. Its first admin: musterctl --org {0} users create "
+        "NAME --role admin\n",
+        name));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> OrgsLs(Tool& tool, bool header) {
+  ASSIGN_OR_RETURN(const auto answer, tool.api.Call<v1::ListOrgsResponse>(
+                                          "ListOrgs", v1::ListOrgsRequest()));
+  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
+  if (shown) return kExitOk;
+  const absl::Time now = tool.Now(answer.served_at);
+  Table table({"NAME", "AGE", "BY"}, "NAME");
+  for (const v1::Org& org : answer.message.orgs()) {
+    if (tool.format == OutputFormat::kName) {
+      tool.console.Out(org.name() + "\n");
+      continue;
+    }
+    table.AddRow({{org.name()},
+                  {org.has_created_at()
+                       ? AgeText(now - wire::FromProto(org.created_at()))
+                       : "-"},
+                  {org.created_by().empty() ? "-" : org.created_by()}});
+  }
+  if (tool.format != OutputFormat::kName) {
+    tool.console.Out(table.Render(tool.Style(header)));
+  }
+  return kExitOk;
+}
 
 absl::StatusOr<int> UsersCreate(Tool& tool, const UsersCreateOptions& options) {
   v1::CreateUserRequest request;
@@ -85,6 +136,45 @@ absl::StatusOr<int> UsersUpdate(Tool& tool, const UsersUpdateOptions& options) {
                                  Word(v1::Role_descriptor(), user.role()),
                                  StateText(user, tool.Now(answer.served_at))));
   }
+  return kExitOk;
+}
+
+absl::StatusOr<int> UsersPassword(Tool& tool,
+                                  const UsersPasswordOptions& options) {
+  v1::SetPasswordRequest request;
+  request.set_name(options.name);
+  if (!options.remove) {
+    ASSIGN_OR_RETURN(const Secret password, NewPassword(tool.console));
+    if (password.empty()) {
+      return absl::InvalidArgumentError(
+          "the password is empty; to have none: --remove");
+    }
+    request.set_password(password.Reveal());
+  }
+  ASSIGN_OR_RETURN(const auto answer,
+                   tool.api.Call<v1::User>("SetPassword", request));
+  ASSIGN_OR_RETURN(const bool shown, ShowTree(tool, answer.body));
+  if (!shown) {
+    tool.console.Err(
+        fmt::format("User {} has {} password.\n", options.name,
+                    answer.message.has_password() ? "a new" : "no"));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> ChangePassword(Tool& tool) {
+  v1::ChangePasswordRequest request;
+  ASSIGN_OR_RETURN(const Secret current,
+                   tool.console.AskSecret("Current password: "));
+  ASSIGN_OR_RETURN(const Secret password, NewPassword(tool.console));
+  request.set_current_password(current.Reveal());
+  request.set_password(password.Reveal());
+  ASSIGN_OR_RETURN(const auto answer,
+                   tool.api.Call<v1::User>("ChangePassword", request));
+  tool.console.Err(fmt::format(
+      "{} has a new password. Whoever had signed in with the old one must sign "
+      "in again: musterctl login --user {}\n",
+      answer.message.name(), answer.message.name()));
   return kExitOk;
 }
 

@@ -1,4 +1,4 @@
-// musterctl users …: who may use the gateway.
+// musterctl users … and orgs …: who may use the gateway.
 
 #ifndef MUSTER_TOOLS_MUSTERCTL_USERS_VERBS_H_
 #define MUSTER_TOOLS_MUSTERCTL_USERS_VERBS_H_
@@ -13,6 +13,10 @@
 #include "tools/musterctl/tool.h"
 
 namespace muster::ctl {
+
+absl::StatusOr<int> OrgsCreate(Tool& tool, const std::string& name);
+
+absl::StatusOr<int> OrgsLs(Tool& tool, bool header);
 
 struct UsersCreateOptions {
   std::string name;
@@ -30,6 +34,17 @@ struct UsersUpdateOptions {
   std::optional<bool> disabled;
 };
 absl::StatusOr<int> UsersUpdate(Tool& tool, const UsersUpdateOptions& options);
+
+struct UsersPasswordOptions {
+  std::string name;
+  bool remove = false;
+};
+// Asked for twice on a terminal; else the first line of standard input.
+absl::StatusOr<int> UsersPassword(Tool& tool,
+                                  const UsersPasswordOptions& options);
+
+// One's own.
+absl::StatusOr<int> ChangePassword(Tool& tool);
 
 struct UserTokensCreateOptions {
   std::string name;

@@ -365,8 +365,66 @@ CREATE TABLE access_tokens(
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+constexpr char kVersion7[] = R"sql(
+CREATE TABLE orgs(
+  id TEXT NOT NULL PRIMARY KEY,      -- Never used again.
+  created_by TEXT NOT NULL,
+  created_at_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who may use it, and what becomes of a new machine.
+ALTER TABLE tokens ADD COLUMN allowed_from TEXT NOT NULL DEFAULT '[]';  -- JSON array.
+ALTER TABLE tokens ADD COLUMN hostname_glob TEXT NOT NULL DEFAULT '';
+ALTER TABLE tokens ADD COLUMN approval INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN ephemeral_for_us INTEGER;  -- NULL: it stays.
+
+ALTER TABLE machines ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machines ADD COLUMN ephemeral_for_us INTEGER;
+
+-- Registrations that were refused although their token exists.
+CREATE TABLE refusals(
+  arrival INTEGER NOT NULL PRIMARY KEY,
+  org TEXT NOT NULL,
+  token TEXT NOT NULL,
+  at_us INTEGER NOT NULL,
+  reason INTEGER NOT NULL,
+  address TEXT NOT NULL,
+  hostname TEXT NOT NULL
+) STRICT;
+CREATE INDEX refusals_by_org ON refusals(org, arrival);
+
+ALTER TABLE users ADD COLUMN password_hash TEXT NOT NULL DEFAULT '';  -- Empty: none.
+ALTER TABLE access_tokens ADD COLUMN signed_in INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX access_tokens_by_end ON access_tokens(expires_at_us);
+
+-- What was done: one chain of records per org.
+CREATE TABLE audit(
+  org TEXT NOT NULL,
+  sequence INTEGER NOT NULL,         -- 1, 2, …, without a gap.
+  at_us INTEGER NOT NULL,
+  principal TEXT NOT NULL,
+  came_from TEXT NOT NULL,
+  method TEXT NOT NULL,
+  target TEXT NOT NULL,
+  result TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  previous_hash TEXT NOT NULL,
+  hash TEXT NOT NULL,
+  PRIMARY KEY(org, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Their newest records, and since which one they are kept.
+CREATE TABLE audit_heads(
+  org TEXT NOT NULL PRIMARY KEY,
+  sequence INTEGER NOT NULL,
+  hash TEXT NOT NULL,
+  kept_from INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql";
+
 constexpr Migration kMigrations[] = {{kVersion1}, {kVersion2}, {kVersion3},
-                                     {kVersion4}, {kVersion5}, {kVersion6}};
+                                     {kVersion4}, {kVersion5}, {kVersion6},
+                                     {kVersion7}};
 
 }  // namespace
 

@@ -135,6 +135,9 @@ absl::StatusOr<size_t> SqliteFleetStore::DeleteExpired(
       {"DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE "
        "closed_at_us<$1 ORDER BY closed_at_us LIMIT $2)",
        now - retention.transitions},
+      {"DELETE FROM access_tokens WHERE id IN (SELECT id FROM access_tokens "
+       "WHERE COALESCE(revoked_at_us, expires_at_us)<$1 LIMIT $2)",
+       now - retention.ended_tokens},
       {"DELETE FROM batch_targets WHERE (batch, place) IN (SELECT t.batch, "
        "t.place FROM batches AS b JOIN batch_targets AS t ON t.batch=b.id "
        "WHERE b.finished_at_us<$1 LIMIT $2)",
@@ -160,6 +163,9 @@ absl::StatusOr<size_t> SqliteFleetStore::DeleteExpired(
     RETURN_IF_ERROR(erase.Bind(before, rows_max - deleted).Run());
     deleted += static_cast<size_t>(db_->changes());
   }
+  ASSIGN_OR_RETURN(const size_t audit,
+                   DeleteAudit(now - retention.audit, rows_max - deleted));
+  deleted += audit;
   // Gives at most 16 MiB back to the file system: a larger step would hold up
   // the writer.
   RETURN_IF_ERROR(db_->Execute("PRAGMA incremental_vacuum(4096)"));
@@ -180,7 +186,9 @@ SqliteFleetStore::StoredBytes() {
           "WHEN 'command_specs' THEN 'commands' "
           "WHEN 'idempotency_keys' THEN 'commands' "
           "WHEN 'batch_targets' THEN 'batches' "
-          "WHEN 'enrollments' THEN 'tokens' ELSE s.tbl_name END AS kind, "
+          "WHEN 'audit_heads' THEN 'audit' "
+          "WHEN 'enrollments' THEN 'tokens' "
+          "WHEN 'refusals' THEN 'tokens' ELSE s.tbl_name END AS kind, "
           "SUM(d.pgsize) FROM dbstat AS d "
           "JOIN sqlite_schema AS s ON s.name=d.name WHERE d.aggregate=TRUE "
           "GROUP BY kind ORDER BY kind"));

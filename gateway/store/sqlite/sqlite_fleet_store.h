@@ -101,6 +101,13 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<TokenRecord> RevokeToken(const OrgId& org, const TokenId& id,
                                           absl::Time now) override;
 
+  absl::Status AddRefusal(const EnrollmentRequest& request,
+                          RefusalReason reason) override;
+  absl::StatusOr<std::vector<RefusalRecord>> ListRefusals(
+      const OrgId& org, size_t limit) override;
+
+  absl::StatusOr<std::vector<OrgRecord>> LoadOrgs() override;
+  absl::Status AddOrg(const OrgRecord& org) override;
   absl::StatusOr<std::vector<UserRecord>> LoadUsers() override;
   absl::Status AddUser(const UserRecord& user) override;
   absl::StatusOr<UserRecord> EditUser(const OrgId& org, const std::string& name,
@@ -111,6 +118,11 @@ class SqliteFleetStore final : public FleetStore {
                                                       const std::string& user,
                                                       const TokenId& id,
                                                       absl::Time now) override;
+
+  absl::StatusOr<AuditRecord> AddAudit(const AuditEntry& entry) override;
+  absl::StatusOr<std::vector<AuditRecord>> ListAudit(const AuditFilter& filter,
+                                                     size_t limit) override;
+  absl::StatusOr<std::vector<AuditHead>> AuditHeads() override;
 
   absl::StatusOr<size_t> DeleteExpired(const Retention& retention,
                                        absl::Time now,
@@ -146,6 +158,11 @@ class SqliteFleetStore final : public FleetStore {
   absl::StatusOr<int64_t> ArrivalOf(int64_t command, Stream stream,
                                     uint64_t offset);
   absl::StatusOr<size_t> DeleteOutput(absl::Time before, size_t rows_max);
+  absl::StatusOr<AuditHead> HeadOf(const OrgId& org);
+  absl::StatusOr<size_t> DeleteAudit(absl::Time before, size_t rows_max);
+  // The same of one chain.
+  absl::StatusOr<size_t> DeleteAuditOf(const AuditHead& head, absl::Time before,
+                                       size_t rows_max);
 
   std::unique_ptr<sqlite::Database> db_;
 };

@@ -267,6 +267,23 @@ TEST(Migrations, ADatabaseOfVersion4KeepsItsDataAndGetsTodaysShape) {
   EXPECT_TRUE(command->labels.empty());
 }
 
+TEST(Migrations, ADatabaseOfVersion6KeepsItsDataAndGetsTodaysShape) {
+  TempDir dir;
+  ExpectWholeAndOfToday(DatabaseOf(dir, 6));
+  const auto store = OpenStore(dir.File("muster.db"));
+  const MachineRecord machine = (*store->LoadMachines())[0];
+  EXPECT_FALSE(machine.pending);
+  EXPECT_EQ(machine.ephemeral_for, std::nullopt);
+  const auto tokens = store->ListTokens(OrgId("default"));
+  ASSERT_THAT(*tokens, SizeIs(1));
+  EXPECT_TRUE((*tokens)[0].allowed_from.empty());
+  EXPECT_FALSE((*tokens)[0].approval);
+  EXPECT_THAT(*store->LoadUsers(), SizeIs(1));
+  EXPECT_THAT(*store->ListRefusals(OrgId("default"), 9), SizeIs(0));
+  EXPECT_THAT(*store->LoadAccessTokens(), SizeIs(1));
+  EXPECT_THAT(*store->AuditHeads(), SizeIs(0));
+}
+
 TEST(Migrations, SoDoesOneThatHeldAPartOfVersion2AndCalledItselfVersion1) {
   TempDir dir;
   ExpectWholeAndOfToday(DatabaseOf(

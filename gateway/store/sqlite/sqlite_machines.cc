@@ -1,6 +1,7 @@
 // Machines, their registration and tokens.
 
 #include "fmt/format.h"
+#include "gateway/fleet/errors.h"
 #include "gateway/fleet/presence_settings.h"
 #include "gateway/store/sqlite/columns.h"
 #include "gateway/store/sqlite/sqlite_fleet_store.h"
@@ -19,15 +20,18 @@ namespace {
 
 constexpr char kSelectTokens[] =
     "SELECT id, org, secret_sha256, description, labels, created_by, "
-    "created_at_us, expires_at_us, uses, uses_max, agent, revoked_at_us "
+    "created_at_us, expires_at_us, uses, uses_max, agent, revoked_at_us, "
+    "allowed_from, hostname_glob, approval, ephemeral_for_us "
     "FROM tokens ";
 
 absl::Status ReadToken(const Statement& row, TokenRecord& t) {
-  std::string labels;
+  std::string labels, allowed_from;
   row.Read(t.id, t.org, t.secret_sha256, t.description, labels, t.created_by,
            t.created_at, t.expires_at, t.uses, t.uses_max, t.agent,
-           t.revoked_at);
+           t.revoked_at, allowed_from, t.hostname_glob, t.approval,
+           t.ephemeral_for);
   ASSIGN_OR_RETURN(t.labels, sqlite::LabelsFromJson(labels));
+  ASSIGN_OR_RETURN(t.allowed_from, sqlite::ArgvFromJson(allowed_from));
   return absl::OkStatus();
 }
 
@@ -41,7 +45,7 @@ absl::Status ReadMachine(const Statement& row, MachineRecord& m) {
            verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
            m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
            m.address, m.incident, m.replaced_by, m.silenced_at, m.deleted_at,
-           m.last_heard);
+           m.pending, m.ephemeral_for, m.last_heard);
   m.verdict = verdict.ToVerdict();
   ASSIGN_OR_RETURN(m.labels, sqlite::LabelsFromJson(labels));
   return absl::OkStatus();
@@ -63,7 +67,7 @@ absl::StatusOr<std::vector<MachineRecord>> SqliteFleetStore::SelectMachines(
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
           "acknowledged_high, address, incident, replaced_by, silenced_at_us, "
-          "deleted_at_us, h.at_us "
+          "deleted_at_us, pending, ephemeral_for_us, h.at_us "
           "FROM machines AS m LEFT JOIN last_heard AS h ON h.agent=m.id "
           "WHERE {} ORDER BY m.id",
           where)));
@@ -93,12 +97,11 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "verdict_cause, verdict_confidence, verdict_summary, "
           "promised_back_us, epoch, transition_sequence, dispatch_high, "
           "acknowledged_high, address, incident, replaced_by, silenced_at_us, "
-          "deleted_at_us) VALUES($1, "
+          "deleted_at_us, pending, ephemeral_for_us) VALUES($1, "
           "$2, $3, $4, $5, $6, "
           "$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-          "$21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT(id) DO "
-          "UPDATE "
-          "SET "
+          "$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31) "
+          "ON CONFLICT(id) DO UPDATE SET "
           "org=excluded.org, hostname=excluded.hostname, "
           "machine_id=excluded.machine_id, os=excluded.os, "
           "kernel=excluded.kernel, architecture=excluded.architecture, "
@@ -123,14 +126,16 @@ absl::Status SqliteFleetStore::PutMachine(const MachineRecord& m) {
           "address=excluded.address, incident=excluded.incident, "
           "replaced_by=excluded.replaced_by, "
           "silenced_at_us=excluded.silenced_at_us, "
-          "deleted_at_us=excluded.deleted_at_us "
+          "deleted_at_us=excluded.deleted_at_us, pending=excluded.pending, "
+          "ephemeral_for_us=excluded.ephemeral_for_us "
           "WHERE excluded.epoch>=machines.epoch"));
   put.Bind(m.id, m.org, f.hostname, f.machine_id, f.os, f.kernel,
            f.architecture, f.agent_version, f.runtime, f.runtime_name, labels,
            m.key_pin, m.registered_at, m.status, m.status_since, verdict.domain,
            verdict.cause, verdict.confidence, verdict.summary, m.promised_back,
            m.epoch, m.transition_sequence, m.dispatch_high, m.acknowledged_high,
-           m.address, m.incident, m.replaced_by, m.silenced_at, m.deleted_at);
+           m.address, m.incident, m.replaced_by, m.silenced_at, m.deleted_at,
+           m.pending, m.ephemeral_for);
   RETURN_IF_ERROR(put.Run());
   return db_->changes() == 1 ? absl::OkStatus() : NewerEpoch(m);
 }
@@ -225,7 +230,7 @@ absl::StatusOr<TokenRecord> SqliteFleetStore::TokenOf(
       db_->Prepare(fmt::format("{} WHERE secret_sha256=$1", kSelectTokens)));
   ASSIGN_OR_RETURN(const bool found,
                    find.Bind(Blob{request.token_sha256}).Step());
-  if (!found) return UnknownToken();
+  if (!found) return TokenRefused(RefusalReason::kUnknown);
   TokenRecord token;
   RETURN_IF_ERROR(ReadToken(find, token));
   return token;
@@ -298,7 +303,7 @@ absl::StatusOr<Enrollment> SqliteFleetStore::Enroll(
   ASSIGN_OR_RETURN(const TokenRecord token, TokenOf(request));
   ASSIGN_OR_RETURN(const auto before, EnrolledWith(token, request.key_pin));
   const bool repeated = !before.empty();
-  RETURN_IF_ERROR(CheckToken(token, repeated, request.now));
+  RETURN_IF_ERROR(CheckToken(token, repeated, request));
   MachineRecord machine;
   if (repeated) {
     machine = before.back();
@@ -314,24 +319,28 @@ absl::StatusOr<Enrollment> SqliteFleetStore::Enroll(
     RETURN_IF_ERROR(CountUse(token, request.key_pin, machine.id));
   }
   RETURN_IF_ERROR(txn.Commit());
-  return Enrollment{std::move(machine), repeated};
+  return Enrollment{std::move(machine), token.id, repeated};
 }
 
 // --- Tokens -----------------------------------------------------------------
 
 absl::Status SqliteFleetStore::AddToken(const TokenRecord& t) {
   ASSIGN_OR_RETURN(const std::string labels, sqlite::LabelsToJson(t.labels));
+  ASSIGN_OR_RETURN(const std::string allowed_from,
+                   sqlite::ArgvToJson(t.allowed_from));
   ASSIGN_OR_RETURN(
       Statement add,
       db_->Prepare(
           "INSERT INTO tokens(id, org, secret_sha256, description, labels, "
           "created_by, created_at_us, expires_at_us, uses, uses_max, agent, "
-          "revoked_at_us) "
-          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"));
+          "revoked_at_us, allowed_from, hostname_glob, approval, "
+          "ephemeral_for_us) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+          "$11, $12, $13, $14, $15, $16)"));
   return add
       .Bind(t.id, t.org, Blob{t.secret_sha256}, t.description, labels,
             t.created_by, t.created_at, t.expires_at, t.uses, t.uses_max,
-            t.agent, t.revoked_at)
+            t.agent, t.revoked_at, allowed_from, t.hostname_glob, t.approval,
+            t.ephemeral_for)
       .Run();
 }
 
@@ -368,6 +377,46 @@ absl::StatusOr<TokenRecord> SqliteFleetStore::RevokeToken(const OrgId& org,
   RETURN_IF_ERROR(ReadToken(find, token));
   RETURN_IF_ERROR(txn.Commit());
   return token;
+}
+
+// --- Refusals ---------------------------------------------------------------
+
+absl::Status SqliteFleetStore::AddRefusal(const EnrollmentRequest& request,
+                                          RefusalReason reason) {
+  ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(*db_));
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO refusals(org, token, at_us, reason, address, "
+                   "hostname) SELECT org, id, $2, $3, $4, $5 FROM tokens "
+                   "WHERE secret_sha256=$1"));
+  RETURN_IF_ERROR(add.Bind(Blob{request.token_sha256}, request.now, reason,
+                           request.address, request.facts.hostname)
+                      .Run());
+  if (db_->changes() != 1) return NoTokenToRefuse();
+  ASSIGN_OR_RETURN(
+      Statement trim,
+      db_->Prepare("DELETE FROM refusals WHERE arrival IN (SELECT arrival "
+                   "FROM refusals WHERE org=(SELECT org FROM tokens WHERE "
+                   "secret_sha256=$1) ORDER BY arrival DESC LIMIT -1 OFFSET "
+                   "$2)"));
+  RETURN_IF_ERROR(trim.Bind(Blob{request.token_sha256}, kRefusalsMax).Run());
+  return txn.Commit();
+}
+
+absl::StatusOr<std::vector<RefusalRecord>> SqliteFleetStore::ListRefusals(
+    const OrgId& org, size_t limit) {
+  ASSIGN_OR_RETURN(
+      Statement list,
+      db_->Prepare("SELECT org, token, at_us, reason, address, hostname FROM "
+                   "refusals WHERE org=$1 ORDER BY arrival DESC LIMIT $2"));
+  list.Bind(org, limit);
+  std::vector<RefusalRecord> refusals;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return refusals;
+    RefusalRecord& r = refusals.emplace_back();
+    list.Read(r.org, r.token, r.at, r.reason, r.address, r.hostname);
+  }
 }
 
 }  // namespace muster::gateway

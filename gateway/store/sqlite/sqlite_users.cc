@@ -1,4 +1,4 @@
-// Users and what speaks for them.
+// Orgs, users and what speaks for them.
 
 #include <string>
 #include <utility>
@@ -19,26 +19,50 @@ using sqlite::Transaction;
 namespace {
 
 constexpr char kSelectUsers[] =
-    "SELECT org, name, kind, role, created_by, created_at_us, disabled_at_us "
-    "FROM users ";
+    "SELECT org, name, kind, role, created_by, created_at_us, disabled_at_us, "
+    "password_hash FROM users ";
 constexpr char kSelectAccessTokens[] =
     "SELECT id, org, user, secret_sha256, description, scopes, created_by, "
-    "created_at_us, expires_at_us, revoked_at_us FROM access_tokens ";
+    "created_at_us, expires_at_us, revoked_at_us, signed_in "
+    "FROM access_tokens ";
 
 void ReadUser(const Statement& row, UserRecord& u) {
   row.Read(u.org, u.name, u.kind, u.role, u.created_by, u.created_at,
-           u.disabled_at);
+           u.disabled_at, u.password_hash);
 }
 
 absl::Status ReadToken(const Statement& row, AccessTokenRecord& t) {
   std::string scopes;
   row.Read(t.id, t.org, t.user, t.secret_sha256, t.description, scopes,
-           t.created_by, t.created_at, t.expires_at, t.revoked_at);
+           t.created_by, t.created_at, t.expires_at, t.revoked_at, t.signed_in);
   ASSIGN_OR_RETURN(t.scopes, sqlite::ArgvFromJson(scopes));
   return absl::OkStatus();
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<OrgRecord>> SqliteFleetStore::LoadOrgs() {
+  ASSIGN_OR_RETURN(Statement list,
+                   db_->Prepare("SELECT id, created_by, created_at_us "
+                                "FROM orgs ORDER BY id"));
+  std::vector<OrgRecord> orgs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return orgs;
+    OrgRecord& org = orgs.emplace_back();
+    list.Read(org.id, org.created_by, org.created_at);
+  }
+}
+
+absl::Status SqliteFleetStore::AddOrg(const OrgRecord& org) {
+  ASSIGN_OR_RETURN(
+      Statement add,
+      db_->Prepare("INSERT INTO orgs(id, created_by, created_at_us) "
+                   "VALUES($1, $2, $3)"));
+  const absl::Status added =
+      add.Bind(org.id, org.created_by, org.created_at).Run();
+  return absl::IsAlreadyExists(added) ? OrgExists(org.id) : added;
+}
 
 absl::StatusOr<std::vector<UserRecord>> SqliteFleetStore::LoadUsers() {
   ASSIGN_OR_RETURN(Statement list, db_->Prepare(fmt::format(
@@ -55,11 +79,12 @@ absl::Status SqliteFleetStore::AddUser(const UserRecord& u) {
   ASSIGN_OR_RETURN(
       Statement add,
       db_->Prepare("INSERT INTO users(org, name, kind, role, created_by, "
-                   "created_at_us, disabled_at_us) "
-                   "VALUES($1, $2, $3, $4, $5, $6, $7)"));
-  const absl::Status added = add.Bind(u.org, u.name, u.kind, u.role,
-                                      u.created_by, u.created_at, u.disabled_at)
-                                 .Run();
+                   "created_at_us, disabled_at_us, password_hash) "
+                   "VALUES($1, $2, $3, $4, $5, $6, $7, $8)"));
+  const absl::Status added =
+      add.Bind(u.org, u.name, u.kind, u.role, u.created_by, u.created_at,
+               u.disabled_at, u.password_hash)
+          .Run();
   return absl::IsAlreadyExists(added) ? UserExists(u.name) : added;
 }
 
@@ -76,9 +101,18 @@ absl::StatusOr<UserRecord> SqliteFleetStore::EditUser(const OrgId& org,
   ReadUser(find, user);
   user = Edited(std::move(user), edit);
   ASSIGN_OR_RETURN(Statement change,
-                   db_->Prepare("UPDATE users SET role=$3, disabled_at_us=$4 "
-                                "WHERE org=$1 AND name=$2"));
-  RETURN_IF_ERROR(change.Bind(org, name, user.role, user.disabled_at).Run());
+                   db_->Prepare("UPDATE users SET role=$3, disabled_at_us=$4, "
+                                "password_hash=$5 WHERE org=$1 AND name=$2"));
+  RETURN_IF_ERROR(
+      change.Bind(org, name, user.role, user.disabled_at, user.password_hash)
+          .Run());
+  if (edit.password_hash) {
+    ASSIGN_OR_RETURN(
+        Statement sign_out,
+        db_->Prepare("UPDATE access_tokens SET revoked_at_us=$3 WHERE org=$1 "
+                     "AND user=$2 AND signed_in=1 AND revoked_at_us IS NULL"));
+    RETURN_IF_ERROR(sign_out.Bind(org, name, edit.at).Run());
+  }
   RETURN_IF_ERROR(txn.Commit());
   return user;
 }
@@ -107,10 +141,11 @@ absl::Status SqliteFleetStore::AddAccessToken(const AccessTokenRecord& t) {
       db_->Prepare(
           "INSERT INTO access_tokens(id, org, user, secret_sha256, "
           "description, scopes, created_by, created_at_us, expires_at_us, "
-          "revoked_at_us) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
+          "revoked_at_us, signed_in) "
+          "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"));
   return add
       .Bind(t.id, t.org, t.user, Blob{t.secret_sha256}, t.description, scopes,
-            t.created_by, t.created_at, t.expires_at, t.revoked_at)
+            t.created_by, t.created_at, t.expires_at, t.revoked_at, t.signed_in)
       .Run();
 }
 
