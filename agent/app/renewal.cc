@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "agent/app/web_port.h"
-#include "fmt/format.h"
 #include "libprotocol/base/absl_compat.h"
 #include "libprotocol/base/log.h"
 #include "libprotocol/base/status_macros.h"

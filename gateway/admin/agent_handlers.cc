@@ -120,6 +120,14 @@ void AgentHandlers::ReplyWith(const OrgId& org, const AgentId& id,
   reply(std::move(agent));
 }
 
+absl::AnyInvocable<void(absl::Status)> AgentHandlers::Then(
+    const OrgId& org, const AgentId& id, Reply<v1::Agent> reply) {
+  return
+      [this, org, id, reply = std::move(reply)](absl::Status status) mutable {
+        ReplyWith(org, id, std::move(status), std::move(reply));
+      };
+}
+
 void AgentHandlers::Resolve(const Caller& caller,
                             const v1::ResolveAgentRequest& request,
                             Reply<v1::ResolveAgentResponse> reply) {
@@ -181,10 +189,7 @@ void AgentHandlers::SetLabels(const Caller& caller,
     return;
   }
   fleet_.SetLabels(caller.org, id, std::move(labels),
-                   [this, org = caller.org, id,
-                    reply = std::move(reply)](absl::Status status) mutable {
-                     ReplyWith(org, id, std::move(status), std::move(reply));
-                   });
+                   Then(caller.org, id, std::move(reply)));
 }
 
 void AgentHandlers::Approve(const Caller& caller,
@@ -192,10 +197,7 @@ void AgentHandlers::Approve(const Caller& caller,
                             Reply<v1::Agent> reply) {
   const AgentId id(request.agent_id());
   fleet_.Approve(caller.org, id, caller.principal,
-                 [this, org = caller.org, id,
-                  reply = std::move(reply)](absl::Status status) mutable {
-                   ReplyWith(org, id, std::move(status), std::move(reply));
-                 });
+                 Then(caller.org, id, std::move(reply)));
 }
 
 void AgentHandlers::Suspend(const Caller& caller,
@@ -203,10 +205,7 @@ void AgentHandlers::Suspend(const Caller& caller,
                             Reply<v1::Agent> reply) {
   const AgentId id(request.agent_id());
   fleet_.Suspend(caller.org, id, caller.principal,
-                 [this, org = caller.org, id,
-                  reply = std::move(reply)](absl::Status status) mutable {
-                   ReplyWith(org, id, std::move(status), std::move(reply));
-                 });
+                 Then(caller.org, id, std::move(reply)));
 }
 
 void AgentHandlers::Silence(const Caller& caller,
@@ -226,10 +225,7 @@ void AgentHandlers::SetSilenced(const Caller& caller,
                                 Reply<v1::Agent> reply) {
   const AgentId id(agent_id);
   fleet_.SetSilenced(caller.org, id, silenced, caller.principal,
-                     [this, org = caller.org, id,
-                      reply = std::move(reply)](absl::Status status) mutable {
-                       ReplyWith(org, id, std::move(status), std::move(reply));
-                     });
+                     Then(caller.org, id, std::move(reply)));
 }
 
 }  // namespace muster::gateway

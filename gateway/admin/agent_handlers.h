@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "gateway/admin/addresses.h"
 #include "gateway/admin/handlers.h"
@@ -46,6 +47,10 @@ class AgentHandlers {
   // Answers with the machine as it is by then, if `status` is OK.
   void ReplyWith(const OrgId& org, const AgentId& id, absl::Status status,
                  Reply<v1::Agent> reply);
+  // For a change of the machine that takes time: answers with ReplyWith().
+  absl::AnyInvocable<void(absl::Status)> Then(const OrgId& org,
+                                              const AgentId& id,
+                                              Reply<v1::Agent> reply);
   v1::Agent Show(const Machine& machine) const;
 
   // agent_presence.cc

@@ -236,7 +236,8 @@ void SignInHandlers::SetPassword(const Caller& caller,
         "{} is a program: it has tokens, no password", user->name)));
     return;
   }
-  Keep(caller, request.name(), Secret(request.password()), std::move(reply));
+  Keep(caller, request.name(), Secret(request.password()), std::nullopt,
+       std::move(reply));
 }
 
 void SignInHandlers::ChangePassword(const Caller& caller,
@@ -258,27 +259,34 @@ void SignInHandlers::ChangePassword(const Caller& caller,
                                "current_password: is not the password"),
                            "sign_in_refused"));
           } else {
+            const UserRecord* user = book_.Find(caller.org, caller.principal);
             Keep(caller, caller.principal, std::move(password),
-                 std::move(reply));
+                 user->password_hash, std::move(reply));
           }
         });
 }
 
 void SignInHandlers::Keep(const Caller& caller, const std::string& name,
-                          Secret password, Reply<v1::User> reply) {
+                          Secret password,
+                          std::optional<std::string> instead_of,
+                          Reply<v1::User> reply) {
   if (password.empty()) {
     KeepHash(caller, name, "", std::move(reply));
     return;
   }
-  Offload([password = std::move(password)] { return HashPassword(password); },
-          [this, caller, name,
-           reply = std::move(reply)](absl::StatusOr<std::string> hash) mutable {
-            if (!hash.ok()) {
-              reply(hash.status());
-            } else {
-              KeepHash(caller, name, *std::move(hash), std::move(reply));
-            }
-          });
+  Offload(
+      [password = std::move(password)] { return HashPassword(password); },
+      [this, caller, name, instead_of = std::move(instead_of),
+       reply = std::move(reply)](absl::StatusOr<std::string> hash) mutable {
+        if (!hash.ok()) {
+          reply(hash.status());
+        } else if (instead_of && !StillHas({caller.org, name}, *instead_of)) {
+          reply(absl::AbortedError(
+              "current_password: was changed or taken away meanwhile"));
+        } else {
+          KeepHash(caller, name, *std::move(hash), std::move(reply));
+        }
+      });
 }
 
 void SignInHandlers::KeepHash(const Caller& caller, const std::string& name,

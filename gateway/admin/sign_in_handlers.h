@@ -66,9 +66,10 @@ class SignInHandlers {
   // Runs `work` on the thread, `done` with its result on the loop.
   template <typename Work, typename Done>
   void Offload(Work work, Done done);
-  // Empty: none any more.
+  // Empty: none any more. `instead_of`: the hash that the user must still have
+  // when the new one is there.
   void Keep(const Caller& caller, const std::string& name, Secret password,
-            Reply<v1::User> reply);
+            std::optional<std::string> instead_of, Reply<v1::User> reply);
   void KeepHash(const Caller& caller, const std::string& name, std::string hash,
                 Reply<v1::User> reply);
   void GiveToken(const Caller& caller, const UserRecord& user,

@@ -399,6 +399,11 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
   }
   if (bearer.empty()) bearer = *cookie;
   const BrowserCare care(wants_cookie, *std::move(cookie), secure);
+  Refuse refuse = [care, request_id](const ApiError& error) {
+    HttpResponse refusal = RenderError(error, request_id);
+    std::ranges::move(care.OnError(error), std::back_inserter(refusal.headers));
+    return refusal;
+  };
   CallContext context{.bearer = std::move(bearer),
                       .peer_address = std::move(request.peer_address),
                       .request_id = request_id,
@@ -414,26 +419,23 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
     }
     if (*source != nullptr) {
       Stream(*route.method, std::move(context), *std::move(source),
-             std::move(respond));
+             std::move(refuse), std::move(respond));
       return;
     }
   }
   if (message->GetDescriptor() == v1::ReadOutputRequest::descriptor()) {
     Give(*route.method, std::move(context),
          static_cast<const v1::ReadOutputRequest&>(*message), RangeOf(request),
-         std::move(respond));
+         std::move(refuse), std::move(respond));
     return;
   }
   const bool as_protobuf = request.Header("accept") == wire::kProtobufType;
   api_.Call(*route.method, std::move(context), std::move(message),
             [&route, as_protobuf, care, request_id = std::move(request_id),
-             respond = std::move(respond)](
+             refuse = std::move(refuse), respond = std::move(respond)](
                 ApiError error, std::unique_ptr<pb::Message> response) mutable {
               if (!error.status.ok()) {
-                HttpResponse refusal = RenderError(error, request_id);
-                std::ranges::move(care.OnError(error),
-                                  std::back_inserter(refusal.headers));
-                respond(std::move(refusal));
+                respond(refuse(error));
                 return;
               }
               HttpHeaders headers = care.Apply(*response);
@@ -445,7 +447,8 @@ void ApiHandler::Call(const Router::Match& match, HttpRequest request,
 }
 
 void ApiHandler::Stream(const pb::MethodDescriptor& method, CallContext context,
-                        std::unique_ptr<EventSource> source, Respond respond) {
+                        std::unique_ptr<EventSource> source, Refuse refuse,
+                        Respond respond) {
   const std::string request_id = context.request_id;
   HttpResponse head = Plain(200, "text/event-stream", "", request_id);
   head.headers.emplace_back("X-Accel-Buffering", "no");
@@ -455,15 +458,13 @@ void ApiHandler::Stream(const pb::MethodDescriptor& method, CallContext context,
           std::unique_ptr<pb::Message> question, Api::Reply reply) {
         api.Call(method, context, std::move(question), std::move(reply));
       },
-      [request_id](const ApiError& error) {
-        return RenderError(error, request_id);
-      },
-      std::move(head.headers), std::move(respond));
+      std::move(refuse), std::move(head.headers), std::move(respond));
 }
 
 void ApiHandler::Give(const pb::MethodDescriptor& read_output,
                       CallContext context, const v1::ReadOutputRequest& first,
-                      std::optional<ByteRange> range, Respond respond) {
+                      std::optional<ByteRange> range, Refuse refuse,
+                      Respond respond) {
   const std::string request_id = context.request_id;
   Download::Begin(
       range, first.offset(),
@@ -475,10 +476,7 @@ void ApiHandler::Give(const pb::MethodDescriptor& read_output,
             std::min<uint64_t>(bytes, wire::kOutputBytesMax)));
         api.Call(read_output, context, std::move(question), std::move(reply));
       },
-      [request_id](const ApiError& error) {
-        return RenderError(error, request_id);
-      },
-      request_id, std::move(respond));
+      std::move(refuse), request_id, std::move(respond));
 }
 
 }  // namespace muster::gateway

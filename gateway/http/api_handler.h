@@ -73,15 +73,18 @@ class ApiHandler final : public HttpHandler {
   // The answer of a place that is no operation; false if `path` is one.
   bool AnswerPlain(const HttpRequest& request, const std::string& request_id,
                    Respond& respond) const;
+  // Renders the answer to a question that failed.
+  using Refuse = std::function<HttpResponse(const ApiError&)>;
+
   // `secure`: the client speaks TLS.
   void Call(const Router::Match& match, HttpRequest request, bool secure,
             std::string request_id, Respond respond);
   void Stream(const google::protobuf::MethodDescriptor& method,
               CallContext context, std::unique_ptr<EventSource> source,
-              Respond respond);
+              Refuse refuse, Respond respond);
   void Give(const google::protobuf::MethodDescriptor& read_output,
             CallContext context, const v1::ReadOutputRequest& first,
-            std::optional<ByteRange> range, Respond respond);
+            std::optional<ByteRange> range, Refuse refuse, Respond respond);
 
   // Constant after construction.
   Api& api_;

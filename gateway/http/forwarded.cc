@@ -16,16 +16,17 @@ std::string_view Trimmed(std::string_view text) {
   return ToStd(absl::StripAsciiWhitespace(ToAbsl(text)));
 }
 
-// All that proxies added, the newest last.
-std::vector<std::string> Hops(const HttpRequest& request) {
-  std::vector<std::string> hops;
+// All that proxies added under this name, the newest last.
+std::vector<std::string> Added(const HttpRequest& request,
+                               std::string_view header) {
+  std::vector<std::string> words;
   for (const auto& [name, value] : request.headers) {
-    if (name != "x-forwarded-for") continue;
-    for (const auto hop : absl::StrSplit(ToAbsl(value), ',')) {
-      hops.emplace_back(Trimmed(ToStd(hop)));
+    if (name != header) continue;
+    for (const auto word : absl::StrSplit(ToAbsl(value), ',')) {
+      words.emplace_back(Trimmed(ToStd(word)));
     }
   }
-  return hops;
+  return words;
 }
 
 }  // namespace
@@ -53,7 +54,7 @@ bool TrustedProxies::Trusts(std::string_view address) const {
 
 std::string TrustedProxies::ClientOf(const HttpRequest& request) const {
   std::string nearest = request.peer_address;
-  std::vector<std::string> hops = Hops(request);
+  std::vector<std::string> hops = Added(request, "x-forwarded-for");
   while (Trusts(nearest) && !hops.empty() && IsIpAddress(hops.back())) {
     nearest = std::move(hops.back());
     hops.pop_back();
@@ -63,8 +64,8 @@ std::string TrustedProxies::ClientOf(const HttpRequest& request) const {
 
 bool TrustedProxies::Secure(const HttpRequest& request, bool here) const {
   if (!Trusts(request.peer_address)) return here;
-  const std::string_view said = request.Header("x-forwarded-proto");
-  return said.empty() ? here : said == "https";
+  const std::vector<std::string> said = Added(request, "x-forwarded-proto");
+  return said.empty() ? here : said.back() == "https";
 }
 
 }  // namespace muster::gateway

@@ -30,7 +30,8 @@ class TrustedProxies {
   // stranger's own invention.
   std::string ClientOf(const HttpRequest& request) const;
 
-  // Whether the client speaks TLS; `here`: this port does.
+  // Whether the client speaks TLS, by the nearest proxy; `here`: this port
+  // does.
   bool Secure(const HttpRequest& request, bool here) const;
 
  private:

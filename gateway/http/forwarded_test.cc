@@ -49,6 +49,12 @@ TEST(TrustedProxiesTest, WhetherTheClientSpeaksTlsIsTheProxysWord) {
   EXPECT_TRUE(proxies.Secure(From("192.0.2.7", {}), true));
   EXPECT_FALSE(
       proxies.Secure(From("10.0.0.5", {{"x-forwarded-proto", "http"}}), true));
+  EXPECT_FALSE(proxies.Secure(
+      From("10.0.0.5", {{"x-forwarded-proto", "https, http"}}), false))
+      << "the first may be the client's own invention";
+  EXPECT_TRUE(proxies.Secure(From("10.0.0.5", {{"x-forwarded-proto", "http"},
+                                               {"x-forwarded-proto", "https"}}),
+                             false));
 }
 
 TEST(TrustedProxiesTest, WhatIsNoAddressIsNamed) {

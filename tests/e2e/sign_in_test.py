@@ -120,6 +120,10 @@ class SignInTest(muster_e2e.TestCase):
         gone = gateway.call("GET", "/api/whoami", token="", headers=stale)
         self.assertEqual(gone.status, 401)
         self.assertIn("Max-Age=0", gone.headers["Set-Cookie"])
+        gone = gateway.call("GET", "/api/events", token="",
+                            headers={**stale, "Accept": "text/event-stream"})
+        self.assertEqual(gone.status, 401)
+        self.assertIn("Max-Age=0", gone.headers["Set-Cookie"])
         again = gateway.call("POST", "/api/sign-in", {"name": "alice", "password": PASSWORD,
                                                       "cookie": True}, token="", headers=stale)
         self.assertEqual(again.status, 201, again)
